@@ -1,0 +1,123 @@
+"""Reference attention: the denoising UNet's self-attention also sees the reference picture's tokens.
+
+Both UNets are diffusers' own; the two attention processors here are all that differs. What was kept of the reference
+travels as an argument (`cross_attention_kwargs`), so the networks hold no state between calls.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+from torch import Tensor
+
+# Block name -> what was kept there: tokens (B, N, dim), or their keys and values (B, N, dim) each.
+ReferenceFeatures = dict[str, Tensor | tuple[Tensor, Tensor]]
+
+SELF_ATTENTION = ".attn1.processor"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the readers attend to. `mask` (B,) bool: rows that are False attend to their own tokens only."""
+
+    features: ReferenceFeatures
+    mask: Tensor | None = None
+
+
+def _split_heads(tokens: Tensor, heads: int) -> Tensor:
+    """(B, N, dim) -> (B, heads, N, dim / heads)."""
+    return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _attend(attn: Attention, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Multi-head attention of projected queries, keys and values (B, N, dim), then `attn`'s output projection."""
+    queries, keys, values = (_split_heads(x, attn.heads) for x in (queries, keys, values))
+    hidden = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    return attn.to_out[0](hidden.transpose(1, 2).flatten(2))
+
+
+class CrossAttention:
+    """Plain attention; takes and ignores the reference arguments that diffusers hands to every processor."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        kept: dict[str, Tensor] | None = None,
+        reference: Reference | None = None,
+    ) -> Tensor:
+        keys, values = attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
+        return _attend(attn, attn.to_q(hidden_states), keys, values)
+
+
+@dataclass(frozen=True)
+class ReferenceWriter:
+    """Plain self-attention that also keeps its input, the tokens after `norm1`, in `kept[name]`."""
+
+    name: str
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: None = None,
+        attention_mask: None = None,
+        kept: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        if kept is not None:
+            kept[self.name] = hidden_states
+        return _attend(attn, attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states))
+
+
+@dataclass(frozen=True)
+class ReferenceReader:
+    """Self-attention whose keys and values come from [own tokens ; reference tokens of the block of the same name]."""
+
+    name: str
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: None = None,
+        attention_mask: None = None,
+        reference: Reference | None = None,
+    ) -> Tensor:
+        queries, keys, values = (project(hidden_states) for project in (attn.to_q, attn.to_k, attn.to_v))
+        mask = None
+        if reference is not None:
+            batch, own = hidden_states.shape[:2]
+            kept = reference.features[self.name]
+            kept_keys, kept_values = kept if isinstance(kept, tuple) else (attn.to_k(kept), attn.to_v(kept))
+            keys = torch.cat([keys, kept_keys.expand(batch, -1, -1)], dim=1)
+            values = torch.cat([values, kept_values.expand(batch, -1, -1)], dim=1)
+            if reference.mask is not None:
+                mask = _key_mask(reference.mask, own, kept_keys.shape[1])
+        return _attend(attn, queries, keys, values, mask)
+
+
+def _key_mask(rows: Tensor, own: int, kept: int) -> Tensor:
+    """(B,) bool -> (B, 1, 1, own + kept) bool: own tokens are always seen, kept ones in the True rows."""
+    return torch.cat([rows.new_ones(len(rows), own), rows[:, None].expand(-1, kept)], dim=1)[:, None, None]
+
+
+def set_reference_processors(unet: UNet2DConditionModel, self_attention: type) -> None:
+    """Give every self-attention of `unet` a `self_attention(block name)`, every cross-attention a plain processor."""
+    processors = {}
+    for name in unet.attn_processors:
+        block = name.removesuffix(SELF_ATTENTION)
+        processors[name] = CrossAttention() if block == name else self_attention(block)
+    unet.set_attn_processor(processors)
+
+
+def project_reference(unet: UNet2DConditionModel, features: ReferenceFeatures) -> ReferenceFeatures:
+    """Keys and values of the kept tokens, by the denoising UNet's own projections: once for all poses and steps."""
+    projected = {}
+    for name, tokens in features.items():
+        attn = unet.get_submodule(f"{name}.attn1")
+        projected[name] = (attn.to_k(tokens), attn.to_v(tokens))
+    return projected

@@ -1,0 +1,72 @@
+"""Picture files: which files of a folder count, reading them as RGB, writing them whole or not at all."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from PIL import Image
+
+from NFC.errors import UserError
+
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+SIDE_SUFFIXES = {".json", ".md", ".txt"}  # notes and keypoints that live beside pictures
+
+
+def list_pictures(folder: str | Path) -> tuple[list[Path], list[Path]]:
+    """The picture files of a folder and the files that should not be there, each in natural order.
+
+    Folders, hidden files and side files (.json, .md, .txt) are neither. "pose2" comes before "pose10".
+    Raises `UserError` when the folder does not exist.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(f"folder {folder} does not exist; give an existing folder of pictures")
+    files = [p for p in Path(folder).iterdir() if p.is_file() and not p.name.startswith(".")]
+    files = sorted((p for p in files if p.suffix.lower() not in SIDE_SUFFIXES), key=natural_key)
+    pictures = [p for p in files if p.suffix.lower() in PICTURE_SUFFIXES]
+    return pictures, [p for p in files if p not in set(pictures)]
+
+
+def natural_key(path: Path) -> tuple:
+    """Sort key that compares runs of digits in the file name as numbers."""
+    parts = re.split(r"(\d+)", path.name)
+    return tuple(int(part) if part.isdecimal() else part for part in parts), path.name
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """A picture file, fully decoded, as RGB. Raises `UserError` naming a file that cannot be decoded."""
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = "the file is empty" if Path(path).is_file() and not Path(path).stat().st_size else error
+        raise UserError(f"cannot read picture {path}: {' '.join(str(reason).split())}") from error
+
+
+def write_picture(path: str | Path, picture: Image.Image) -> None:
+    """Write a picture in the format of its file name, so that the file is either whole or not there."""
+    options = {"quality": 95, "subsampling": 0} if Path(path).suffix.lower() in {".jpg", ".jpeg"} else {}
+    with _replacing(Path(path)) as partial:
+        picture.save(partial, **options)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file, so that the file is either whole or what it was before."""
+    with _replacing(Path(path)) as partial:
+        partial.write_text(text)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A hidden file beside `path` to write to, which takes its place when the block ends well."""
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()

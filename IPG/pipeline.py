@@ -1,0 +1,263 @@
+"""From reference pictures and poses to pictures, every step in order."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from torch import Tensor, nn
+
+from NFC.errors import UserError
+from NFC.extractors import Extractor, build_extractor
+from NFC.extractors.base import default_directory, picture_tensor
+
+from .checkpoints import find_vae, find_weights, load_module, load_vae
+from .models import (
+    IFR,
+    DenoisingUNet,
+    PoseGuider,
+    ReferenceFeatures,
+    ReferenceUNet,
+    build_denoising_unet,
+    build_ifr,
+    build_pose_guider,
+    build_reference_unet,
+    build_scheduler,
+    project_reference,
+)
+from .presets import Preset, load_preset
+
+Picture = Image.Image | np.ndarray
+
+
+class IPGPipeline:
+    """Draws the person of a reference picture in given poses.
+
+    Built of finished networks, which it moves to one device and dtype; `from_pretrained` reads them from files.
+    Without a picture autoencoder (`vae=None`) the calls on latents work, those on pictures do not.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        extractor: Extractor,
+        ifr: IFR,
+        pose_guider: PoseGuider,
+        reference_unet: ReferenceUNet,
+        denoising_unet: DenoisingUNet,
+        vae: AutoencoderKL | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.preset, self.dtype = preset, dtype
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        networks = (extractor, ifr, pose_guider, reference_unet, denoising_unet)
+        for network in networks if vae is None else (*networks, vae):
+            nn.Module.to(network, self.device, dtype)  # diffusers' own `to` warns of an empty list
+            network.eval()
+        self.extractor, self.ifr, self.pose_guider = extractor, ifr, pose_guider
+        self.reference_unet, self.denoising_unet, self.vae = reference_unet, denoising_unet, vae
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        directory: str | Path | None = None,
+        preset: str = "sd15",
+        vae: str | Path | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> "IPGPipeline":
+        """Read `denoising_unet`, `reference_unet`, `pose_guider`, `IFR`, `transformer_20` (.safetensors or .pth).
+
+        directory: None takes the preset's own place, `pretrained/` (sd15) or `pretrained/mini`. vae: a diffusers
+        folder or a file; None takes one found in the directory, if any. Missing or unfitting files raise `UserError`.
+        """
+        directory = Path(directory or default_directory(preset))
+        if not directory.is_dir():
+            raise UserError(f"weights directory {directory} does not exist: name the one that holds the checkpoints")
+        sizes = load_preset(preset)
+        vae = vae or find_vae(directory)
+        builders = {
+            "IFR": build_ifr,
+            "pose_guider": build_pose_guider,
+            "reference_unet": build_reference_unet,
+            "denoising_unet": build_denoising_unet,
+        }
+        files = {stem: find_weights(directory, stem) for stem in (*builders, "transformer_20")}
+        networks = {
+            stem.lower(): load_module(lambda build=build: build(sizes), files[stem]) for stem, build in builders.items()
+        }
+        return cls(
+            sizes,
+            build_extractor("transreid", files["transformer_20"], preset, device="cpu"),
+            **networks,
+            vae=load_vae(vae, sizes) if vae else None,
+            device=device,
+            dtype=dtype,
+        )
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        reference_images: Sequence[Picture],
+        pose_images: Sequence[Picture] | None,
+        num_inference_steps: int = 20,
+        guidance_scale: float = 3.5,
+        seed: int = 12580,
+        reference_names: Sequence[str] | None = None,
+        pose_names: Sequence[str] | None = None,
+        batch_size: int = 8,
+        pose_features: Tensor | None = None,
+    ) -> list[list[Image.Image]]:
+        """Every reference in every pose: `images[reference][pose]`, RGB pictures of the preset's output size.
+
+        Pictures are PIL or (H, W, 3) uint8 RGB arrays; poses show OpenPose skeletons in their canonical colours.
+        The noise of a picture depends on (seed, reference name, pose name) only; names default to "0", "1", ...
+        pose_features (P, C, h, w), as `encode_pose` returns them, stand in for pose_images. guidance_scale <= 1 means
+        no guidance: the conditional prediction alone.
+        """
+        # 1. Poses, once for all references.
+        if pose_features is None:
+            pose_features = self.encode_pose(self.preprocess_poses(pose_images))
+        reference_names = _names(reference_names, len(reference_images), "reference")
+        pose_names = _names(pose_names, len(pose_features), "pose")
+        uncond_tokens = self.encode_uncond()
+
+        results = []
+        for reference, reference_name in zip(reference_images, reference_names, strict=True):
+            # 2. The reference: identity tokens from the ReID network, appearance from the reference UNet.
+            reference = _as_pil(reference)
+            tokens = self.encode_identity(self.extractor.preprocess(reference)[None])
+            reference_features = self.encode_reference(self.encode_picture(reference), tokens)
+            images = []
+            for start in range(0, len(pose_features), batch_size):
+                # 3. Noise, one generator a picture.
+                part = slice(start, start + batch_size)
+                latents = torch.stack([self.noise(seed, reference_name, pose) for pose in pose_names[part]])
+                # 4. Denoise.
+                latents = self.denoise(
+                    latents,
+                    pose_features[part],
+                    tokens,
+                    uncond_tokens,
+                    reference_features,
+                    num_inference_steps,
+                    guidance_scale,
+                )
+                # 5. Decode.
+                images += self.decode(latents)
+            results.append(images)
+        return results
+
+    def preprocess_poses(self, pose_images: Sequence[Picture]) -> Tensor:
+        """PIL pictures or (H, W, 3) uint8 arrays, canonical colours as RGB -> (P, 3, height, width) in [0, 1]."""
+        sizes = self.preset.generation
+        return torch.stack([picture_tensor(_as_pil(pose), sizes.height, sizes.width) for pose in pose_images])
+
+    @torch.inference_mode()
+    def encode_identity(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB in [-1, 1] at the ReID network's size -> identity tokens (B, T, token_dim), Eq. 5."""
+        return self.ifr(self.extractor(self._cast(images)))
+
+    def encode_uncond(self) -> Tensor:
+        """Tokens (1, T, token_dim) of the unconditional branch: those of an all-zero picture."""
+        return self.encode_identity(torch.zeros(1, 3, self.extractor.height, self.extractor.width))
+
+    @torch.inference_mode()
+    def encode_pose(self, poses: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB in [0, 1] -> pose features (B, C, H / 8, W / 8)."""
+        return self.pose_guider(self._cast(poses))
+
+    @torch.inference_mode()
+    def encode_picture(self, picture: Picture) -> Tensor:
+        """One reference picture -> its scaled latents (1, C, h, w), the posterior's mean."""
+        vae, sizes = self._require_vae(), self.preset.generation
+        pixels = picture_tensor(_as_pil(picture), sizes.height, sizes.width)[None] * 2 - 1
+        return vae.encode(self._cast(pixels)).latent_dist.mean * vae.config.scaling_factor
+
+    @torch.inference_mode()
+    def encode_reference(self, reference_latents: Tensor, tokens: Tensor) -> ReferenceFeatures:
+        """Latents (B, C, h, w) and identity tokens (B, T, token_dim) -> keys and values for the denoising UNet."""
+        kept = self.reference_unet(self._cast(reference_latents), self._cast(tokens))
+        return project_reference(self.denoising_unet, kept)
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        latents: Tensor,
+        t: Tensor | int,
+        tokens: Tensor,
+        pose_features: Tensor,
+        reference_features: ReferenceFeatures | None,
+    ) -> Tensor:
+        """One call of the denoising UNet: v-prediction (B, C, h, w); without reference features, the unconditional one.
+
+        latents (B, C, h, w), timestep t, tokens (B or 1, T, token_dim), pose features (B or 1, C', h, w); reference
+        features of batch B or 1.
+        """
+        inputs = self._cast(latents), t, self._cast(tokens), self._cast(pose_features)
+        return self.denoising_unet(*inputs, reference_features)
+
+    @torch.inference_mode()
+    def denoise(
+        self,
+        latents: Tensor,
+        pose_features: Tensor,
+        tokens: Tensor,
+        uncond_tokens: Tensor,
+        reference_features: ReferenceFeatures,
+        num_inference_steps: int = 20,
+        guidance_scale: float = 3.5,
+    ) -> Tensor:
+        """Noise (B, C, h, w) -> latents (B, C, h, w) float32, by DDIM with classifier-free guidance (Eq. 4).
+
+        The unconditional half sees the pose, but neither identity nor reference. Tokens and reference features may
+        have batch 1.
+        """
+        scheduler = build_scheduler(self.preset)
+        scheduler.set_timesteps(num_inference_steps, device=self.device)
+        latents = latents.to(self.device, torch.float32)
+        for t in scheduler.timesteps:
+            prediction = self.predict(latents, t, tokens, pose_features, reference_features).float()
+            if guidance_scale > 1:
+                uncond = self.predict(latents, t, uncond_tokens, pose_features, None).float()
+                prediction = uncond + guidance_scale * (prediction - uncond)
+            latents = scheduler.step(prediction, t, latents).prev_sample
+        return latents
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> list[Image.Image]:
+        """Latents (B, C, h, w) -> B pictures of the preset's output size."""
+        vae, sizes = self._require_vae(), self.preset.generation
+        decoded = vae.decode(self._cast(latents / vae.config.scaling_factor)).sample.float()
+        pixels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        size = sizes.output_width, sizes.output_height
+        return [Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC) for picture in pixels]
+
+    def noise(self, seed: int, reference_name: str, pose_name: str) -> Tensor:
+        """Starting latents (C, h, w) float32 of one picture, the same on every device and in every batch."""
+        digest = hashlib.sha256(f"{seed}\n{reference_name}\n{pose_name}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+        return torch.randn(self.preset.latent_shape, generator=generator)
+
+    def _cast(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, self.dtype)
+
+    def _require_vae(self) -> AutoencoderKL:
+        if self.vae is None:
+            raise UserError("no picture autoencoder: pass vae=<a diffusers AutoencoderKL folder or file>")
+        return self.vae
+
+
+def _as_pil(picture: Picture) -> Image.Image:
+    return Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+
+
+def _names(names: Sequence[str] | None, count: int, kind: str) -> Sequence[str]:
+    names = [str(i) for i in range(count)] if names is None else names
+    if len(names) != count:
+        raise UserError(f"{len(names)} {kind} names for {count} {kind} pictures: give one name each")
+    return names

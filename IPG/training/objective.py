@@ -1,0 +1,82 @@
+"""Eq. 6: the loss of the generator."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler
+from torch import Tensor, nn
+
+from ..models import IFR, DenoisingUNet, PoseGuider, ReferenceUNet
+
+
+@dataclass
+class ObjectiveConfig:
+    """uncond_ratio: share of references replaced by the unconditional branch. snr_gamma: min-SNR weight, 0 for none."""
+
+    uncond_ratio: float = 0.1
+    noise_offset: float = 0.05
+    snr_gamma: float = 5.0
+
+
+def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float) -> Tensor:
+    """Min-SNR weight of a v-prediction loss: min(snr, gamma) / (snr + 1), (B,) (Hang et al., 2023)."""
+    alpha = alphas_cumprod[timesteps]
+    snr = alpha / (1 - alpha)
+    return snr.clamp(max=gamma) / (snr + 1)
+
+
+class IPGObjective(nn.Module):
+    """The trainable networks and their loss (Pose2ID, arXiv 2503.00938, Eq. 6, as v-prediction)."""
+
+    def __init__(
+        self,
+        ifr: IFR,
+        pose_guider: PoseGuider,
+        reference_unet: ReferenceUNet,
+        denoising_unet: DenoisingUNet,
+        scheduler: DDIMScheduler,
+        config: ObjectiveConfig,
+    ) -> None:
+        super().__init__()
+        self.ifr, self.pose_guider = ifr, pose_guider
+        self.reference_unet, self.denoising_unet = reference_unet, denoising_unet
+        self.scheduler, self.config = scheduler, config
+
+    def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """One loss.
+
+        batch holds R references with K targets each: reference_latents (R, C, h, w), features (R, F), uncond_feature
+        (F,), target_latents (R, K, C, h, w), poses (R, K, 3, H, W) in [0, 1]. generator: draws on the CPU.
+        """
+        target = batch["target_latents"]
+        references, poses = target.shape[:2]
+        dropped = torch.rand(references, generator=generator).to(target.device) < self.config.uncond_ratio
+        features = torch.where(dropped[:, None], batch["uncond_feature"], batch["features"])
+        tokens = self.ifr(features)  # (R, T, token_dim)
+        kept = self.reference_unet(batch["reference_latents"], tokens)
+
+        latents = target.flatten(0, 1)  # (R * K, C, h, w)
+        timesteps, noise = self._draw(latents, generator)
+        noisy = self.scheduler.add_noise(latents, noise, timesteps)
+        predicted = self.denoising_unet(
+            noisy,
+            timesteps,
+            tokens.repeat_interleave(poses, 0),
+            self.pose_guider(batch["poses"].flatten(0, 1)),
+            {name: value.repeat_interleave(poses, 0) for name, value in kept.items()},
+            ~dropped.repeat_interleave(poses, 0),
+        )
+        velocity = self.scheduler.get_velocity(latents, noise, timesteps)
+        error = F.mse_loss(predicted.float(), velocity, reduction="none").mean((1, 2, 3))
+        if self.config.snr_gamma:
+            error = error * min_snr_weight(self.scheduler.alphas_cumprod.to(error), timesteps, self.config.snr_gamma)
+        return error.mean(), {}
+
+    def _draw(self, latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Uniform timesteps (B,) and noise like the latents, with an offset for each picture and channel."""
+        count = self.scheduler.config.num_train_timesteps
+        timesteps = torch.randint(count, (len(latents),), generator=generator)
+        noise = torch.randn(latents.shape, generator=generator)
+        noise = noise + self.config.noise_offset * torch.randn(*latents.shape[:2], 1, 1, generator=generator)
+        return timesteps.to(latents.device), noise.to(latents)

@@ -1,0 +1,38 @@
+# `make demo` and `make test` set up everything they need; run either one alone on a fresh clone.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint bench
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+venv: $(VENV)/installed ## make .venv and install the pinned requirements
+
+demo: $(VENV)/installed ## pictures from ref/ and standard_poses/, then a scored table on synthetic people
+	$(PY) scripts/demo.py
+
+test: $(VENV)/installed-dev ## run the tests
+	$(PY) -m pytest
+
+lint: $(VENV)/installed-dev ## check style
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+bench: $(VENV)/installed ## measure speed and memory on this machine
+	$(PY) scripts/bench.py
+
+# Some Linux distributions ship Python without ensurepip; there the outer pip fills the environment.
+$(PY):
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+		$(PYTHON) -m pip --python $(PY) install pip; }
+
+$(VENV)/installed: requirements.txt | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

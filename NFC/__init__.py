@@ -1,0 +1,8 @@
+"""Neighbour feature centralization and its judges: features in, better features and scores out."""
+
+from .centralization import NFC, fuse_generated
+from .identity_density import ID2
+from .ranking import evaluate_ranking
+from .reranking import k_reciprocal_rerank
+
+__all__ = ["ID2", "NFC", "evaluate_ranking", "fuse_generated", "k_reciprocal_rerank"]

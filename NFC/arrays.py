@@ -1,0 +1,66 @@
+"""What users hand in, checked once: NumPy arrays or torch tensors become tensors, and go back as they came."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import UserError
+
+Array = np.ndarray | Tensor
+
+
+def as_tensor(values: Array, name: str) -> Tensor:
+    """A tensor over `values` (no copy where possible); anything but an array or tensor raises `UserError`."""
+    if isinstance(values, Tensor):
+        return values
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        return torch.from_numpy(np.require(values, requirements=["C", "W"]))
+    raise UserError(f"{name} must be a NumPy array or torch tensor of numbers, got {describe(values)}")
+
+
+def as_features(values: Array, name: str, ndim: int = 2) -> Tensor:
+    """`values` as a floating tensor with `ndim` axes, not empty, without NaN or infinity; else `UserError`."""
+    feats = as_tensor(values, name)
+    if not feats.is_floating_point():
+        raise UserError(f"{name} must be floating point, got {feats.dtype}")
+    if feats.ndim != ndim:
+        raise UserError(f"{name} must have {ndim} axes, got shape {tuple(feats.shape)}")
+    if feats.numel() == 0:
+        raise UserError(f"{name} is empty: shape {tuple(feats.shape)}")
+    if not feats.isfinite().all():
+        raise UserError(f"{name} holds NaN or infinite values")
+    return feats
+
+
+def as_labels(values: object, name: str, length: int, device: torch.device | str = "cpu") -> Tensor:
+    """`values` (array, tensor or sequence of integers) as an int64 tensor of `length`; else `UserError`."""
+    labels = values if isinstance(values, Tensor) else np.asarray(values)
+    labels = as_tensor(labels, name)
+    if labels.is_floating_point() or labels.is_complex():
+        raise UserError(f"{name} must be integers, got {labels.dtype}")
+    if labels.shape != (length,):
+        raise UserError(f"{name} must have shape ({length},), got {tuple(labels.shape)}")
+    return labels.to(device, torch.int64)
+
+
+def compute_dtype(feats: Tensor) -> torch.dtype:
+    """float64 stays float64; float16, bfloat16 and float32 are computed in float32."""
+    return torch.float64 if feats.dtype == torch.float64 else torch.float32
+
+
+def unit_scale(*tensors: Tensor) -> float:
+    """A power of two that brings the largest magnitude into [0.5, 1): squares then neither overflow nor vanish.
+
+    Multiplying by a power of two is exact, so distances keep their order and ties. All zero gives 1.
+    """
+    largest = max(float(torch.maximum(t.max(), -t.min())) for t in tensors)
+    return 2.0 ** float(np.clip(-np.frexp(largest)[1], -1022, 1022))
+
+
+def in_kind(result: Tensor, like: Array) -> Array:
+    """`result` as a NumPy array if the user's input `like` was one."""
+    return result.numpy() if isinstance(like, np.ndarray) else result
+
+
+def describe(values: object) -> str:
+    return f"dtype {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__

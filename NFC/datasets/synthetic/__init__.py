@@ -1,0 +1,10 @@
+"""A seeded synthetic pedestrian world with exact ground truth.
+
+identity.py draws who somebody is, pose.py how they stand, body.py turns both into solids,
+render.py rasterises the solids, camera.py and occluders.py make it a camera picture,
+world.py ties these together and layouts.py writes whole data sets to disk.
+"""
+
+from .world import Shot, View, World
+
+__all__ = ["Shot", "View", "World"]

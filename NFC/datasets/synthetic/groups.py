@@ -1,0 +1,87 @@
+"""Training material: groups of pictures of one person at one place, in several poses.
+
+A group is one view re-shot in `POSES` poses: any of its pictures can be the reference of the others.
+"""
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ...errors import UserError
+from .occluders import KINDS
+from .pose import draw_pose
+from .world import HEIGHT, WIDTH, View, World
+
+POSES = 4
+VIEWS_PER_PERSON = 3
+NUM_CAMERAS = 60
+CHUNK = 50
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Read-only arrays of G groups, mapped from disk.
+
+    pictures (G, 4, 128, 64, 3) uint8 RGB; keypoints (G, 4, 18, 3) float32; labels (G, 4) int64: pid, camid,
+    infrared (0 or 1) and occluded (1: something hides part of the person in picture 0).
+    """
+
+    pictures: np.ndarray
+    keypoints: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def classes(self) -> np.ndarray:
+        """(G,) int64: a person in visible light and the same person in infrared are two classes."""
+        return 2 * self.labels[:, 0] + self.labels[:, 2]
+
+
+def shoot_group(world: World, index: int):
+    """Pictures (4, 128, 64, 3), keypoints (4, 18, 3) and labels (4,) of group `index`."""
+    rng = np.random.default_rng([world.seed, 100, index])
+    infrared, occluded = rng.random() < 0.25, rng.random() < 0.15
+    pid, camid = index // VIEWS_PER_PERSON, int(rng.integers(NUM_CAMERAS))
+    shots = []
+    for number in range(POSES):
+        occluder = KINDS[int(rng.integers(len(KINDS)))] if occluded and number == 0 else ""
+        view = View(pid, camid, index % VIEWS_PER_PERSON, bool(infrared), occluder)
+        shots.append(world.shoot(view, pose=draw_pose(rng), centred=number % 2 == 1))
+    labels = np.array([pid, camid, infrared, occluded], np.int64)
+    return np.stack([s.picture for s in shots]), np.stack([s.keypoints for s in shots]), labels
+
+
+def _shoot_chunk(seed: int, first: int, last: int):
+    world = World(seed)
+    pictures, keypoints, labels = zip(*(shoot_group(world, index) for index in range(first, last)), strict=True)
+    return first, np.stack(pictures), np.stack(keypoints), np.stack(labels)
+
+
+def write_groups(root: Path, seed: int, num_groups: int, workers: int | None = None) -> None:
+    """Render groups into `root`; the file `groups.json` is written last and marks them whole."""
+    root.mkdir(parents=True, exist_ok=True)
+    create = np.lib.format.open_memmap
+    pictures = create(root / "pictures.npy", "w+", np.uint8, (num_groups, POSES, HEIGHT, WIDTH, 3))
+    keypoints = create(root / "keypoints.npy", "w+", np.float32, (num_groups, POSES, 18, 3))
+    labels = create(root / "labels.npy", "w+", np.int64, (num_groups, 4))
+    starts = range(0, num_groups, CHUNK)
+    ends = [min(start + CHUNK, num_groups) for start in starts]
+    with ProcessPoolExecutor(workers or os.cpu_count()) as pool, tqdm(total=num_groups, unit="group") as progress:
+        for first, shot, points, label in pool.map(_shoot_chunk, [seed] * len(ends), starts, ends):
+            rows = slice(first, first + len(shot))
+            pictures[rows], keypoints[rows], labels[rows] = shot, points, label
+            progress.update(len(shot))
+    for array in (pictures, keypoints, labels):
+        array.flush()
+    (root / "groups.json").write_text(json.dumps({"seed": seed, "groups": num_groups}))
+
+
+def read_groups(root: Path) -> Groups:
+    """Map the groups of `write_groups`; an unfinished or missing folder raises `UserError`."""
+    if not (root / "groups.json").is_file():
+        raise UserError(f"{root} holds no finished groups; write them with scripts/make_synthetic.py --layout groups")
+    return Groups(*(np.load(root / f"{name}.npy", mmap_mode="r") for name in ("pictures", "keypoints", "labels")))

@@ -1,0 +1,149 @@
+import pickle
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from IPG.checkpoints import (
+    find_vae,
+    find_weights,
+    load_module,
+    load_strict,
+    load_vae,
+    read_tensors,
+    save_safetensors,
+)
+from IPG.models import build_pose_guider, build_vae
+from NFC.errors import UserError
+from tests.ipg.tiny import random_network, tiny_preset
+
+
+@pytest.fixture(scope="module")
+def guider():
+    return random_network("pose_guider", tiny_preset())
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_round_trip(guider, tmp_path, suffix):
+    path = tmp_path / f"pose_guider{suffix}"
+    if suffix == ".pth":
+        torch.save(guider.state_dict(), path)
+    else:
+        save_safetensors(guider, path)
+    loaded = load_module(lambda: build_pose_guider(tiny_preset()), find_weights(tmp_path, "pose_guider"))
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in guider.state_dict().items())
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_half_precision_files_take_the_modules_dtype(guider, tmp_path):
+    path = tmp_path / "half.safetensors"
+    save_safetensors(guider, path, torch.float16)
+    assert {tensor.dtype for tensor in load_file(path).values()} == {torch.float16}
+    loaded = build_pose_guider(tiny_preset())
+    load_strict(loaded, path)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+    torch.testing.assert_close(loaded.conv_in.weight, guider.conv_in.weight, rtol=1e-3, atol=1e-4)
+
+
+def test_integer_tensors_stay_integers(tmp_path):
+    norm = nn.BatchNorm1d(3)
+    save_safetensors(norm, tmp_path / "norm.safetensors", torch.float16)
+    assert load_file(tmp_path / "norm.safetensors")["num_batches_tracked"].dtype == torch.int64
+
+
+def test_a_failed_write_keeps_the_old_file(guider, tmp_path, monkeypatch):
+    path = tmp_path / "pose_guider.safetensors"
+    save_safetensors(guider, path)
+    before = path.read_bytes()
+
+    def fail(tensors, target):
+        target.write_bytes(b"half a file")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("IPG.checkpoints.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_safetensors(guider, path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_every_misfit_is_told_in_one_line(guider, tmp_path):
+    tensors = guider.state_dict()
+    tensors = {f"block{i}": torch.zeros(1) for i in range(12)} | tensors
+    del tensors["conv_out.bias"]
+    tensors["conv_in.bias"] = torch.zeros(99)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError) as caught:
+        load_strict(build_pose_guider(tiny_preset()), tmp_path / "other.safetensors")
+    message = str(caught.value)
+    assert "\n" not in message and "other.safetensors" in message
+    assert "1 missing (conv_out.bias)" in message and "1 mis-shaped (conv_in.bias)" in message
+    assert "12 unexpected (block0, block1, block10, block11" in message and ", ...)" in message
+
+
+@pytest.mark.parametrize("name", ["damaged.pth", "damaged.safetensors", "empty.pth", "empty.safetensors"])
+def test_damaged_files(tmp_path, name):
+    (tmp_path / name).write_bytes(b"" if name.startswith("empty") else b"PK\x03\x04 not weights")
+    with pytest.raises(UserError, match="cannot read weights from"):
+        read_tensors(tmp_path / name)
+
+
+def test_nothing_in_a_file_is_executed(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (tmp_path / "exploded").touch, ()
+
+    torch.save({"weight": Bomb()}, tmp_path / "bomb.pth")
+    (tmp_path / "old_bomb.pth").write_bytes(pickle.dumps(Bomb()))
+    for name in ("bomb.pth", "old_bomb.pth"):
+        with pytest.raises(UserError):
+            read_tensors(tmp_path / name)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_files_of_other_content(tmp_path):
+    torch.save([1, 2, 3], tmp_path / "list.pth")
+    with pytest.raises(UserError, match="not a file of named tensors"):
+        read_tensors(tmp_path / "list.pth")
+
+
+def test_nested_and_old_style_torch_files(tmp_path):
+    torch.save({"state_dict": {"a": torch.ones(2)}, "epoch": 3}, tmp_path / "nested.pth")
+    torch.save({"a": torch.ones(2)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    for name in ("nested.pth", "old.pth"):
+        assert read_tensors(tmp_path / name)["a"].tolist() == [1, 1]
+
+
+def test_missing_files_say_what_was_looked_for(tmp_path):
+    with pytest.raises(UserError, match=r"no IFR.safetensors or IFR.pth in"):
+        find_weights(tmp_path, "IFR")
+    with pytest.raises(UserError, match="does not exist"):
+        read_tensors(tmp_path / "nothing.pth")
+
+
+def test_vae_from_a_folder_a_file_and_old_names(tmp_path):
+    preset = tiny_preset()
+    vae = build_vae(preset).eval()
+    latents = torch.randn(1, 8, 4, 2)
+    expected = vae.decode(latents).sample
+    assert find_vae(tmp_path) is None
+    save_safetensors(vae, tmp_path / "vae.safetensors")
+    assert find_vae(tmp_path) == tmp_path / "vae.safetensors"
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    tensors = vae.state_dict()
+    for today, before in old.items():
+        tensors = {name.replace(f".{today}.", f".{before}."): tensor for name, tensor in tensors.items()}
+    torch.save(tensors, tmp_path / "old.pth")
+    vae.save_pretrained(tmp_path / "vae")
+    assert find_vae(tmp_path) == tmp_path / "vae"
+    for path in (tmp_path / "vae", tmp_path / "vae.safetensors", tmp_path / "old.pth"):
+        loaded = load_vae(path, preset).eval()
+        assert isinstance(loaded, AutoencoderKL)
+        torch.testing.assert_close(loaded.decode(latents).sample, expected)
+
+
+def test_a_folder_without_a_vae(tmp_path):
+    with pytest.raises(UserError, match="not a diffusers AutoencoderKL folder"):
+        load_vae(tmp_path, tiny_preset())

@@ -1,0 +1,194 @@
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from PIL import Image
+
+from IPG import generate as module
+from IPG.canvas import make_canvas, make_contact_sheet
+from IPG.generate import GenerationConfig, generate, resolve
+from IPG.pictures import list_pictures, read_picture, write_picture
+from NFC.config import load_config
+from NFC.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def config(mini_weights, reference_folder, pose_folder, tmp_path) -> GenerationConfig:
+    folders = {
+        "ckpt_dir": mini_weights,
+        "pose_dir": pose_folder,
+        "ref_dir": reference_folder,
+        "out_dir": tmp_path / "out",
+    }
+    folders = {name: str(path) for name, path in folders.items()}
+    return resolve(GenerationConfig("mini", **folders, steps=2, device="cpu"))
+
+
+def pictures_made(monkeypatch) -> list[tuple[str, str]]:
+    """From now on, the (reference name, pose name) of every picture the pipeline is asked for."""
+    made = []
+    call = module.IPGPipeline.__call__
+
+    def counting(self, references, poses, **options):
+        made.extend((r, p) for r in options["reference_names"] for p in options["pose_names"])
+        return call(self, references, poses, **options)
+
+    monkeypatch.setattr(module.IPGPipeline, "__call__", counting)
+    return made
+
+
+def read_all(folder: Path) -> dict[str, np.ndarray]:
+    pictures = [path for path in folder.rglob("*.*") if path.suffix != ".json"]
+    return {path.relative_to(folder).as_posix(): np.asarray(read_picture(path), int) for path in pictures}
+
+
+def assert_same_pictures(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
+    """Up to the rounding of another batch size (JPEG may make more of it)."""
+    assert first.keys() == second.keys()
+    for name, picture in first.items():
+        assert np.abs(picture - second[name]).max() <= (1 if name.endswith(".png") else 8), name
+
+
+def test_batch_size_does_not_matter(config, tmp_path):
+    assert generate(config) == []
+    assert generate(replace(config, batch_size=1, out_dir=str(tmp_path / "one"))) == []
+    assert_same_pictures(read_all(tmp_path / "out"), read_all(tmp_path / "one"))
+
+
+def test_poses_matter_and_seeds_matter(config, tmp_path):
+    generate(config)
+    generate(replace(config, seed=1, out_dir=str(tmp_path / "other")))
+    first, second, other = (
+        np.asarray(read_picture(tmp_path / name))
+        for name in ("out/pose1/b.png", "out/pose2/b.png", "other/pose1/b.png")
+    )
+    assert (first != second).any() and (first != other).any()
+
+
+def test_running_again_does_only_what_is_lacking(config, tmp_path, reference_folder, monkeypatch):
+    out = tmp_path / "out"
+    generate(config)
+    before = read_all(out)
+    made = pictures_made(monkeypatch)
+    assert generate(config) == []
+    assert made == []
+
+    (out / "pose2/a.jpg").unlink()
+    whole = (out / "pose1/b.png").read_bytes()
+    (out / "pose1/b.png").write_bytes(whole[: len(whole) // 2])
+    (out / "c.jpg").unlink()
+    assert generate(config) == []
+    assert sorted(made) == [("a.jpg", "pose2.png"), ("b.png", "pose1.png")]
+    assert_same_pictures(read_all(out), before)
+
+    made.clear()
+    newer = (reference_folder / "a.jpg").stat().st_mtime + 1000
+    os.utime(reference_folder / "a.jpg", (newer, newer))
+    generate(config)
+    assert sorted(made) == [("a.jpg", "pose1.png"), ("a.jpg", "pose2.png")]
+
+
+def test_another_pose_may_join_but_other_settings_may_not(config, pose_folder, tmp_path, monkeypatch):
+    generate(config)
+    made = pictures_made(monkeypatch)
+    read_picture(pose_folder / "pose1.png").transpose(Image.Transpose.ROTATE_180).save(pose_folder / "pose10.png")
+    generate(config)
+    assert {pose for _, pose in made} == {"pose10.png"}  # the third in natural order
+    assert Image.open(tmp_path / "out/b.png").size == (7 * 64, 128)
+    for change in ({"seed": 5}, {"steps": 3}, {"pose_channel_order": "rgb"}):
+        with pytest.raises(UserError, match=next(iter(change))):
+            generate(replace(config, **change))
+    (pose_folder / "pose1.png").unlink()
+    with pytest.raises(UserError, match="pose1"):
+        generate(config)
+
+
+def test_a_bad_pose_keeps_the_numbers_of_the_others(config, pose_folder, tmp_path):
+    (pose_folder / "pose1.png").write_bytes(b"")
+    failures = generate(config)
+    assert len(failures) == 1 and "pose1.png" in failures[0]
+    assert (tmp_path / "out/pose2/a.jpg").is_file() and not (tmp_path / "out/pose1").exists()
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["failures"] == failures
+
+
+def test_data_set_mode_fills_the_folders_beside_the_splits(config, reference_folder, tmp_path):
+    root = tmp_path / "market"
+    names = {
+        "query": ["0002_c1s1_000451_03.jpg"],
+        "bounding_box_test": ["0002_c2s1_000001_01.jpg", "0000_c1s1_000001_01.jpg", "-1_c1s1_000002_01.jpg"],
+    }
+    for split, files in names.items():
+        (root / split).mkdir(parents=True)
+        for name in files:
+            (root / split / name).write_bytes((reference_folder / "a.jpg").read_bytes())
+    data_set = replace(config, ref_dir=None, out_dir=None, dataset_dir=str(root))
+    assert generate(resolve(data_set)) == []
+    for split in names:
+        made = {path.relative_to(root / f"{split}_gen").as_posix() for path in (root / f"{split}_gen").rglob("*.jpg")}
+        assert made == {f"pose{k}/{names[split][0]}" for k in (1, 2)}
+
+
+def test_folders_that_make_no_sense(config, tmp_path, reference_folder):
+    (tmp_path / "empty").mkdir()
+    for change, told in (
+        ({"ref_dir": str(tmp_path / "empty")}, "no pictures"),
+        ({"pose_dir": str(tmp_path / "empty")}, "no pictures"),
+        ({"out_dir": str(reference_folder)}, "references"),
+        ({"out_dir": str(reference_folder / "a.jpg")}, "cannot write"),
+    ):
+        with pytest.raises(UserError, match=told):
+            generate(replace(config, **change))
+
+
+def test_default_file_holds_the_defaults():
+    path = ROOT / "configs/inference/default.yaml"
+    assert load_config(GenerationConfig, path) == GenerationConfig()
+    assert set(OmegaConf.load(path)) == set(vars(GenerationConfig()))
+
+
+def test_natural_order_and_what_counts_as_a_picture(tmp_path):
+    for name in [
+        "pose10.png",
+        "pose2.PNG",
+        "pose1.webp",
+        ".hidden.png",
+        "notes.md",
+        "keypoints.json",
+        "x.zip",
+        "folder",
+    ]:
+        (tmp_path / name).touch()
+    (tmp_path / "folder.jpg").mkdir()
+    pictures, strangers = list_pictures(tmp_path)
+    assert [path.name for path in pictures] == ["pose1.webp", "pose2.PNG", "pose10.png"]
+    assert [path.name for path in strangers] == ["folder", "x.zip"]
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    write_picture(path, Image.new("RGB", (4, 4), "red"))
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(UserError, match="No space left"):
+        write_picture(path, Image.new("RGB", (4, 4), "blue"))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+    assert read_picture(path).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_canvas_and_contact_sheet_are_laid_out_in_rows():
+    colours = {name: Image.new("RGB", (4, 8), name) for name in ("red", "green", "blue", "yellow", "black")}
+    canvas = make_canvas(colours["red"].resize((9, 9)), [colours["green"]], [colours["blue"]])
+    assert [canvas.getpixel((x, 3)) for x in (1, 5, 9)] == [(255, 0, 0), (0, 128, 0), (0, 0, 255)]
+    sheet = make_contact_sheet(
+        [colours["red"], colours["green"]], [colours["blue"]], [[colours["yellow"]], [colours["black"]]]
+    )
+    assert sheet.size == (2 * 4 + 2, 3 * 8 + 2 * 2)
+    assert [sheet.getpixel((x, y)) for y in (12, 22) for x in (1, 8)] == [
+        *((255, 0, 0), (255, 255, 0)),
+        *((0, 128, 0), (0, 0, 0)),
+    ]

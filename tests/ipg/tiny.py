@@ -1,0 +1,34 @@
+"""The real networks at tiny sizes with random weights."""
+
+import torch
+from torch import nn
+
+from IPG.models import build_denoising_unet, build_ifr, build_pose_guider, build_reference_unet
+from IPG.presets import Preset, load_preset
+from NFC.extractors.transreid import TransReID
+
+BUILDERS = {
+    "denoising_unet": build_denoising_unet,
+    "reference_unet": build_reference_unet,
+    "pose_guider": build_pose_guider,
+    "IFR": build_ifr,
+    "transformer_20": lambda preset: TransReID.from_sizes(preset.reid),
+}
+
+
+def tiny_preset() -> Preset:
+    preset = load_preset("mini")
+    preset.unet.block_out_channels = [32, 64]
+    preset.unet.norm_num_groups = 8
+    preset.unet.cross_attention_dim = 24
+    return preset
+
+
+def random_network(name: str, preset: Preset, seed: int = 0) -> nn.Module:
+    """A network in evaluation mode whose zero-initialised layers are random too."""
+    torch.manual_seed(seed)
+    network = BUILDERS[name](preset).eval()
+    for parameter in network.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return network

@@ -1,0 +1,67 @@
+"""evaluate.py from the command line to its files, with a real extractor of random weights, and its errors."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import evaluate
+from NFC.errors import run_command
+from tests.nfc.toy import write_generated, write_market
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of `python evaluate.py arguments`."""
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as leaving:
+        run_command(evaluate.main)
+    return leaving.value.code
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Path:
+    return write_market(tmp_path / "market")
+
+
+def test_ablation_writes_the_table(market, tmp_path, mini_weights, monkeypatch, capsys):
+    write_generated(market, poses=2)
+    out = tmp_path / "out"
+    weights = mini_weights / "transformer_20.safetensors"
+    flags = ["--root", market, "--preset", "mini", "--weights", weights, "--out", out, "--num_workers", 0]
+    assert run(monkeypatch, *flags, "--poses", 2, "--ablation", "--device", "cpu") == 0
+    results = json.loads((out / "results.json").read_text())
+    assert [row["name"] for row in results["rows"]] == ["Base", "+NFC", "+IPG", "+NFC+IPG"]
+    assert all(0 <= row["mAP"] <= 1 and row["valid_queries"] == 3 for row in results["rows"])
+    assert results["config"]["poses"] == 2
+    base = f"| Base | {100 * results['rows'][0]['mAP']:.2f} |"
+    assert base in (out / "results.md").read_text()
+    assert sorted(path.name for path in out.iterdir()) == ["results.json", "results.md"]
+    assert "+NFC+IPG" in capsys.readouterr().out
+
+
+def test_dry_run_prints_the_resolved_config(monkeypatch, capsys):
+    config = Path(evaluate.__file__).parent / "configs" / "evaluate" / "market1501.yaml"
+    assert run(monkeypatch, "--config", config, "--root", "12 #x", "--ipg", "query", "--dry_run", "k1=7") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {"root: '12 #x'", "ipg: query", "nfc: both", "k1: 7", "device: null"} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give --root DIR"),
+        (["--root", "nowhere"], "nowhere does not exist"),
+        (["--root", "nowhere", "--dataset", "x"], "unknown data set 'x'"),
+        (["--root", "nowhere", "--ipg", "x"], "expected one of"),
+        (["--root", "nowhere", "--k1", "0"], "at least 1"),
+        (["--root", "nowhere", "kk=1"], "kk"),
+        (["--root", "nowhere", "--config", "missing.yaml"], "missing.yaml does not exist"),
+        (["--root", "nowhere", "--device", "x"], "device 'x'"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(arguments, message, monkeypatch, capsys):
+    assert run(monkeypatch, *arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert len(error.splitlines()) == 1

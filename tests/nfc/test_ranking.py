@@ -1,0 +1,154 @@
+"""CMC, mAP and mINP against a naive reference, with ties, junk and queries without a match."""
+
+import numpy as np
+import pytest
+import torch
+
+import NFC.ranking
+from NFC import evaluate_ranking
+
+
+def naive_ranking(distances, q_pids, g_pids, q_camids, g_camids, max_rank):
+    """Plain loops; wrong items at equal distance go first."""
+    precisions, penalties, curves = [], [], []
+    for i, row in enumerate(np.asarray(distances, np.float64)):
+        kept = [j for j in range(len(row)) if not (g_pids[j] == q_pids[i] and g_camids[j] == q_camids[i])]
+        ranked = sorted(kept, key=lambda j: (row[j], g_pids[j] == q_pids[i]))
+        ranks = [r for r, j in enumerate(ranked, 1) if g_pids[j] == q_pids[i]]
+        if not ranks:
+            precisions.append(np.nan)
+            penalties.append(np.nan)
+            continue
+        precisions.append(np.mean([n / r for n, r in enumerate(ranks, 1)]))
+        penalties.append(len(ranks) / ranks[-1])
+        curves.append([float(ranks[0] <= k) for k in range(1, max_rank + 1)])
+    return np.array(precisions), np.array(penalties), np.mean(curves, axis=0)
+
+
+def squared_distances(query, gallery):
+    return ((query.astype(np.float64)[:, None] - gallery.astype(np.float64)[None]) ** 2).sum(2)
+
+
+def assert_equals_naive(result, distances, labels, max_rank):
+    precision, penalty, cmc = naive_ranking(distances, *labels, max_rank)
+    np.testing.assert_allclose(result.average_precision, precision, rtol=1e-12)
+    np.testing.assert_allclose(result.inverse_negative_penalty, penalty, rtol=1e-12)
+    np.testing.assert_allclose(result.cmc, cmc, rtol=1e-12)
+    np.testing.assert_array_equal(result.valid_queries, ~np.isnan(precision))
+    assert result.mAP == pytest.approx(np.nanmean(precision))
+    assert result.mINP == pytest.approx(np.nanmean(penalty))
+
+
+def random_labels(rng, queries, gallery, people):
+    """q_pids, g_pids, q_camids, g_camids with at least one valid query."""
+    q_pids, g_pids = rng.integers(0, people, queries), rng.integers(-1, people, gallery)
+    q_camids, g_camids = rng.integers(0, 3, queries), rng.integers(0, 3, gallery)
+    g_pids[0], g_camids[0] = q_pids[0], q_camids[0] + 1
+    return q_pids, g_pids, q_camids, g_camids
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("kind", ["gaussian", "grid", "duplicates", "zeros"])
+def test_features_equal_naive(seed, kind, monkeypatch):
+    monkeypatch.setattr(NFC.ranking, "BLOCK_ELEMENTS", 64)
+    rng = np.random.default_rng(seed)
+    queries, gallery, dim = int(rng.integers(1, 20)), int(rng.integers(1, 40)), int(rng.integers(1, 40))
+    q, g = rng.standard_normal((queries, dim)), rng.standard_normal((gallery, dim))
+    if kind == "grid":
+        q, g = q.round(), g.round()
+    elif kind == "duplicates":
+        g = g[rng.integers(0, max(1, gallery // 3), gallery)]
+    elif kind == "zeros":
+        q, g = q * 0, g * rng.integers(0, 2, (gallery, 1))
+    q, g = q.astype(np.float32), g.astype(np.float32)
+    labels = random_labels(rng, queries, gallery, people=int(rng.integers(1, 6)))
+    assert_equals_naive(evaluate_ranking(q, g, *labels, max_rank=10), squared_distances(q, g), labels, max_rank=10)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_dtypes_and_views(dtype):
+    rng = np.random.default_rng(0)
+    q, g = rng.standard_normal((8, 30)).astype(dtype)[:, ::3], rng.standard_normal((30, 10)).astype(dtype)[::-1]
+    labels = random_labels(rng, 8, 30, people=4)
+    expected = squared_distances(q, g)
+    assert_equals_naive(evaluate_ranking(q, g, *labels), expected, labels, 50)
+    tensors = torch.from_numpy(q.copy()), torch.from_numpy(g.T.copy()).T
+    assert_equals_naive(evaluate_ranking(*tensors, *map(torch.from_numpy, labels)), expected, labels, 50)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_given_distances_equal_naive(seed):
+    rng = np.random.default_rng(seed)
+    distances = rng.integers(0, 5, (9, 25)).astype(np.float32)
+    distances[distances == 4] = np.inf
+    labels = random_labels(rng, 9, 25, people=4)
+    assert_equals_naive(evaluate_ranking(None, None, *labels, distances=distances), distances, labels, 50)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_extreme_magnitudes_rank_the_same(scale):
+    rng = np.random.default_rng(0)
+    q, g = rng.standard_normal((6, 5)).astype(np.float32), rng.standard_normal((20, 5)).astype(np.float32)
+    labels = random_labels(rng, 6, 20, people=4)
+    plain = evaluate_ranking(q, g, *labels)
+    for dtype in (np.float32, np.float64):
+        scaled = evaluate_ranking((q * dtype(scale)).astype(dtype), (g * dtype(scale)).astype(dtype), *labels)
+        np.testing.assert_allclose(scaled.average_precision, plain.average_precision)
+
+
+def test_equal_gallery_rows_tie_exactly():
+    rng = np.random.default_rng(0)
+    person, others = rng.standard_normal((1, 333)), rng.standard_normal((500, 333))
+    gallery = np.concatenate([person, others, np.repeat(person, 9, axis=0)]).astype(np.float32)
+    pids = np.array([1] + [2] * 509)
+    query = (person + 0.1 * rng.standard_normal((1, 333))).astype(np.float32)
+    result = evaluate_ranking(query, gallery, [1], pids, [0], np.ones(510, int))
+    assert result.average_precision.tolist() == [0.1]
+
+
+def test_short_gallery_keeps_the_last_cmc_value():
+    result = evaluate_ranking(None, None, [1, 2], [1, 2, 3], [0, 0], [1, 0, 1], 5, distances=np.array([[2, 1, 0]] * 2))
+    assert result.cmc.tolist() == [0, 0, 1, 1, 1]
+    assert result.valid_queries.tolist() == [True, False]
+    assert np.isnan(result.average_precision[1])
+
+
+@pytest.mark.parametrize(
+    ("g_pids", "g_camids"), [([1, 1], [0, 0]), ([2, 3], [1, 1])], ids=["gallery of junk only", "no query has a match"]
+)
+def test_nothing_to_score_is_an_error(g_pids, g_camids):
+    with pytest.raises(ValueError, match="no query has a true match"):
+        evaluate_ranking(torch.zeros(1, 2), torch.zeros(2, 2), [1], g_pids, [0], g_camids)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"query": torch.zeros(0, 2)},
+        {"query": torch.zeros(2, 3)},
+        {"query": torch.full((2, 2), torch.nan)},
+        {"gallery": None},
+        {"gallery": torch.zeros(2)},
+        {"q_pids": [1]},
+        {"g_pids": [1, 2, 3]},
+        {"q_camids": [0.5, 0.5]},
+        {"g_camids": []},
+        {"max_rank": 0},
+        {"distances": np.zeros((2, 3))},
+        {"distances": np.full((2, 2), np.nan)},
+        {"distances": np.zeros(4)},
+    ],
+    ids=str,
+)
+def test_refuses(changed):
+    arguments = {
+        "query": torch.zeros(2, 2),
+        "gallery": torch.zeros(2, 2),
+        "q_pids": [1, 2],
+        "g_pids": [1, 2],
+        "q_camids": [0, 0],
+        "g_camids": [1, 1],
+    }
+    assert evaluate_ranking(**arguments).valid_queries.all()
+    with pytest.raises(ValueError):
+        evaluate_ranking(**(arguments | changed))
