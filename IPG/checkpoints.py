@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderDC, AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from NFC.errors import UserError
 from NFC.extractors.base import SUFFIXES, find_weights, name_list, read_tensors
 
-from .models import build_vae
+from .models import VAE, build_vae
 from .presets import Preset
 
 __all__ = ["find_vae", "find_weights", "load_module", "load_strict", "load_vae", "read_tensors", "save_safetensors"]
@@ -78,18 +78,19 @@ def find_vae(directory: str | Path) -> Path | None:
     return next(iter(folders + files), None)
 
 
-def load_vae(path: str | Path, preset: Preset) -> AutoencoderKL:
+def load_vae(path: str | Path, preset: Preset) -> VAE:
     """A diffusers folder (with its own config.json), or one file of the preset's sizes with diffusers' names."""
     path = Path(path)
     if path.is_dir():
+        kind = AutoencoderDC if preset.vae.kind == "dc" else AutoencoderKL
         try:
-            return AutoencoderKL.from_pretrained(path, local_files_only=True)
+            return kind.from_pretrained(path, local_files_only=True)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split("\n")[0].split())
-            raise UserError(f"{path} is not a diffusers AutoencoderKL folder: {reason}") from error
+            raise UserError(f"{path} is not a diffusers {kind.__name__} folder: {reason}") from error
     tensors = {_today(name): tensor for name, tensor in read_tensors(path).items()}
     with torch.device("meta"):
-        vae = build_vae(preset)
+        vae = build_vae(preset.vae)
     _assign(vae, tensors, path)
     return vae
 

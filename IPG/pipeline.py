@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from NFC.extractors.base import default_directory, picture_tensor
 from .checkpoints import find_vae, find_weights, load_module, load_vae
 from .models import (
     IFR,
+    VAE,
     DenoisingUNet,
     PoseGuider,
     ReferenceFeatures,
@@ -26,6 +26,8 @@ from .models import (
     build_pose_guider,
     build_reference_unet,
     build_scheduler,
+    decode_latents,
+    encode_pictures,
     project_reference,
 )
 from .presets import Preset, load_preset
@@ -48,7 +50,7 @@ class IPGPipeline:
         pose_guider: PoseGuider,
         reference_unet: ReferenceUNet,
         denoising_unet: DenoisingUNet,
-        vae: AutoencoderKL | None = None,
+        vae: VAE | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -176,7 +178,7 @@ class IPGPipeline:
         """One reference picture -> its scaled latents (1, C, h, w), the posterior's mean."""
         vae, sizes = self._require_vae(), self.preset.generation
         pixels = picture_tensor(_as_pil(picture), sizes.height, sizes.width)[None] * 2 - 1
-        return vae.encode(self._cast(pixels)).latent_dist.mean * vae.config.scaling_factor
+        return encode_pictures(vae, self._cast(pixels))
 
     @torch.inference_mode()
     def encode_reference(self, reference_latents: Tensor, tokens: Tensor) -> ReferenceFeatures:
@@ -232,7 +234,7 @@ class IPGPipeline:
     def decode(self, latents: Tensor) -> list[Image.Image]:
         """Latents (B, C, h, w) -> B pictures of the preset's output size."""
         vae, sizes = self._require_vae(), self.preset.generation
-        decoded = vae.decode(self._cast(latents / vae.config.scaling_factor)).sample.float()
+        decoded = decode_latents(vae, self._cast(latents)).float()
         pixels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         size = sizes.output_width, sizes.output_height
         return [Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC) for picture in pixels]
@@ -246,9 +248,9 @@ class IPGPipeline:
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self.dtype)
 
-    def _require_vae(self) -> AutoencoderKL:
+    def _require_vae(self) -> VAE:
         if self.vae is None:
-            raise UserError("no picture autoencoder: pass vae=<a diffusers AutoencoderKL folder or file>")
+            raise UserError("no picture autoencoder: pass vae=<a diffusers folder or file>")
         return self.vae
 
 

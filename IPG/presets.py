@@ -33,11 +33,16 @@ class UNetSizes:
 
 @dataclass
 class VAESizes:
-    """Arguments of diffusers' `AutoencoderKL`, under its names; latents are multiplied by `scaling_factor`."""
+    """Arguments of diffusers' `AutoencoderKL` (kind "kl") or `AutoencoderDC` (kind "dc"), under KL's names.
 
+    layers_per_block: one number for "kl"; one a block for "dc", where a first 0 halves the picture at once.
+    norm_num_groups: only "kl". Latents are multiplied by `scaling_factor`.
+    """
+
+    kind: str = "kl"
     latent_channels: int = 4
     block_out_channels: list[int] = field(default_factory=lambda: [128, 256, 512, 512])
-    layers_per_block: int = 2
+    layers_per_block: list[int] = field(default_factory=lambda: [2])
     norm_num_groups: int = 32
     scaling_factor: float = 0.18215
 

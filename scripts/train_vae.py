@@ -4,6 +4,7 @@ python scripts/train_vae.py --groups runs/groups [--preset mini] [key=value ...]
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderDC
 from torch import Tensor, nn
 
 from IPG.models import build_vae
@@ -21,8 +22,10 @@ from NFC.config import load_config
 from NFC.datasets.synthetic.groups import Groups, read_groups
 from NFC.errors import run_command
 
-KL_WEIGHT = 2e-5
-EDGE_WEIGHT = 1.0
+EDGE_WEIGHT = 0.5
+LATENT_NOISE = 0.1
+SIZE_WEIGHT = 1e-3
+CROP = 64  # rows of a picture that a step sees
 
 
 def to_range(pictures: Tensor) -> Tensor:
@@ -31,38 +34,36 @@ def to_range(pictures: Tensor) -> Tensor:
 
 
 class Reconstruction(nn.Module):
-    """L1 on pixels and on picture gradients, and a small KL term."""
+    """Squared and absolute error of pixels, and absolute error of picture gradients.
 
-    def __init__(self, vae: AutoencoderKL) -> None:
+    Noise of `LATENT_NOISE` on the latents and a penalty on their size keep the latents smooth and bounded.
+    """
+
+    def __init__(self, vae: AutoencoderDC) -> None:
         super().__init__()
         self.vae = vae
 
     def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         pictures = batch["pictures"]
-        posterior = self.vae.encode(pictures).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=generator).to(pictures.device)
-        decoded = self.vae.decode(posterior.mean + posterior.std * noise).sample.float()
-        pixels = F.l1_loss(decoded, pictures)
+        latents = self.vae.encode(pictures).latent
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        decoded = self.vae.decode(latents + LATENT_NOISE * noise).sample.float()
+        squared, absolute = F.mse_loss(decoded, pictures), F.l1_loss(decoded, pictures)
         edges = sum(F.l1_loss(decoded.diff(dim=d), pictures.diff(dim=d)) for d in (2, 3))
-        kl = posterior.kl().float().mean()
-        return pixels + EDGE_WEIGHT * edges + KL_WEIGHT * kl, {"l1": pixels.item(), "kl": kl.item()}
+        loss = 2 * squared + absolute + EDGE_WEIGHT * edges + SIZE_WEIGHT * latents.float().square().mean()
+        return loss, {"psnr": -10 * math.log10(squared.item() / 4)}
 
 
 @torch.no_grad()
-def normalise_latents(vae: AutoencoderKL, pictures: Tensor) -> None:
-    """Make every latent channel zero-mean and unit-variance, exactly, by changing the two 1x1 convolutions in place."""
-    latents = torch.cat([vae.encode(part).latent_dist.mean for part in pictures.split(64)])
-    mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    channels = len(mean)
-    encode, decode = vae.quant_conv, vae.post_quant_conv
-    decode.bias += (decode.weight[:, :, 0, 0] * mean).sum(1)
-    decode.weight *= std[None, :, None, None]
-    encode.weight[:channels] /= std[:, None, None, None]
-    encode.bias[:channels] = (encode.bias[:channels] - mean) / std
-    encode.bias[channels:] -= 2 * std.log()  # the log-variances
+def normalise_latents(vae: AutoencoderDC, pictures: Tensor) -> None:
+    """Give every latent channel a mean square of one by rescaling, in place, the two convolutions next to it."""
+    size = torch.cat([vae.encode(part).latent for part in pictures.split(64)]).square().mean((0, 2, 3)).sqrt()
+    vae.encoder.conv_out.weight /= size[:, None, None, None]
+    vae.encoder.conv_out.bias /= size
+    vae.decoder.conv_in.weight *= size[None, :, None, None]
 
 
-def export(vae: AutoencoderKL, groups: Groups, path: Path) -> None:
+def export(vae: AutoencoderDC, groups: Groups, path: Path) -> None:
     """Write a diffusers folder `vae` with normalised latents."""
     kept = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
     rows = torch.linspace(0, len(groups.pictures) - 1, 512).long().numpy()
@@ -81,12 +82,13 @@ def main() -> None:
     config = load_config(LoopConfig, args.config, args.overrides)
     groups = read_groups(args.groups)
     torch.manual_seed(config.seed)
-    vae = build_vae(load_preset(args.preset))
+    vae = build_vae(load_preset(args.preset).vae)
 
     def batches(generator: torch.Generator) -> dict[str, Tensor]:
         group = torch.randint(len(groups.pictures), (config.batch_size,), generator=generator).numpy()
         member = torch.randint(groups.pictures.shape[1], (config.batch_size,), generator=generator).numpy()
-        return {"pictures": to_range(torch.from_numpy(groups.pictures[group, member]))}
+        top = torch.randint((groups.pictures.shape[2] - CROP) // 8 + 1, (1,), generator=generator).item() * 8
+        return {"pictures": to_range(torch.from_numpy(groups.pictures[group, member, top : top + CROP]))}
 
     Loop(Reconstruction(vae), batches, lambda path: export(vae, groups, path), config).run()
 

@@ -43,7 +43,7 @@ def mini_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.nn.init.normal_(networks["pose_guider"].conv_out.weight)  # zero at first: poses would not matter
         for stem, network in networks.items():
             save_safetensors(network, folder / f"{stem}.safetensors")
-        build_vae(preset).save_pretrained(folder / "vae")
+        build_vae(preset.vae).save_pretrained(folder / "vae")
     return folder
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import DDIMScheduler
 
 from ..presets import Preset
 from .denoising_unet import DenoisingUNet
@@ -10,9 +10,11 @@ from .ifr import IFR
 from .pose_guider import PoseGuider
 from .reference_attention import ReferenceFeatures, project_reference
 from .reference_unet import ReferenceUNet
+from .vae import VAE, build_vae, decode_latents, encode_pictures
 
 __all__ = [
     "IFR",
+    "VAE",
     "DenoisingUNet",
     "PoseGuider",
     "ReferenceFeatures",
@@ -23,6 +25,8 @@ __all__ = [
     "build_reference_unet",
     "build_scheduler",
     "build_vae",
+    "decode_latents",
+    "encode_pictures",
     "project_reference",
 ]
 
@@ -41,16 +45,6 @@ def build_reference_unet(preset: Preset) -> ReferenceUNet:
 
 def build_denoising_unet(preset: Preset) -> DenoisingUNet:
     return DenoisingUNet(**asdict(preset.unet))
-
-
-def build_vae(preset: Preset) -> AutoencoderKL:
-    """The picture autoencoder; its `config.scaling_factor` is what latents are multiplied by."""
-    blocks = len(preset.vae.block_out_channels)
-    return AutoencoderKL(
-        down_block_types=["DownEncoderBlock2D"] * blocks,
-        up_block_types=["UpDecoderBlock2D"] * blocks,
-        **asdict(preset.vae),
-    )
 
 
 def build_scheduler(preset: Preset) -> DDIMScheduler:

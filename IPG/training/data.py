@@ -1,20 +1,20 @@
 """Training pairs from groups of synthetic pedestrians, with all that is frozen computed beforehand."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 from tqdm import tqdm
 
 from NFC.datasets.synthetic.groups import Groups
 from NFC.extractors import Extractor
 
+from ..models import VAE, encode_pictures
 from ..poses.skeleton import draw_skeleton
 
 ENCODE_BATCH = 64
+PIXEL_CENTRE = np.array([0.5, 0.5, 0])  # the world's coordinates start at a picture's corner
 
 
 def _written(path: Path, shape: tuple[int, ...], dtype: type, rows, unit: str) -> np.ndarray:
@@ -29,7 +29,7 @@ def _written(path: Path, shape: tuple[int, ...], dtype: type, rows, unit: str) -
                 first += len(chunk)
                 progress.update(len(chunk))
         array.flush()
-        os.replace(partial, path)
+        partial.replace(path)
     return np.load(path, mmap_mode="r")
 
 
@@ -39,20 +39,24 @@ class PairSampler:
     The latents, ReID features and pose pictures of all groups are computed once and kept in `cache`.
     """
 
-    def __init__(self, groups: Groups, vae: AutoencoderKL, extractor: Extractor, cache: Path, batch_size: int) -> None:
+    def __init__(self, groups: Groups, vae: VAE, extractor: Extractor, cache: Path, batch_size: int) -> None:
         cache.mkdir(parents=True, exist_ok=True)
         count, members, height, width = groups.pictures.shape[:4]
         self.groups, self.batch_size = groups, batch_size
         example = torch.zeros(1, 3, height, width)
         with torch.inference_mode():
-            latent_shape = vae.encode(example).latent_dist.mean.shape[1:]
+            latent_shape = encode_pictures(vae, example).shape[1:]
             self.uncond_feature = extractor(example)[0]
         shape = (count, members)
         self.latents = _written(
             cache / "latents.npy", (*shape, *latent_shape), np.float16, lambda: self._latents(vae), "group"
         )
         self.features = _written(
-            cache / "features.npy", (*shape, extractor.feature_dim), np.float16, lambda: self._features(extractor), "group"
+            cache / "features.npy",
+            (*shape, extractor.feature_dim),
+            np.float16,
+            lambda: self._features(extractor),
+            "group",
         )
         self.poses = _written(
             cache / "poses.npy", (*shape, height, width, 3), np.uint8, lambda: self._poses((height, width)), "group"
@@ -81,9 +85,9 @@ class PairSampler:
             yield pictures.movedim(-1, 2).float() / 127.5 - 1
 
     @torch.inference_mode()
-    def _latents(self, vae: AutoencoderKL):
+    def _latents(self, vae: VAE):
         for pictures in self._batches():
-            latents = vae.encode(pictures.flatten(0, 1)).latent_dist.mean * vae.config.scaling_factor
+            latents = encode_pictures(vae, pictures.flatten(0, 1))
             yield latents.unflatten(0, pictures.shape[:2]).numpy()
 
     @torch.inference_mode()
@@ -93,4 +97,4 @@ class PairSampler:
 
     def _poses(self, size: tuple[int, int]):
         for keypoints in self.groups.keypoints:
-            yield np.stack([draw_skeleton(points, size) for points in keypoints])[None]
+            yield np.stack([draw_skeleton(points - PIXEL_CENTRE, size) for points in keypoints])[None]

@@ -5,7 +5,6 @@ same steps as one that was not.
 """
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,7 +134,7 @@ class Loop:
         }
         partial = self.path / (STATE_FILE + ".partial")
         torch.save(state, partial)
-        os.replace(partial, self.path / STATE_FILE)
+        partial.replace(self.path / STATE_FILE)
         if self.ema:
             self.ema.store(self.parameters)
             self.ema.copy_to(self.parameters)

@@ -125,7 +125,7 @@ def test_missing_files_say_what_was_looked_for(tmp_path):
 
 def test_vae_from_a_folder_a_file_and_old_names(tmp_path):
     preset = tiny_preset()
-    vae = build_vae(preset).eval()
+    vae = build_vae(preset.vae).eval()
     latents = torch.randn(1, 8, 4, 2)
     expected = vae.decode(latents).sample
     assert find_vae(tmp_path) is None

@@ -18,6 +18,7 @@ TORSO_DEPTH = np.array([0.04, 0.052, 0.068, 0.075, 0.068, 0.08, 0.08])
 SLEEVES = {"tank": 0.0, "tshirt": 0.115, "shirt": 0.3, "jacket": 0.305, "coat": 0.305, "hoodie": 0.305}
 BULK = {"tank": 0.97, "tshirt": 1.0, "shirt": 1.02, "jacket": 1.12, "coat": 1.15, "hoodie": 1.14}
 HAIR_LINE = 0.34
+UP = np.array([0.0, 1.0, 0.0])
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ def _legs(person: Identity, pose: Pose, joints: dict) -> list[Solid]:
             return colours
 
         def shin(t, s, theta, cloth=cloth):
-            colours = cloth(t, s, theta) if person.lower in ("trousers", "leggings") else _paint([], person.skin, t.size)
+            colours = (
+                cloth(t, s, theta) if person.lower in ("trousers", "leggings") else _paint([], person.skin, t.size)
+            )
             if person.lower == "shorts":
                 colours[t < 0.08] = fabric.base
             if person.boots:
@@ -127,14 +130,23 @@ def _legs(person: Identity, pose: Pose, joints: dict) -> list[Solid]:
         solids += [
             _solid(hip, knee, np.array([0.054, 0.057, 0.045]) * tight, thigh, pose.yaw, cap=2.0, folds=folds),
             _solid(knee, ankle, np.array([0.042, 0.041, 0.028]) * loose, shin, pose.yaw, folds=folds),
-            _solid(ankle + [0, -0.012, 0], toe, (0.027, 0.026, 0.018), plain(person.shoes), pose.yaw),
+            _solid(ankle - 0.012 * UP, toe, (0.027, 0.026, 0.018), plain(person.shoes), pose.yaw),
         ]
     if person.lower == "skirt":
         knees = (joints["Rkne"] + joints["Lkne"]) / 2
         reach = 0.5 * np.linalg.norm((joints["Rkne"] - joints["Lkne"])[[0, 2]])
         width = np.array([0.088, 0.105, 0.115 + 0.55 * reach]) * person.girth**0.6
         solids.append(
-            _solid(joints["pelvis"] + [0, 0.04, 0], knees + [0, 0.05, 0], width, cloth, pose.yaw, width * 0.85, cap=6.0, folds=0.12)
+            _solid(
+                joints["pelvis"] + 0.04 * UP,
+                knees + 0.05 * UP,
+                width,
+                cloth,
+                pose.yaw,
+                width * 0.85,
+                cap=6.0,
+                folds=0.12,
+            )
         )
     return solids
 
@@ -143,7 +155,7 @@ def _torso(person: Identity, pose: Pose, joints: dict) -> list[Solid]:
     bulk = BULK[person.upper] * person.girth
     width = TORSO_WIDTH * bulk
     width[:3] *= person.shoulders / person.girth**0.3
-    top, bottom = joints["neck"], joints["pelvis"] + [0, -0.035, 0]
+    top, bottom = joints["neck"], joints["pelvis"] - 0.035 * UP
     hem = {"tank": 0.92, "tshirt": 0.95, "hoodie": 0.97}.get(person.upper, 1.1)
     fabric = person.upper_fabric
     opened = person.upper in ("jacket", "coat")
@@ -173,12 +185,21 @@ def _torso(person: Identity, pose: Pose, joints: dict) -> list[Solid]:
             return _paint([(np.abs(theta) < 0.2, person.lower_fabric.base)], fabric.base, t.size)
 
         solids.append(
-            _solid(joints["pelvis"] + [0, 0.06, 0], knees + [0, 0.07, 0], width, tails, pose.yaw, width * 0.8, cap=6.0, folds=0.12)
+            _solid(
+                joints["pelvis"] + 0.06 * UP,
+                knees + 0.07 * UP,
+                width,
+                tails,
+                pose.yaw,
+                width * 0.8,
+                cap=6.0,
+                folds=0.12,
+            )
         )
-    solids.append(_solid(joints["chin"], joints["neck"] - [0, 0.01, 0], (0.03, 0.033), plain(person.skin), pose.yaw))
+    solids.append(_solid(joints["chin"], joints["neck"] - 0.01 * UP, (0.03, 0.033), plain(person.skin), pose.yaw))
     if person.upper == "hoodie":
         hood = joints["neck"] - 0.06 * joints["front"]
-        solids.append(_solid(hood + [0, 0.03, 0], hood - [0, 0.03, 0], (0.05, 0.06), plain(fabric.base), pose.yaw))
+        solids.append(_solid(hood + 0.03 * UP, hood - 0.03 * UP, (0.05, 0.06), plain(fabric.base), pose.yaw))
     return solids
 
 
@@ -191,7 +212,13 @@ def _arms(person: Identity, pose: Pose, joints: dict) -> list[Solid]:
 
         def skin_below(offset):
             def texture(t, s, theta):
-                masks = [(pattern_mask(fabric, s + offset, theta) & (fabric.pattern in ("hstripes", "checks", "dots", "band")), fabric.second)]
+                masks = [
+                    (
+                        pattern_mask(fabric, s + offset, theta)
+                        & (fabric.pattern in ("hstripes", "checks", "dots", "band")),
+                        fabric.second,
+                    )
+                ]
                 if raglan:
                     masks.append((np.ones(t.shape, bool), fabric.second))
                 masks.append((s + offset > sleeve, person.skin))
@@ -233,15 +260,17 @@ def _head(person: Identity, pose: Pose, joints: dict) -> list[Solid]:
     solids = [_solid(crown, chin, size, texture, yaw, size * 1.12, cap=1.6)]
     if person.hairstyle == "long":
         back = joints["head"] - 0.04 * front
-        solids.append(_solid(back, joints["neck"] - 0.065 * front - [0, 0.06, 0], (0.06, 0.062, 0.05), plain(person.hair), yaw))
+        solids.append(
+            _solid(back, joints["neck"] - 0.065 * front - 0.06 * UP, (0.06, 0.062, 0.05), plain(person.hair), yaw)
+        )
     elif person.hairstyle == "bun":
-        knot = joints["head"] - 0.045 * front + [0, 0.055, 0]
-        solids.append(_solid(knot, knot + [0, 0.015, 0], (0.032, 0.032), plain(person.hair), yaw))
+        knot = joints["head"] - 0.045 * front + 0.055 * UP
+        solids.append(_solid(knot, knot + 0.015 * UP, (0.032, 0.032), plain(person.hair), yaw))
     elif person.hairstyle == "cap":
-        brim = joints["head"] + 0.045 * front + [0, 0.03, 0]
+        brim = joints["head"] + 0.045 * front + 0.03 * UP
         solids.append(_solid(brim, brim + 0.06 * front, (0.03, 0.022), plain(tuple(0.8 * c for c in cover)), yaw))
     elif person.hairstyle == "beanie":
-        solids.append(_solid(crown + [0, 0.02, 0], crown - [0, 0.01, 0], (0.02, 0.035), plain(cover), yaw))
+        solids.append(_solid(crown + 0.02 * UP, crown - 0.01 * UP, (0.02, 0.035), plain(cover), yaw))
     return solids
 
 
@@ -251,13 +280,15 @@ def _bag(person: Identity, pose: Pose, joints: dict) -> list[Solid]:
     if person.bag == "backpack":
         centre = joints["chest"] - 0.12 * front
         width, depth = np.array([0.06, 0.085, 0.09, 0.085]), np.array([0.03, 0.05, 0.06, 0.055])
-        return [_solid(centre + [0, 0.09, 0], centre - [0, 0.11, 0], width, texture, pose.yaw, depth, cap=2.5)]
+        return [_solid(centre + 0.09 * UP, centre - 0.11 * UP, width, texture, pose.yaw, depth, cap=2.5)]
     if person.bag == "shoulder":
         centre = joints["pelvis"] + 0.14 * left * person.girth + 0.02 * front
-        return [_solid(centre + [0, 0.05, 0], centre - [0, 0.06, 0], (0.035, 0.035), texture, pose.yaw, (0.075, 0.08), cap=4.0)]
+        return [
+            _solid(centre + 0.05 * UP, centre - 0.06 * UP, (0.035, 0.035), texture, pose.yaw, (0.075, 0.08), cap=4.0)
+        ]
     if person.bag == "handbag":
         grip = joints["Rhand"]
-        handle = _solid(grip, grip - [0, 0.06, 0], (0.008, 0.012), texture, pose.yaw)
-        body = _solid(grip - [0, 0.07, 0], grip - [0, 0.15, 0], (0.03, 0.035), texture, pose.yaw, (0.07, 0.085), cap=4.0)
+        handle = _solid(grip, grip - 0.06 * UP, (0.008, 0.012), texture, pose.yaw)
+        body = _solid(grip - 0.07 * UP, grip - 0.15 * UP, (0.03, 0.035), texture, pose.yaw, (0.07, 0.085), cap=4.0)
         return [handle, body]
     return []

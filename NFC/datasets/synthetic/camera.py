@@ -49,7 +49,9 @@ def _wall(rng: np.random.Generator, canvas: np.ndarray) -> None:
         case 3:
             canvas[xs % int(rng.integers(6, 14)) < 3] *= 0.82
         case 4:
-            leaves = cv2.resize(rng.random((height // 5, width // 5), np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+            leaves = cv2.resize(
+                rng.random((height // 5, width // 5), np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+            )
             canvas[:] = np.array([0.2, 0.36, 0.16, 0.75], np.float32) * (0.5 + 0.9 * leaves[..., None])
     for _ in range(int(rng.integers(0, 4))):
         x, y = int(rng.integers(0, width)), int(rng.integers(0, height))

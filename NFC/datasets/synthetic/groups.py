@@ -62,8 +62,14 @@ def _shoot_chunk(seed: int, first: int, last: int):
 
 
 def write_groups(root: Path, seed: int, num_groups: int, workers: int | None = None) -> None:
-    """Render groups into `root`; the file `groups.json` is written last and marks them whole."""
+    """Render groups into `root`; the file `groups.json` is written last and marks them whole.
+
+    Raises `UserError` for less than one group.
+    """
+    if num_groups < 1:
+        raise UserError(f"{num_groups} groups make no training material: ask for at least 1")
     root.mkdir(parents=True, exist_ok=True)
+    (root / "groups.json").unlink(missing_ok=True)
     create = np.lib.format.open_memmap
     pictures = create(root / "pictures.npy", "w+", np.uint8, (num_groups, POSES, HEIGHT, WIDTH, 3))
     keypoints = create(root / "keypoints.npy", "w+", np.float32, (num_groups, POSES, 18, 3))

@@ -35,7 +35,7 @@ def _car(rng: np.random.Generator, colour: np.ndarray, cover: np.ndarray) -> Non
     colour[roof:] = paint * np.linspace(1.1, 0.7, height - roof, dtype=np.float32)[:, None, None]
     glass = slice(roof + 3, roof + 3 + max(4, (height - roof) // 4))
     colour[glass] = np.array([0.18, 0.22, 0.26, 0.2], np.float32)
-    colour[glass, int(rng.integers(10, width - 10)) : ][:, :3] = paint
+    colour[glass, int(rng.integers(10, width - 10)) :][:, :3] = paint
     colour[height - 4 :] = 0.05
     cover[roof:] = 1
     slope = int(rng.integers(0, width // 3))

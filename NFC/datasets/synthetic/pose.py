@@ -10,10 +10,33 @@ import numpy as np
 from .identity import Identity
 
 # OpenPose order of the 18 keypoints.
-KEYPOINTS = (
-    "nose neck Rsho Relb Rwri Lsho Lelb Lwri Rhip Rkne Rank Lhip Lkne Lank Reye Leye Rear Lear".split()
-)
-FACE_NORMALS = {"nose": (0, 0, 1), "Reye": (-0.45, 0, 0.9), "Leye": (0.45, 0, 0.9), "Rear": (-1, 0, 0.1), "Lear": (1, 0, 0.1)}
+KEYPOINTS = [
+    "nose",
+    "neck",
+    "Rsho",
+    "Relb",
+    "Rwri",
+    "Lsho",
+    "Lelb",
+    "Lwri",
+    "Rhip",
+    "Rkne",
+    "Rank",
+    "Lhip",
+    "Lkne",
+    "Lank",
+    "Reye",
+    "Leye",
+    "Rear",
+    "Lear",
+]
+FACE_NORMALS = {
+    "nose": (0, 0, 1),
+    "Reye": (-0.45, 0, 0.9),
+    "Leye": (0.45, 0, 0.9),
+    "Rear": (-1, 0, 0.1),
+    "Lear": (1, 0, 0.1),
+}
 
 
 @dataclass(frozen=True)
@@ -94,12 +117,12 @@ def joints_3d(person: Identity, pose: Pose) -> dict[str, np.ndarray]:
         shoulder = joints["neck"] + np.array([sign * 0.104 * person.shoulders, -0.036, 0.0])
         elbow = shoulder + _swing(0.165, pose.arms[index], sign * pose.spread[index])
         # A strongly bent elbow brings the hand in front of the body or to the ear.
-        inward = sign * (pose.spread[index] - 0.35 * pose.elbows[index] * (0.3 < pose.elbows[index]))
+        inward = sign * (pose.spread[index] - 0.35 * pose.elbows[index] * (pose.elbows[index] > 0.3))
         fore = pose.arms[index] + pose.elbows[index]
         wrist = elbow + _swing(0.14, fore, inward)
         hand = wrist + _swing(0.045, fore, inward)
-        for name, point in zip("hip kne ank toe sho elb wri hand".split(), (hip, knee, ankle, toe, shoulder, elbow, wrist, hand)):
-            joints[side + name] = point
+        limbs = {"hip": hip, "kne": knee, "ank": ankle, "toe": toe, "sho": shoulder, "elb": elbow, "wri": wrist}
+        joints |= {side + name: point for name, point in (limbs | {"hand": hand}).items()}
     joints |= _head(joints["neck"], spine, person.head, pose)
     cos, sin = np.cos(pose.yaw), np.sin(pose.yaw)
     turn = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])

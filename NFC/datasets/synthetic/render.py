@@ -6,7 +6,6 @@ import numpy as np
 
 from .body import Solid
 
-
 PROFILE_STEPS = 64
 _STEPS = np.linspace(0, 1, PROFILE_STEPS)
 

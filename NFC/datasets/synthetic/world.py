@@ -42,8 +42,10 @@ class Box:
 class Shot:
     """A picture with its ground truth.
 
-    picture: (128, 64, 3) uint8 RGB. keypoints: (18, 3) float32, OpenPose order, pixel x, pixel y and 1,
-    or 0 0 0 for a face point turned away. person_mask: (128, 64) bool, the person with nothing in front.
+    picture: (128, 64, 3) uint8 RGB.
+    keypoints: (18, 3) float32, OpenPose order: x, y in pixels from the picture's upper left corner and 1, or 0 0 0
+    for a face point turned away.
+    person_mask: (128, 64) bool, the person with nothing in front.
     occlusion_mask: (128, 64) bool, where something stands in front of the person.
     """
 
@@ -114,7 +116,9 @@ class World:
         """Premultiplied colour (H, W, 4), coverage (H, W) and keypoints (18, 3)."""
         canvas = Canvas(HEIGHT * SUPERSAMPLE, WIDTH * SUPERSAMPLE)
         canvas.light, canvas.ambient = camera.light, camera.ambient
-        fine = Projection(box.scale * SUPERSAMPLE, box.centre_x * SUPERSAMPLE, box.ground_y * SUPERSAMPLE, camera.elevation)
+        fine = Projection(
+            box.scale * SUPERSAMPLE, box.centre_x * SUPERSAMPLE, box.ground_y * SUPERSAMPLE, camera.elevation
+        )
         solids, joints = build_solids(person, pose)
         canvas.draw(solids, fine)
         cover = np.isfinite(canvas.depth).astype(np.float32)

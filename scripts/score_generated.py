@@ -1,0 +1,63 @@
+"""How well generated pictures keep the identity: do they find the right person in the real gallery?
+
+python scripts/score_generated.py --root DIR [--preset mini] [--poses 8]
+
+Every picture of `query_gen/` is a query of its own. Two figures: against the whole real gallery, and against the
+gallery without the camera of its reference, as the Market1501 rule has it.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from torch.nn.functional import normalize
+
+from NFC import evaluate_ranking
+from NFC.datasets import build_dataset, generated_paths
+from NFC.errors import run_command
+from NFC.extractors import build_extractor
+from NFC.features import extract_features, pick_device
+from NFC.report import write_atomically
+
+NO_CAMERA = -1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="market1501")
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--extractor", default="transreid")
+    parser.add_argument("--preset", default="mini")
+    parser.add_argument("--weights", default=None)
+    parser.add_argument("--poses", type=int, default=8)
+    parser.add_argument("--out", type=Path, default=None, help="folder for generated.json")
+    args = parser.parse_args()
+    dataset = build_dataset(args.dataset, args.root)
+    device = pick_device()
+    extractor = build_extractor(args.extractor, args.weights, args.preset, device)
+    pictures = [path for record in dataset.query for path in generated_paths(record, args.poses)]
+    pids = torch.tensor([record.pid for record in dataset.query]).repeat_interleave(args.poses)
+    camids = torch.tensor([record.camid for record in dataset.query]).repeat_interleave(args.poses)
+    generated = normalize(extract_features(extractor, pictures, device=device, description="generated"), dim=1)
+    real = [record.path for record in dataset.gallery]
+    gallery = normalize(extract_features(extractor, real, device=device, description="gallery"), dim=1)
+    g_pids = torch.tensor([record.pid for record in dataset.gallery])
+    g_camids = torch.tensor([record.camid for record in dataset.gallery])
+
+    scores = {"pictures": len(pictures)}
+    cameras = {"whole_gallery": torch.full_like(camids, NO_CAMERA), "other_cameras": camids}
+    for name, own in cameras.items():
+        result = evaluate_ranking(generated, gallery, pids, g_pids, own, g_camids)
+        scores[name] = {"rank1": float(result.cmc[0]), "mAP": result.mAP}
+        print(f"generated pictures, {name.replace('_', ' ')}: Rank-1 {result.cmc[0]:.1%}, mAP {result.mAP:.1%}")
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        write_atomically(args.out / "generated.json", json.dumps(scores, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    run_command(main)
