@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="configs/train/ipg_mini.yaml")
     parser.add_argument("overrides", nargs="*", help="key=value")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     config = load_config(TrainConfig, args.config, args.overrides)
     sizes = load_preset(config.preset)
     vae = load_vae(config.vae, sizes).eval()

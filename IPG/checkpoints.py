@@ -1,6 +1,5 @@
 """Weights on disk <-> our modules: read without executing anything, loaded strictly, written atomically."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from NFC.errors import UserError
 from NFC.extractors.base import SUFFIXES, find_weights, name_list, read_tensors
+from NFC.files import replacing
 
 from .models import VAE, build_vae
 from .presets import Preset
@@ -56,18 +56,13 @@ def _assign(module: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> 
 
 def save_safetensors(module: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:
     """Write `module`'s tensors (floating ones as `dtype`); readers see the old file or the new one, never a part."""
-    path = Path(path)
     tensors = {
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
         for name, tensor in module.state_dict().items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as partial:
         save_file(tensors, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        partial.chmod(0o644)
 
 
 def find_vae(directory: str | Path) -> Path | None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from IPG.pictures import write_text
 from NFC.errors import UserError
+from NFC.files import write_text
 
 FILE_NAME = "manifest.json"
 WEIGHT_SUFFIXES = {".safetensors", ".pth", ".bin"}

@@ -1,14 +1,12 @@
 """Picture files: which files of a folder count, reading them as RGB, writing them whole or not at all."""
 
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from PIL import Image
 
 from NFC.errors import UserError
+from NFC.files import replacing
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 SIDE_SUFFIXES = {".json", ".md", ".txt"}  # notes and keypoints that live beside pictures
@@ -47,26 +45,5 @@ def read_picture(path: str | Path) -> Image.Image:
 def write_picture(path: str | Path, picture: Image.Image) -> None:
     """Write a picture in the format of its file name, so that the file is either whole or not there."""
     options = {"quality": 95, "subsampling": 0} if Path(path).suffix.lower() in {".jpg", ".jpeg"} else {}
-    with _replacing(Path(path)) as partial:
+    with replacing(path) as partial:
         picture.save(partial, **options)
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file, so that the file is either whole or what it was before."""
-    with _replacing(Path(path)) as partial:
-        partial.write_text(text)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A hidden file beside `path` to write to, which takes its place when the block ends well."""
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()

@@ -121,38 +121,40 @@ class IPGPipeline:
         pose_features (P, C, h, w), as `encode_pose` returns them, stand in for pose_images. guidance_scale <= 1 means
         no guidance: the conditional prediction alone.
         """
-        # 1. Poses, once for all references.
+        # 1. Poses and references, each encoded once: identity tokens from the ReID network, appearance from the
+        #    reference UNet.
         if pose_features is None:
             pose_features = self.encode_pose(self.preprocess_poses(pose_images))
-        reference_names = _names(reference_names, len(reference_images), "reference")
+        references = [_as_pil(reference) for reference in reference_images]
+        reference_names = _names(reference_names, len(references), "reference")
         pose_names = _names(pose_names, len(pose_features), "pose")
+        pairs = [(r, p) for r in range(len(references)) for p in range(len(pose_features))]
+        if not pairs:
+            return [[] for _ in references]
+        tokens = self.encode_identity(torch.stack([self.extractor.preprocess(picture) for picture in references]))
+        reference_features = self.encode_reference(self.encode_pictures(references), tokens)
         uncond_tokens = self.encode_uncond()
 
-        results = []
-        for reference, reference_name in zip(reference_images, reference_names, strict=True):
-            # 2. The reference: identity tokens from the ReID network, appearance from the reference UNet.
-            reference = _as_pil(reference)
-            tokens = self.encode_identity(self.extractor.preprocess(reference)[None])
-            reference_features = self.encode_reference(self.encode_picture(reference), tokens)
-            images = []
-            for start in range(0, len(pose_features), batch_size):
-                # 3. Noise, one generator a picture.
-                part = slice(start, start + batch_size)
-                latents = torch.stack([self.noise(seed, reference_name, pose) for pose in pose_names[part]])
-                # 4. Denoise.
-                latents = self.denoise(
-                    latents,
-                    pose_features[part],
-                    tokens,
-                    uncond_tokens,
-                    reference_features,
-                    num_inference_steps,
-                    guidance_scale,
-                )
-                # 5. Decode.
-                images += self.decode(latents)
-            results.append(images)
-        return results
+        images: list[list[Image.Image]] = [[] for _ in references]
+        for start in range(0, len(pairs), batch_size):
+            batch = pairs[start : start + batch_size]
+            rows = torch.tensor([r for r, _ in batch], device=self.device)
+            # 2. Noise, one generator a picture.
+            latents = torch.stack([self.noise(seed, reference_names[r], pose_names[p]) for r, p in batch])
+            # 3. Denoise.
+            latents = self.denoise(
+                latents,
+                pose_features[[p for _, p in batch]],
+                tokens[rows],
+                uncond_tokens,
+                {name: (keys[rows], values[rows]) for name, (keys, values) in reference_features.items()},
+                num_inference_steps,
+                guidance_scale,
+            )
+            # 4. Decode.
+            for (r, _), image in zip(batch, self.decode(latents), strict=True):
+                images[r].append(image)
+        return images
 
     def preprocess_poses(self, pose_images: Sequence[Picture]) -> Tensor:
         """PIL pictures or (H, W, 3) uint8 arrays, canonical colours as RGB -> (P, 3, height, width) in [0, 1]."""
@@ -174,10 +176,10 @@ class IPGPipeline:
         return self.pose_guider(self._cast(poses))
 
     @torch.inference_mode()
-    def encode_picture(self, picture: Picture) -> Tensor:
-        """One reference picture -> its scaled latents (1, C, h, w), the posterior's mean."""
+    def encode_pictures(self, pictures: Sequence[Picture]) -> Tensor:
+        """B reference pictures -> their scaled latents (B, C, h, w), the posterior's mean."""
         vae, sizes = self._require_vae(), self.preset.generation
-        pixels = picture_tensor(_as_pil(picture), sizes.height, sizes.width)[None] * 2 - 1
+        pixels = torch.stack([picture_tensor(_as_pil(p), sizes.height, sizes.width) for p in pictures]) * 2 - 1
         return encode_pictures(vae, self._cast(pixels))
 
     @torch.inference_mode()

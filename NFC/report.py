@@ -1,13 +1,12 @@
 """Scores as a terminal table, JSON and Markdown."""
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
 
-from .errors import UserError
+from .files import write_text
 from .protocol import Scores
 
 RANKS = (1, 5, 10)
@@ -33,27 +32,14 @@ def markdown_table(rows: Sequence[Scores]) -> str:
 
 def write_report(folder: Path, rows: Sequence[Scores], title: str, config: Mapping[str, object]) -> list[Path]:
     """Write `results.json` (resolved config, scores in [0, 1]) and `results.md` into `folder`; returns their paths."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write results to {folder}: {error.strerror}; choose another folder") from error
     results = {"title": title, "config": dict(config), "rows": [_values(row) for row in rows]}
     texts = {
         folder / "results.json": json.dumps(results, indent=2) + "\n",
         folder / "results.md": f"# {title}\n\n{markdown_table(rows)}",
     }
     for path, text in texts.items():
-        write_atomically(path, text)
+        write_text(path, text)
     return list(texts)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write all of `text` or nothing: a reader never sees half a file."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        file.write(text)
-    temporary = Path(file.name)
-    temporary.chmod(0o644)
-    temporary.replace(path)
 
 
 def _values(row: Scores) -> dict[str, object]:

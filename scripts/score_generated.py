@@ -21,7 +21,7 @@ from NFC.datasets import build_dataset, generated_paths
 from NFC.errors import run_command
 from NFC.extractors import build_extractor
 from NFC.features import extract_features, pick_device
-from NFC.report import write_atomically
+from NFC.files import write_text
 
 NO_CAMERA = -1
 
@@ -55,8 +55,7 @@ def main() -> None:
         scores[name] = {"rank1": float(result.cmc[0]), "mAP": result.mAP}
         print(f"generated pictures, {name.replace('_', ' ')}: Rank-1 {result.cmc[0]:.1%}, mAP {result.mAP:.1%}")
     if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        write_atomically(args.out / "generated.json", json.dumps(scores, indent=1) + "\n")
+        write_text(args.out / "generated.json", json.dumps(scores, indent=1) + "\n")
 
 
 if __name__ == "__main__":

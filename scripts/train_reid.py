@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--preset", default="mini")
     parser.add_argument("--config", default="configs/train/reid.yaml")
     parser.add_argument("overrides", nargs="*", help="key=value")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     config = load_config(LoopConfig, args.config, args.overrides)
     sampler = PKSampler(read_groups(args.groups), config.batch_size)
     torch.manual_seed(config.seed)

@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--preset", default="mini")
     parser.add_argument("--config", default="configs/train/vae.yaml")
     parser.add_argument("overrides", nargs="*", help="key=value")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     config = load_config(LoopConfig, args.config, args.overrides)
     groups = read_groups(args.groups)
     torch.manual_seed(config.seed)

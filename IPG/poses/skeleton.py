@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from IPG.pictures import read_picture, write_picture, write_text
+from IPG.pictures import read_picture, write_picture
 from NFC.errors import UserError
+from NFC.files import write_text
 
 ChannelOrder = Literal["bgr", "rgb"]
 CHANNEL_ORDERS = ("bgr", "rgb")

@@ -1,5 +1,6 @@
 """Training pairs from groups of synthetic pedestrians, with all that is frozen computed beforehand."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,25 @@ def _written(path: Path, shape: tuple[int, ...], dtype: type, rows, unit: str) -
     return np.load(path, mmap_mode="r")
 
 
+def fingerprint(vae: VAE, extractor: Extractor, groups: Groups) -> str:
+    """Names what the cached arrays depend on: the weights of both networks and the pictures (a sample of them)."""
+    digest = hashlib.sha256(str(groups.pictures.shape).encode())
+    digest.update(np.ascontiguousarray(groups.pictures[:: max(1, len(groups.pictures) // 50), 0]).tobytes())
+    for network in (vae, extractor):
+        for name, tensor in sorted(network.state_dict().items()):
+            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 class PairSampler:
     """Batches of references with all other pictures of their group as targets.
 
-    The latents, ReID features and pose pictures of all groups are computed once and kept in `cache`.
+    The latents, ReID features and pose pictures of all groups are computed once and kept in a folder of `cache`
+    named after the pictures and the networks.
     """
 
     def __init__(self, groups: Groups, vae: VAE, extractor: Extractor, cache: Path, batch_size: int) -> None:
+        cache = cache / fingerprint(vae, extractor, groups)
         cache.mkdir(parents=True, exist_ok=True)
         count, members, height, width = groups.pictures.shape[:4]
         self.groups, self.batch_size = groups, batch_size
@@ -81,7 +94,7 @@ class PairSampler:
     def _batches(self):
         """(n, members, 3, H, W) float32 pictures in [-1, 1]."""
         for start in range(0, len(self.groups.pictures), ENCODE_BATCH):
-            pictures = torch.from_numpy(self.groups.pictures[start : start + ENCODE_BATCH])
+            pictures = torch.tensor(self.groups.pictures[start : start + ENCODE_BATCH])
             yield pictures.movedim(-1, 2).float() / 127.5 - 1
 
     @torch.inference_mode()

@@ -7,18 +7,24 @@ same steps as one that was not.
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from NFC.errors import UserError
+from NFC.files import replacing
 
 STATE_FILE = "state.pt"
+SCHEDULES = ("constant", "cosine")
+PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # our names -> accelerate's
 
 
 @dataclass
@@ -35,10 +41,15 @@ class LoopConfig:
     weight_decay: float = 1e-2
     max_grad_norm: float = 1.0
     ema_decay: float = 0.0  # 0: no moving average
-    mixed_precision: str = "no"  # or "bf16", "fp16"
+    precision: str = "float32"  # or "bfloat16", "float16": that of the products, weights stay float32
     checkpoint_every: int = 500
     log_every: int = 50
     seed: int = 12580
+
+    def __post_init__(self) -> None:
+        for name, choices in (("lr_schedule", SCHEDULES), ("precision", tuple(PRECISIONS))):
+            if getattr(self, name) not in choices:
+                raise UserError(f"{name} '{getattr(self, name)}' is not one of: {', '.join(choices)}")
 
 
 def step_generator(seed: int, step: int, process: int = 0) -> torch.Generator:
@@ -51,15 +62,13 @@ def learning_rate_factor(config: LoopConfig, step: int, progress: float) -> floa
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
     if config.lr_schedule == "constant":
         return warm
-    if config.lr_schedule == "cosine":
-        return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
-    raise UserError(f"lr_schedule '{config.lr_schedule}' is not one of: constant, cosine")
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
 class Loop:
     """Train `model`, whose forward takes a batch and a generator and returns (loss, {name: scalar}).
 
-    batches: (step, generator) -> batch, on any device. export: writes the weights to keep into a folder; it is
+    batches: generator of the step -> batch, on any device. export: writes the weights to keep into a folder; it is
     called with the averaged weights in place, at every checkpoint.
     """
 
@@ -71,7 +80,7 @@ class Loop:
         config: LoopConfig,
     ) -> None:
         self.config, self.model, self.batches, self.export = config, model, batches, export
-        self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
+        self.accelerator = Accelerator(mixed_precision=PRECISIONS[config.precision])
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.wrapped, self.optimizer = self.accelerator.prepare(model, self.optimizer)
@@ -90,7 +99,8 @@ class Loop:
             for name, value in self._take_step().items():
                 averages[name] = value if name not in averages else 0.98 * averages[name] + 0.02 * value
             self.step += 1
-            self.seconds = before + time.monotonic() - started
+            elapsed = torch.tensor(before + time.monotonic() - started, device=self.accelerator.device)
+            self.seconds = broadcast(elapsed).item()  # all processes follow one clock
             bar.update()
             if self.step % self.config.log_every == 0:
                 bar.set_postfix({name: f"{value:.4f}" for name, value in averages.items()})
@@ -102,6 +112,11 @@ class Loop:
         by_steps = self.step / self.config.max_train_steps
         return max(by_steps, self.seconds / 60 / self.config.max_minutes) if self.config.max_minutes else by_steps
 
+    def _attention(self) -> AbstractContextManager:
+        """On a CPU, small attentions train faster as plain products than as the fused kernel."""
+        on_cpu = self.accelerator.device.type == "cpu"
+        return sdpa_kernel(SDPBackend.MATH) if on_cpu else nullcontext()
+
     def _take_step(self) -> dict[str, float]:
         config = self.config
         generator = step_generator(config.seed, self.step, self.accelerator.process_index)
@@ -109,7 +124,7 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
         batch = {name: value.to(self.accelerator.device) for name, value in self.batches(generator).items()}
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), self._attention():
             loss, logs = self.wrapped(batch, generator)
         self.accelerator.backward(loss)
         if config.max_grad_norm:
@@ -124,7 +139,6 @@ class Loop:
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
-        self.path.mkdir(parents=True, exist_ok=True)
         state = {
             "step": self.step,
             "seconds": self.seconds,
@@ -132,9 +146,8 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
         }
-        partial = self.path / (STATE_FILE + ".partial")
-        torch.save(state, partial)
-        partial.replace(self.path / STATE_FILE)
+        with replacing(self.path / STATE_FILE) as partial:
+            torch.save(state, partial)
         if self.ema:
             self.ema.store(self.parameters)
             self.ema.copy_to(self.parameters)
@@ -151,4 +164,5 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
+            self.ema.to(self.accelerator.device)
         self.step, self.seconds = state["step"], state["seconds"]

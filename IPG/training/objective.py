@@ -20,10 +20,13 @@ class ObjectiveConfig:
 
 
 def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float) -> Tensor:
-    """Min-SNR weight of a v-prediction loss: min(snr, gamma) / (snr + 1), (B,) (Hang et al., 2023)."""
+    """Min-SNR weight of a v-prediction loss: min(snr, gamma) / (snr + 1), (B,) (Hang et al., 2023).
+
+    Pure noise (snr 0, the first step of sampling) would never be learnt by that formula; its weight is 1.
+    """
     alpha = alphas_cumprod[timesteps]
     snr = alpha / (1 - alpha)
-    return snr.clamp(max=gamma) / (snr + 1)
+    return torch.where(snr > 0, snr.clamp(max=gamma) / (snr + 1), 1.0)
 
 
 class IPGObjective(nn.Module):

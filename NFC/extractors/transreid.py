@@ -137,7 +137,7 @@ class TransReID(nn.Module):
         super().__init__()
         self.feature_dim = (1 + PARTS) * dim
         self.base = ViT(height, width, patch, stride, dim, depth, heads, mlp_ratio, fc_classes, num_cameras, num_views)
-        for name in self._branch_names():
+        for name in self._branch_names() if num_classes else []:  # the heads serve training alone
             setattr(self, f"classifier{name}", nn.Linear(dim, num_classes, bias=False))
             setattr(self, f"bottleneck{name}", nn.BatchNorm1d(dim))
         self._initialise()

@@ -46,7 +46,7 @@ def overrides(mini_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> l
         f"reid={mini_weights / 'transformer_20.safetensors'}",
         f"cache={folder / 'cache'}",
         f"loop.output_dir={folder / 'run'}",
-        *("loop.batch_size=2", "loop.checkpoint_every=1", 'loop.mixed_precision="no"'),  # a bare no is false in YAML
+        *("loop.batch_size=2", "loop.checkpoint_every=1", "loop.precision=float32"),
     ]
 
 

@@ -15,9 +15,9 @@ from IPG.checkpoints import (
     read_tensors,
     save_safetensors,
 )
-from IPG.models import build_pose_guider, build_vae
+from IPG.models import build_pose_guider, build_vae, decode_latents, encode_pictures
 from NFC.errors import UserError
-from tests.ipg.tiny import random_network, tiny_preset
+from tests.ipg.tiny import kl_preset, random_network, tiny_preset
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_a_failed_write_keeps_the_old_file(guider, tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr("IPG.checkpoints.save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match="disk full"):
         save_safetensors(guider, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
@@ -124,7 +124,7 @@ def test_missing_files_say_what_was_looked_for(tmp_path):
 
 
 def test_vae_from_a_folder_a_file_and_old_names(tmp_path):
-    preset = tiny_preset()
+    preset = kl_preset()
     vae = build_vae(preset.vae).eval()
     latents = torch.randn(1, 8, 4, 2)
     expected = vae.decode(latents).sample
@@ -144,6 +144,17 @@ def test_vae_from_a_folder_a_file_and_old_names(tmp_path):
         torch.testing.assert_close(loaded.decode(latents).sample, expected)
 
 
-def test_a_folder_without_a_vae(tmp_path):
-    with pytest.raises(UserError, match="not a diffusers AutoencoderKL folder"):
-        load_vae(tmp_path, tiny_preset())
+@pytest.mark.parametrize("preset", [kl_preset(), tiny_preset()], ids=["kl", "dc"])
+def test_both_kinds_of_vae_survive_a_round_trip(tmp_path, preset):
+    vae = build_vae(preset.vae).eval()
+    pictures = torch.rand(2, 3, 64, 32) * 2 - 1
+    latents = encode_pictures(vae, pictures)
+    assert latents.shape == (2, 8, 8, 4) and decode_latents(vae, latents).shape == pictures.shape
+    vae.save_pretrained(tmp_path / "vae")
+    torch.testing.assert_close(encode_pictures(load_vae(tmp_path / "vae", preset).eval(), pictures), latents)
+
+
+@pytest.mark.parametrize("preset", [kl_preset(), tiny_preset()], ids=["AutoencoderKL", "AutoencoderDC"])
+def test_a_folder_without_a_vae(tmp_path, preset, request):
+    with pytest.raises(UserError, match=f"not a diffusers {request.node.callspec.id} folder"):
+        load_vae(tmp_path, preset)

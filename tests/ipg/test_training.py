@@ -1,5 +1,6 @@
 """The training loop, the loss and the pairs it learns from."""
 
+import copy
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import nn
 
 from IPG.models import build_scheduler, build_vae
 from IPG.presets import VAESizes
-from IPG.training.data import PairSampler
+from IPG.training.data import PairSampler, fingerprint
 from IPG.training.loop import STATE_FILE, Loop, LoopConfig, learning_rate_factor, step_generator
 from IPG.training.objective import IPGObjective, ObjectiveConfig, min_snr_weight
 from NFC.datasets.synthetic.groups import Groups, read_groups, write_groups
@@ -44,7 +45,7 @@ def test_min_snr_weight_is_the_naive_one(gamma):
     naive = []
     for t in timesteps:
         snr = alphas[t] / (1 - alphas[t])
-        naive.append(min(snr, gamma) / (snr + 1))
+        naive.append(min(snr, gamma) / (snr + 1) if snr > 0 else 1.0)
     weights = min_snr_weight(torch.tensor(alphas), torch.tensor(timesteps), gamma)
     assert torch.allclose(weights, torch.tensor(naive), rtol=1e-3, atol=1e-7)
 
@@ -107,7 +108,7 @@ def test_target_is_the_velocity(preset, gamma):
         keep, replaced = math.sqrt(alphas[t]), math.sqrt(1 - alphas[t])
         velocity = keep * objective.noise[row] - replaced * latents[row]
         snr = alphas[t] / (1 - alphas[t])
-        weight = min(snr, gamma) / (snr + 1) if gamma else 1.0
+        weight = min(snr, gamma) / (snr + 1) if gamma and snr > 0 else 1.0
         errors.append(weight * ((0.3 - velocity) ** 2).mean().item())
         noisy = keep * latents[row] + replaced * objective.noise[row]
         assert torch.allclose(recorder.given["latents"][row], noisy, atol=1e-4)
@@ -441,11 +442,23 @@ def test_the_cache_is_reused(groups, frozen, cache, sampler, monkeypatch):
         monkeypatch.setattr(PairSampler, name, refuse)
     again = PairSampler(groups, **frozen, cache=cache, batch_size=4)
     assert np.array_equal(again.latents, sampler.latents)
-    assert sorted(path.name for path in cache.iterdir()) == ["features.npy", "latents.npy", "poses.npy"]
+    (folder,) = cache.iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["features.npy", "latents.npy", "poses.npy"]
 
 
 def test_a_broken_off_cache_is_made_anew(groups, frozen, cache, sampler, tmp_path):
-    (tmp_path / "latents.partial").write_bytes(b"half")
+    folder = tmp_path / fingerprint(**frozen, groups=groups)
+    folder.mkdir()
+    (folder / "latents.partial").write_bytes(b"half")
     again = PairSampler(groups, **frozen, cache=tmp_path, batch_size=4)
     assert np.array_equal(again.latents, sampler.latents)
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(folder.glob("*.partial"))
+
+
+def test_other_networks_or_pictures_have_another_cache(groups, frozen):
+    name = fingerprint(**frozen, groups=groups)
+    other = Groups(groups.pictures[::-1], groups.keypoints, groups.labels)
+    assert fingerprint(**frozen, groups=other) != name
+    extractor = copy.deepcopy(frozen["extractor"])
+    next(extractor.parameters()).data += 1
+    assert fingerprint(frozen["vae"], extractor, groups) != name

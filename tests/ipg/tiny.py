@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from IPG.models import build_denoising_unet, build_ifr, build_pose_guider, build_reference_unet
-from IPG.presets import Preset, load_preset
+from IPG.presets import Preset, VAESizes, load_preset
 from NFC.extractors.transreid import TransReID
 
 BUILDERS = {
@@ -21,6 +21,15 @@ def tiny_preset() -> Preset:
     preset.unet.block_out_channels = [32, 64]
     preset.unet.norm_num_groups = 8
     preset.unet.cross_attention_dim = 24
+    return preset
+
+
+def kl_preset() -> Preset:
+    """The tiny preset with a small autoencoder of the kind that `sd15` uses."""
+    preset = tiny_preset()
+    preset.vae = VAESizes(
+        latent_channels=8, block_out_channels=[16, 16, 32, 32], layers_per_block=[1], norm_num_groups=8
+    )
     return preset
 
 

@@ -147,6 +147,8 @@ def write_layout(
         raise UserError(
             f"{train_pids} training and {test_pids} test people make no data set: ask for at least 1 test pid"
         )
+    if root.is_dir() and any(root.iterdir()):
+        raise UserError(f"folder {root} is not empty; name another, or empty it")
     root.mkdir(parents=True, exist_ok=True)
     jobs = list(LAYOUTS[name](root, seed, train_pids, test_pids, **options))
     write_jobs(seed, jobs, workers)
