@@ -33,7 +33,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--dataset_dir", help="instead: a data set whose <split>_gen/pose{k}/ folders to fill")
     parser.add_argument("--splits", nargs="+", help="splits of the data set (query bounding_box_test)")
     parser.add_argument("--steps", type=int, help="denoising steps (20)")
-    parser.add_argument("--guidance_scale", type=float, help="1 means conditional only (3.5)")
+    parser.add_argument("--guidance_scale", type=float, help="1 means conditional only (the preset's own; sd15: 3.5)")
     parser.add_argument("--seed", type=int, help="noise depends on it and the file names (12580)")
     parser.add_argument("--batch_size", type=int, help="pictures at a time (16)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (cuda where there is one)")

@@ -19,7 +19,7 @@ from IPG.canvas import make_canvas
 from IPG.pictures import list_pictures, read_picture, write_picture
 from IPG.pipeline import IPGPipeline
 from IPG.poses import CHANNEL_ORDERS, read_pose_picture
-from NFC.config import preset_file
+from IPG.presets import load_preset
 from NFC.errors import UserError
 from NFC.extractors.base import default_directory
 from NFC.features import pick_device
@@ -42,7 +42,7 @@ class GenerationConfig:
     dataset_dir: str | None = None  # a data set to fill, instead of ref_dir and out_dir
     splits: list[str] = field(default_factory=lambda: ["query", "bounding_box_test"])
     steps: int = 20
-    guidance_scale: float = 3.5
+    guidance_scale: float | None = None  # the preset's own
     seed: int = 12580
     batch_size: int = 16  # pictures at a time
     device: str | None = None  # cuda where there is one
@@ -51,7 +51,7 @@ class GenerationConfig:
 
 def resolve(config: GenerationConfig) -> GenerationConfig:
     """Fill in, in place, what depends on the preset and the machine; `UserError` for values that cannot work."""
-    preset_file(config.preset)  # raises when there is none
+    sizes = load_preset(config.preset).generation
     if config.dataset_dir and (config.ref_dir or config.out_dir):
         raise UserError("dataset_dir says where pictures come from and go to; leave out ref_dir and out_dir")
     if not config.dataset_dir:
@@ -63,6 +63,8 @@ def resolve(config: GenerationConfig) -> GenerationConfig:
     for name, choices in (("dtype", DTYPES), ("pose_channel_order", CHANNEL_ORDERS)):
         if getattr(config, name) not in choices:
             raise UserError(f"{name} '{getattr(config, name)}' is unknown; choose one of: {', '.join(choices)}")
+    if config.guidance_scale is None:
+        config.guidance_scale = sizes.guidance_scale
     if not 1 <= config.steps <= 1000:
         raise UserError(f"steps is {config.steps}; it must be 1 to 1000")
     if config.batch_size < 1:

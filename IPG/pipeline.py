@@ -107,7 +107,7 @@ class IPGPipeline:
         reference_images: Sequence[Picture],
         pose_images: Sequence[Picture] | None,
         num_inference_steps: int = 20,
-        guidance_scale: float = 3.5,
+        guidance_scale: float | None = None,
         seed: int = 12580,
         reference_names: Sequence[str] | None = None,
         pose_names: Sequence[str] | None = None,
@@ -118,11 +118,12 @@ class IPGPipeline:
 
         Pictures are PIL or (H, W, 3) uint8 RGB arrays; poses show OpenPose skeletons in their canonical colours.
         The noise of a picture depends on (seed, reference name, pose name) only; names default to "0", "1", ...
-        pose_features (P, C, h, w), as `encode_pose` returns them, stand in for pose_images. guidance_scale <= 1 means
-        no guidance: the conditional prediction alone.
+        pose_features (P, C, h, w), as `encode_pose` returns them, stand in for pose_images. guidance_scale: None takes
+        the preset's (sd15: 3.5); <= 1 means no guidance, the conditional prediction alone.
         """
         # 1. Poses and references, each encoded once: identity tokens from the ReID network, appearance from the
         #    reference UNet.
+        guidance_scale = self.preset.generation.guidance_scale if guidance_scale is None else guidance_scale
         if pose_features is None:
             pose_features = self.encode_pose(self.preprocess_poses(pose_images))
         references = [_as_pil(reference) for reference in reference_images]

@@ -61,12 +61,13 @@ class SchedulerSizes:
 
 @dataclass
 class GenerationSizes:
-    """Picture sizes in pixels: what the networks work at, and what is handed out."""
+    """Picture sizes in pixels: at work and as handed out; and the guidance that suits the weights."""
 
     height: int = 512
     width: int = 256
     output_height: int = 256
     output_width: int = 128
+    guidance_scale: float = 3.5
 
 
 @dataclass
