@@ -123,7 +123,7 @@ def generate(config: GenerationConfig) -> list[str]:
         config.ckpt_dir, preset=config.preset, device=config.device, dtype=DTYPES[config.dtype]
     )
     if pipe.vae is None:
-        raise UserError(f"no picture autoencoder in {config.ckpt_dir}; put a diffusers AutoencoderKL there as vae/")
+        raise UserError(f"no picture autoencoder in {config.ckpt_dir}; put a diffusers VAE folder there as vae/")
     for job in jobs:
         manifest.save(job.out, description)
         _run(pipe, config, job, poses, report)

@@ -45,6 +45,7 @@ def main() -> None:
     run("inference.py", "--preset", "mini", "--dataset_dir", market, "--steps", DATA_SET_STEPS)
 
     say("4/4 Retrieval without and with feature centralization")
+    run("scripts/score_generated.py", "--root", market, "--preset", "mini", "--out", table)
     run("evaluate.py", "--dataset", "market1501", "--root", market, "--preset", "mini", "--ablation", "--out", table)
 
     minutes = (time.monotonic() - started) / 60
