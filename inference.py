@@ -12,7 +12,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from IPG.generate import GenerationConfig, generate, resolve
+from IPG.generate import generate
+from IPG.plan import GenerationConfig, resolve
 from NFC.config import load_config
 from NFC.errors import run_command
 
@@ -35,7 +36,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="denoising steps (20)")
     parser.add_argument("--guidance_scale", type=float, help="1 means conditional only (the preset's own; sd15: 3.5)")
     parser.add_argument("--seed", type=int, help="noise depends on it and the file names (12580)")
-    parser.add_argument("--batch_size", type=int, help="pictures at a time (16)")
+    parser.add_argument("--batch_size", type=int, help="pictures read, drawn and written in one go (16)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (cuda where there is one)")
     parser.add_argument("--dtype", help="float32, bfloat16 or float16 (float32 on the CPU, bfloat16 elsewhere)")
     parser.add_argument("--pose_channel_order", help="how pose files store their colours: bgr or rgb (bgr)")

@@ -29,6 +29,7 @@ from .models import (
     decode_latents,
     encode_pictures,
     project_reference,
+    stack_references,
 )
 from .presets import Preset, load_preset
 
@@ -118,6 +119,8 @@ class IPGPipeline:
 
         Pictures are PIL or (H, W, 3) uint8 RGB arrays; poses show OpenPose skeletons in their canonical colours.
         The noise of a picture depends on (seed, reference name, pose name) only; names default to "0", "1", ...
+        batch_size: pictures computed at a time. The last batch is filled up, so that a picture does not depend, to the
+        last bit, on how many others are asked for.
         pose_features (P, C, h, w), as `encode_pose` returns them, stand in for pose_images. guidance_scale: None takes
         the preset's (sd15: 3.5); <= 1 means no guidance, the conditional prediction alone.
         """
@@ -129,33 +132,36 @@ class IPGPipeline:
         references = [_as_pil(reference) for reference in reference_images]
         reference_names = _names(reference_names, len(references), "reference")
         pose_names = _names(pose_names, len(pose_features), "pose")
-        pairs = [(r, p) for r in range(len(references)) for p in range(len(pose_features))]
-        if not pairs:
-            return [[] for _ in references]
-        tokens = self.encode_identity(torch.stack([self.extractor.preprocess(picture) for picture in references]))
-        reference_features = self.encode_reference(self.encode_pictures(references), tokens)
+        encoded = [self._encode_one(reference) for reference in references]
         uncond_tokens = self.encode_uncond()
 
+        pairs = [(r, p) for r in range(len(references)) for p in range(len(pose_features))]
         images: list[list[Image.Image]] = [[] for _ in references]
         for start in range(0, len(pairs), batch_size):
             batch = pairs[start : start + batch_size]
-            rows = torch.tensor([r for r, _ in batch], device=self.device)
+            filled = batch + batch[-1:] * (batch_size - len(batch))  # rows of padding keep the shape
+            tokens, features = zip(*(encoded[r] for r, _ in filled), strict=True)
             # 2. Noise, one generator a picture.
-            latents = torch.stack([self.noise(seed, reference_names[r], pose_names[p]) for r, p in batch])
+            latents = torch.stack([self.noise(seed, reference_names[r], pose_names[p]) for r, p in filled])
             # 3. Denoise.
             latents = self.denoise(
                 latents,
-                pose_features[[p for _, p in batch]],
-                tokens[rows],
+                pose_features[[p for _, p in filled]],
+                torch.cat(tokens),
                 uncond_tokens,
-                {name: (keys[rows], values[rows]) for name, (keys, values) in reference_features.items()},
+                stack_references(features),
                 num_inference_steps,
                 guidance_scale,
             )
             # 4. Decode.
-            for (r, _), image in zip(batch, self.decode(latents), strict=True):
+            for (r, _), image in zip(batch, self.decode(latents), strict=False):
                 images[r].append(image)
         return images
+
+    def _encode_one(self, reference: Image.Image) -> tuple[Tensor, ReferenceFeatures]:
+        """Tokens and reference features of one picture, alone, so that no other picture has a say in their bits."""
+        tokens = self.encode_identity(self.extractor.preprocess(reference)[None])
+        return tokens, self.encode_reference(self.encode_pictures([reference]), tokens)
 
     def preprocess_poses(self, pose_images: Sequence[Picture]) -> Tensor:
         """PIL pictures or (H, W, 3) uint8 arrays, canonical colours as RGB -> (P, 3, height, width) in [0, 1]."""

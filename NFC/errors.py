@@ -1,5 +1,6 @@
 """The one exception for mistakes a user can repair, and how the command line shows it."""
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -8,17 +9,26 @@ class UserError(ValueError):
     """Bad input. The message is one line: which file or value, what is wrong, what to do."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: somebody wants the process to stop, as with Ctrl-C."""
+
+
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a script's `main` and leave the process with its exit code.
 
-    A `UserError` becomes one line on stderr and exit code 2; Ctrl-C becomes exit code 130.
+    A `UserError` becomes one line on stderr and exit code 2; Ctrl-C becomes exit code 130, a polite kill 143.
     """
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         code = main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("interrupted; run the same command again to go on", file=sys.stderr)
-        code = 130
+        code = 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
     sys.exit(code or 0)

@@ -1,5 +1,6 @@
 """Pictures on disk to features in memory."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -39,6 +40,11 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
         return torch.empty(0, device=name or ("cuda" if torch.cuda.is_available() else "cpu")).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device '{name}' cannot be used here; leave it out, or try cpu") from error
+
+
+def usable_cores() -> int:
+    """CPU cores this process may run on; fewer than the machine has, in a container or under taskset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @torch.inference_mode()

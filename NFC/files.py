@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import get_ident
 
 from .errors import UserError
 
@@ -15,7 +16,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Makes the folder if it is missing. Raises `UserError` naming the file when it cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    partial = path.with_name(f".{os.getpid()}.{get_ident()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial

@@ -8,7 +8,7 @@ from ..presets import Preset
 from .denoising_unet import DenoisingUNet
 from .ifr import IFR
 from .pose_guider import PoseGuider
-from .reference_attention import ReferenceFeatures, project_reference
+from .reference_attention import ReferenceFeatures, project_reference, stack_references
 from .reference_unet import ReferenceUNet
 from .vae import VAE, build_vae, decode_latents, encode_pictures
 
@@ -28,6 +28,7 @@ __all__ = [
     "decode_latents",
     "encode_pictures",
     "project_reference",
+    "stack_references",
 ]
 
 

@@ -4,6 +4,7 @@ Both UNets are diffusers' own; the two attention processors here are all that di
 travels as an argument (`cross_attention_kwargs`), so the networks hold no state between calls.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -121,3 +122,11 @@ def project_reference(unet: UNet2DConditionModel, features: ReferenceFeatures) -
         attn = unet.get_submodule(f"{name}.attn1")
         projected[name] = (attn.to_k(tokens), attn.to_v(tokens))
     return projected
+
+
+def stack_references(features: Sequence[ReferenceFeatures]) -> ReferenceFeatures:
+    """Projected features of single references, one a row: keys and values (B, N, dim) each."""
+    return {
+        name: (torch.cat([one[name][0] for one in features]), torch.cat([one[name][1] for one in features]))
+        for name in features[0]
+    }

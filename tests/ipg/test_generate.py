@@ -10,8 +10,9 @@ from PIL import Image
 
 from IPG import generate as module
 from IPG.canvas import make_canvas, make_contact_sheet
-from IPG.generate import GenerationConfig, generate, resolve
+from IPG.generate import generate
 from IPG.pictures import list_pictures, read_picture, write_picture
+from IPG.plan import GenerationConfig, resolve
 from NFC.config import load_config
 from NFC.errors import UserError
 
