@@ -21,7 +21,19 @@ from IPG import manifest
 from IPG.canvas import make_canvas
 from IPG.pictures import read_picture, write_picture
 from IPG.pipeline import IPGPipeline
-from IPG.plan import DTYPES, Chunk, GenerationConfig, Job, Pose, Report, Task, load_poses, plan_jobs, unfinished_chunks
+from IPG.plan import (
+    DECISIVE,
+    DTYPES,
+    Chunk,
+    GenerationConfig,
+    Job,
+    Pose,
+    Report,
+    Task,
+    load_poses,
+    plan_jobs,
+    unfinished_chunks,
+)
 from NFC.errors import UserError
 from NFC.features import usable_cores
 
@@ -50,8 +62,7 @@ def generate(config: GenerationConfig) -> list[str]:
     jobs = list(plan_jobs(config, poses, report_once))
     if not poses:
         return failures
-    names = ("preset", "steps", "guidance_scale", "seed", "dtype", "pose_channel_order")
-    settings = {name: getattr(config, name) for name in names}
+    settings = {name: getattr(config, name) for name in DECISIVE}
     description = manifest.describe(settings, {pose.name: pose.path for pose in poses}, Path(config.ckpt_dir))
     for job in jobs:
         manifest.check(job.out, description)
@@ -134,6 +145,8 @@ class Artist:
                     reference_names=[task.reference.name for task, _ in loaded],
                     pose_names=[self.poses[i].path.name for i in missing],
                     batch_size=tile,
+                    scheduler=self.config.scheduler,
+                    guidance_interval=tuple(self.config.guidance_interval),
                     pose_features=self.pose_features[list(missing)],
                 )
             except torch.OutOfMemoryError as error:

@@ -114,6 +114,8 @@ class IPGPipeline:
         pose_names: Sequence[str] | None = None,
         batch_size: int = 8,
         pose_features: Tensor | None = None,
+        scheduler: str = "ddim",
+        guidance_interval: tuple[float, float] = (0, 1000),
     ) -> list[list[Image.Image]]:
         """Every reference in every pose: `images[reference][pose]`, RGB pictures of the preset's output size.
 
@@ -123,6 +125,7 @@ class IPGPipeline:
         last bit, on how many others are asked for.
         pose_features (P, C, h, w), as `encode_pose` returns them, stand in for pose_images. guidance_scale: None takes
         the preset's (sd15: 3.5); <= 1 means no guidance, the conditional prediction alone.
+        scheduler, guidance_interval: see `denoise`.
         """
         # 1. Poses and references, each encoded once: identity tokens from the ReID network, appearance from the
         #    reference UNet.
@@ -152,6 +155,8 @@ class IPGPipeline:
                 stack_references(features),
                 num_inference_steps,
                 guidance_scale,
+                scheduler,
+                guidance_interval,
             )
             # 4. Decode.
             for (r, _), image in zip(batch, self.decode(latents), strict=False):
@@ -222,21 +227,26 @@ class IPGPipeline:
         reference_features: ReferenceFeatures,
         num_inference_steps: int = 20,
         guidance_scale: float = 3.5,
+        scheduler: str = "ddim",
+        guidance_interval: tuple[float, float] = (0, 1000),
     ) -> Tensor:
-        """Noise (B, C, h, w) -> latents (B, C, h, w) float32, by DDIM with classifier-free guidance (Eq. 4).
+        """Noise (B, C, h, w) -> latents (B, C, h, w) float32, with classifier-free guidance (Eq. 4).
 
         The unconditional half sees the pose, but neither identity nor reference. Tokens and reference features may
-        have batch 1.
+        have batch 1. scheduler: one of `models.SCHEDULERS`. guidance_interval: timesteps (least, most) at which
+        guidance is given; elsewhere the conditional prediction stands alone, at half the cost.
         """
-        scheduler = build_scheduler(self.preset)
-        scheduler.set_timesteps(num_inference_steps, device=self.device)
-        latents = latents.to(self.device, torch.float32)
-        for t in scheduler.timesteps:
-            prediction = self.predict(latents, t, tokens, pose_features, reference_features).float()
-            if guidance_scale > 1:
-                uncond = self.predict(latents, t, uncond_tokens, pose_features, None).float()
+        solver = build_scheduler(self.preset, scheduler)
+        solver.set_timesteps(num_inference_steps, device=self.device)
+        latents = latents.to(self.device, torch.float32) * solver.init_noise_sigma
+        least, most = guidance_interval
+        for t in solver.timesteps:
+            scaled = solver.scale_model_input(latents, t)
+            prediction = self.predict(scaled, t, tokens, pose_features, reference_features).float()
+            if guidance_scale > 1 and least <= t <= most:
+                uncond = self.predict(scaled, t, uncond_tokens, pose_features, None).float()
                 prediction = uncond + guidance_scale * (prediction - uncond)
-            latents = scheduler.step(prediction, t, latents).prev_sample
+            latents = solver.step(prediction, t, latents).prev_sample
         return latents
 
     @torch.inference_mode()

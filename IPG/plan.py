@@ -9,6 +9,7 @@ import torch
 from accelerate import PartialState
 from PIL import Image
 
+from IPG.models import SCHEDULERS
 from IPG.pictures import list_pictures, read_picture
 from IPG.poses import CHANNEL_ORDERS, read_pose_picture
 from IPG.presets import load_preset
@@ -18,6 +19,17 @@ from NFC.features import pick_device
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 STANDS_FOR_ITSELF = ("-1", "0000")  # Market1501 names of junk and distractors: nobody to generate
+# Settings that decide what a picture looks like; a folder holds pictures of one choice of them.
+DECISIVE = (
+    "preset",
+    "steps",
+    "guidance_scale",
+    "guidance_interval",
+    "scheduler",
+    "seed",
+    "dtype",
+    "pose_channel_order",
+)
 Report = Callable[[str], None]
 
 
@@ -35,6 +47,8 @@ class GenerationConfig:
     splits: list[str] = field(default_factory=lambda: ["query", "bounding_box_test"])
     steps: int = 20
     guidance_scale: float | None = None  # the preset's own
+    guidance_interval: list[float] = field(default_factory=lambda: [0.0, 1000.0])  # timesteps with guidance
+    scheduler: str = "ddim"  # or dpm++, unipc, euler: as good with fewer steps
     seed: int = 12580
     batch_size: int = 16  # pictures read, drawn and written in one go; never changes a picture
     device: str | None = None  # cuda where there is one
@@ -52,13 +66,16 @@ def resolve(config: GenerationConfig) -> GenerationConfig:
     config.ckpt_dir = config.ckpt_dir or str(default_directory(config.preset))
     config.device = str(pick_device(config.device or PartialState().device))
     config.dtype = config.dtype or ("float32" if config.device == "cpu" else "bfloat16")
-    for name, choices in (("dtype", DTYPES), ("pose_channel_order", CHANNEL_ORDERS)):
+    choices_of = {"dtype": DTYPES, "pose_channel_order": CHANNEL_ORDERS, "scheduler": SCHEDULERS}
+    for name, choices in choices_of.items():
         if getattr(config, name) not in choices:
             raise UserError(f"{name} '{getattr(config, name)}' is unknown; choose one of: {', '.join(choices)}")
     if config.guidance_scale is None:
         config.guidance_scale = sizes.guidance_scale
     if not 1 <= config.steps <= 1000:
         raise UserError(f"steps is {config.steps}; it must be 1 to 1000")
+    if len(config.guidance_interval) != 2:
+        raise UserError(f"guidance_interval is {config.guidance_interval}; it must be two timesteps: least, most")
     if config.batch_size < 1:
         raise UserError(f"batch_size is {config.batch_size}; it must be at least 1")
     return config

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from IPG import IPGPipeline
-from IPG.models import build_scheduler
+from IPG.models import SCHEDULERS, build_scheduler
 from NFC.errors import UserError
 
 
@@ -125,3 +125,38 @@ def test_mistakes_are_told_in_one_line(mini_weights, tmp_path, pipe):
         IPGPipeline.from_pretrained(mini_weights, preset="sd15")
     with pytest.raises(UserError, match="1 reference names for 2"):
         pipe(REFERENCES, POSES, reference_names=["a"])
+
+
+class KnowsTheAnswer(IPGPipeline):
+    """Predicts as a network would that has learnt one single picture: the exact velocity towards `answer`."""
+
+    def __init__(self, preset, answer):
+        self.preset, self.answer, self.device = preset, answer, torch.device("cpu")
+        self.alphas = build_scheduler(preset).alphas_cumprod
+        self.calls = []
+
+    def predict(self, latents, t, tokens, pose_features, reference_features):
+        self.calls.append((int(t), reference_features))
+        alpha = self.alphas[int(t)]
+        noise = (latents - alpha.sqrt() * self.answer) / (1 - alpha).sqrt()
+        return alpha.sqrt() * noise - (1 - alpha).sqrt() * self.answer
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_ends_at_the_learnt_picture(pipe, scheduler):
+    answer = torch.randn(1, 8, 16, 8, generator=torch.Generator().manual_seed(0))
+    knowing = KnowsTheAnswer(pipe.preset, answer)
+    latents = torch.randn(2, 8, 16, 8, generator=torch.Generator().manual_seed(1))
+    result = knowing.denoise(latents, None, None, None, "reference", 8, guidance_scale=1.0, scheduler=scheduler)
+    torch.testing.assert_close(result, answer.expand(2, -1, -1, -1), atol=0.05, rtol=0)
+    assert len(knowing.calls) == 8
+
+
+def test_guidance_only_inside_its_interval(pipe):
+    knowing = KnowsTheAnswer(pipe.preset, torch.zeros(1, 8, 16, 8))
+    latents = torch.randn(1, 8, 16, 8)
+    knowing.denoise(latents, None, None, None, "reference", 20, 3.5, guidance_interval=(300, 700))
+    conditional = [t for t, reference in knowing.calls if reference]
+    unconditional = [t for t, reference in knowing.calls if not reference]
+    assert conditional == list(range(999, 0, -50))
+    assert unconditional == [t for t in conditional if 300 <= t <= 700]
