@@ -4,10 +4,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench
+.PHONY: help venv demo test lint bench bench-ipg
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 venv: $(VENV)/installed ## make .venv and install the pinned requirements
 
@@ -23,6 +23,9 @@ lint: $(VENV)/installed-dev ## check style
 
 bench: $(VENV)/installed ## measure speed and memory on this machine
 	$(PY) scripts/bench.py
+
+bench-ipg: $(VENV)/installed ## full-size generation: the official order of work against ours
+	$(PY) scripts/bench_ipg.py
 
 # Some Linux distributions ship Python without ensurepip; there the outer pip fills the environment.
 $(PY):

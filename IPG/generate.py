@@ -69,6 +69,7 @@ def generate(config: GenerationConfig) -> list[str]:
     pipe = IPGPipeline.from_pretrained(
         config.ckpt_dir, preset=config.preset, device=config.device, dtype=DTYPES[config.dtype]
     )
+    pipe.optimise(config.attention, config.channels_last, config.compile)
     if pipe.vae is None:
         raise UserError(f"no picture autoencoder in {config.ckpt_dir}; put a diffusers VAE folder there as vae/")
     for job in jobs:

@@ -31,6 +31,7 @@ from .models import (
     project_reference,
     stack_references,
 )
+from .models.reference_attention import KERNELS, ReferenceReader, ReferenceWriter, set_reference_processors
 from .presets import Preset, load_preset
 
 Picture = Image.Image | np.ndarray
@@ -101,6 +102,26 @@ class IPGPipeline:
             device=device,
             dtype=dtype,
         )
+
+    def optimise(self, kernel: str = "sdpa", channels_last: bool = False, compile: bool = False) -> "IPGPipeline":
+        """Choose how, not what, is computed; returns itself.
+
+        kernel: "sdpa" or "xformers". channels_last: convolutions in that memory format. compile: `torch.compile` of the
+        repeated transformer blocks of both UNets; the first call then takes minutes. Raises `UserError` for an unknown
+        kernel.
+        """
+        if kernel not in KERNELS:
+            raise UserError(f"attention kernel '{kernel}' is unknown; choose one of: {', '.join(KERNELS)}")
+        set_reference_processors(self.reference_unet, ReferenceWriter, KERNELS[kernel])
+        set_reference_processors(self.denoising_unet, ReferenceReader, KERNELS[kernel])
+        if channels_last:
+            for network in (self.pose_guider, self.reference_unet, self.denoising_unet, self.vae):
+                if network is not None:
+                    nn.Module.to(network, memory_format=torch.channels_last)
+        if compile:
+            for unet in (self.reference_unet, self.denoising_unet):
+                unet.compile_repeated_blocks(fullgraph=True)
+        return self
 
     @torch.inference_mode()
     def __call__(

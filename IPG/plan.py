@@ -53,6 +53,9 @@ class GenerationConfig:
     batch_size: int = 16  # pictures read, drawn and written in one go; never changes a picture
     device: str | None = None  # cuda where there is one
     dtype: str | None = None  # float32 on the CPU, bfloat16 elsewhere
+    attention: str = "sdpa"  # or xformers
+    channels_last: bool = False  # memory format of the convolutions
+    compile: bool = False  # torch.compile the repeated blocks: minutes at first, faster after
 
 
 def resolve(config: GenerationConfig) -> GenerationConfig:

@@ -4,7 +4,7 @@ Both UNets are diffusers' own; the two attention processors here are all that di
 travels as an argument (`cross_attention_kwargs`), so the networks hold no state between calls.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,20 +27,43 @@ class Reference:
     mask: Tensor | None = None
 
 
+def sdpa(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """PyTorch's attention. (B, heads, N, dim) each, mask broadcast to (B, heads, queries, keys) -> like the queries."""
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+
+
+def xformers(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """The same through xformers, which has no masks of this kind: for generation, on NVIDIA GPUs."""
+    from xformers.ops import memory_efficient_attention
+
+    if mask is not None:
+        raise ValueError("xformers attention takes no mask: train with the kernel 'sdpa'")
+    swapped = (x.transpose(1, 2).contiguous() for x in (queries, keys, values))
+    return memory_efficient_attention(*swapped).transpose(1, 2)
+
+
+Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+KERNELS: dict[str, Kernel] = {"sdpa": sdpa, "xformers": xformers}
+
+
 def _split_heads(tokens: Tensor, heads: int) -> Tensor:
     """(B, N, dim) -> (B, heads, N, dim / heads)."""
     return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def _attend(attn: Attention, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Multi-head attention of projected queries, keys and values (B, N, dim), then `attn`'s output projection."""
-    queries, keys, values = (_split_heads(x, attn.heads) for x in (queries, keys, values))
-    hidden = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+def _attend(
+    kernel: Kernel, attn: Attention, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """Multi-head attention with `attn`'s output projection; queries, keys, values: (B, N, dim), already projected."""
+    hidden = kernel(*(_split_heads(x, attn.heads) for x in (queries, keys, values)), mask)
     return attn.to_out[0](hidden.transpose(1, 2).flatten(2))
 
 
+@dataclass(frozen=True)
 class CrossAttention:
     """Plain attention; takes and ignores the reference arguments that diffusers hands to every processor."""
+
+    kernel: Kernel = sdpa
 
     def __call__(
         self,
@@ -52,7 +75,7 @@ class CrossAttention:
         reference: Reference | None = None,
     ) -> Tensor:
         keys, values = attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
-        return _attend(attn, attn.to_q(hidden_states), keys, values)
+        return _attend(self.kernel, attn, attn.to_q(hidden_states), keys, values)
 
 
 @dataclass(frozen=True)
@@ -60,6 +83,7 @@ class ReferenceWriter:
     """Plain self-attention that also keeps its input, the tokens after `norm1`, in `kept[name]`."""
 
     name: str
+    kernel: Kernel = sdpa
 
     def __call__(
         self,
@@ -71,7 +95,7 @@ class ReferenceWriter:
     ) -> Tensor:
         if kept is not None:
             kept[self.name] = hidden_states
-        return _attend(attn, attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states))
+        return _attend(self.kernel, attn, attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states))
 
 
 @dataclass(frozen=True)
@@ -79,6 +103,7 @@ class ReferenceReader:
     """Self-attention whose keys and values come from [own tokens ; reference tokens of the block of the same name]."""
 
     name: str
+    kernel: Kernel = sdpa
 
     def __call__(
         self,
@@ -98,7 +123,7 @@ class ReferenceReader:
             values = torch.cat([values, kept_values.expand(batch, -1, -1)], dim=1)
             if reference.mask is not None:
                 mask = _key_mask(reference.mask, own, kept_keys.shape[1])
-        return _attend(attn, queries, keys, values, mask)
+        return _attend(self.kernel, attn, queries, keys, values, mask)
 
 
 def _key_mask(rows: Tensor, own: int, kept: int) -> Tensor:
@@ -106,13 +131,16 @@ def _key_mask(rows: Tensor, own: int, kept: int) -> Tensor:
     return torch.cat([rows.new_ones(len(rows), own), rows[:, None].expand(-1, kept)], dim=1)[:, None, None]
 
 
-def set_reference_processors(unet: UNet2DConditionModel, self_attention: type) -> None:
-    """Give every self-attention of `unet` a `self_attention(block name)`, every cross-attention a plain processor."""
-    processors = {}
-    for name in unet.attn_processors:
-        block = name.removesuffix(SELF_ATTENTION)
-        processors[name] = CrossAttention() if block == name else self_attention(block)
-    unet.set_attn_processor(processors)
+def set_reference_processors(unet: UNet2DConditionModel, self_attention: type, kernel: Kernel = sdpa) -> None:
+    """Give every self-attention of `unet` a `self_attention(block name, kernel)`, and the others plain attention."""
+    unet.set_attn_processor(
+        {
+            name: self_attention(name.removesuffix(SELF_ATTENTION), kernel)
+            if name.endswith(SELF_ATTENTION)
+            else CrossAttention(kernel)
+            for name in unet.attn_processors
+        }
+    )
 
 
 def project_reference(unet: UNet2DConditionModel, features: ReferenceFeatures) -> ReferenceFeatures:

@@ -160,3 +160,12 @@ def test_guidance_only_inside_its_interval(pipe):
     unconditional = [t for t, reference in knowing.calls if not reference]
     assert conditional == list(range(999, 0, -50))
     assert unconditional == [t for t in conditional if 300 <= t <= 700]
+
+
+def test_memory_format_and_kernel_change_next_to_nothing(mini_weights, pipe):
+    expected = pipe(REFERENCES[:1], POSES, num_inference_steps=2)
+    other = IPGPipeline.from_pretrained(mini_weights, preset="mini", device="cpu").optimise(channels_last=True)
+    images = other(REFERENCES[:1], POSES, num_inference_steps=2)
+    assert all(difference(a, b) <= 1 for a, b in zip(expected[0], images[0], strict=True))
+    with pytest.raises(UserError, match="choose one of: sdpa, xformers"):
+        other.optimise(kernel="flash")

@@ -1,0 +1,156 @@
+"""Full-size generation with random weights: the official order of work, written plainly, against IPGPipeline.
+
+python scripts/bench_ipg.py [--poses 2] [--steps 3] [--preset sd15]
+
+Plain: float32; the reference UNet runs on the whole guidance batch, every self-attention sees the reference in both
+halves, and the unconditional half is then attended again without it. All in one run, on the same weights.
+"""
+
+import argparse
+import gc
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from IPG import IPGPipeline
+from IPG.models import (
+    build_denoising_unet,
+    build_ifr,
+    build_pose_guider,
+    build_reference_unet,
+    build_scheduler,
+    build_vae,
+    decode_latents,
+)
+from IPG.presets import Preset, load_preset
+from NFC.errors import run_command
+from NFC.extractors import Extractor
+from NFC.extractors.transreid import TransReID
+
+GUIDANCE = 3.5
+
+
+class PlainAttention:
+    """Attention of the plain path. `bank` is filled by the reference UNet and read by the denoising one."""
+
+    def __init__(self, name: str, bank: dict[str, Tensor], write: bool) -> None:
+        self.name, self.bank, self.write = name, bank, write
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, kept=None, reference=None):
+        if encoder_hidden_states is not None:
+            return self.attend(attn, hidden_states, encoder_hidden_states)
+        if self.write:
+            self.bank[self.name] = hidden_states
+            return self.attend(attn, hidden_states, hidden_states)
+        both = self.attend(attn, hidden_states, torch.cat([hidden_states, self.bank[self.name]], dim=1))
+        half = len(hidden_states) // 2
+        both[:half] = self.attend(attn, hidden_states[:half], hidden_states[:half])
+        return both
+
+    @staticmethod
+    def attend(attn, hidden_states: Tensor, context: Tensor) -> Tensor:
+        def heads(x: Tensor) -> Tensor:
+            return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+
+        parts = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
+        out = nn.functional.scaled_dot_product_attention(*map(heads, parts))
+        return attn.to_out[0](out.transpose(1, 2).flatten(2))
+
+
+@torch.inference_mode()
+def plain(pipe: IPGPipeline, reference: Image.Image, poses: list[Image.Image], steps: int) -> list[Image.Image]:
+    """The official order of work, float32."""
+    count, bank = len(poses), {}
+    for unet, write in ((pipe.reference_unet, True), (pipe.denoising_unet, False)):
+        names = [name.removesuffix(".processor") for name in unet.attn_processors]
+        unet.set_attn_processor({f"{name}.processor": PlainAttention(name, bank, write) for name in names})
+    tokens = pipe.encode_identity(pipe.extractor.preprocess(reference)[None]).repeat(count, 1, 1)
+    tokens = torch.cat([pipe.encode_uncond().repeat(count, 1, 1), tokens])
+    pose_features = pipe.encode_pose(pipe.preprocess_poses(poses)).repeat(2, 1, 1, 1)
+    pipe.reference_unet(pipe.encode_pictures([reference]).repeat(2 * count, 1, 1, 1), tokens)
+    latents = torch.stack([pipe.noise(12580, "0", str(i)) for i in range(count)])
+    scheduler = build_scheduler(pipe.preset)
+    scheduler.set_timesteps(steps)
+    for t in scheduler.timesteps:
+        uncond, cond = pipe.denoising_unet(latents.repeat(2, 1, 1, 1), t, tokens, pose_features).chunk(2)
+        latents = scheduler.step(uncond + GUIDANCE * (cond - uncond), t, latents).prev_sample
+    images = [decode_latents(pipe.vae, one[None])[0] for one in latents]  # the official code decodes one at a time
+    pixels = [((x / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy() for x in images]
+    size = pipe.preset.generation.output_width, pipe.preset.generation.output_height
+    return [Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC) for picture in pixels]
+
+
+def random_networks(preset: Preset) -> dict[str, nn.Module]:
+    torch.manual_seed(0)
+    reid = preset.reid
+    networks = {
+        "extractor": Extractor(TransReID.from_sizes(reid), reid.feature_dim, reid.height, reid.width),
+        "ifr": build_ifr(preset),
+        "pose_guider": build_pose_guider(preset),
+        "reference_unet": build_reference_unet(preset),
+        "denoising_unet": build_denoising_unet(preset),
+        "vae": build_vae(preset.vae),
+    }
+    nn.init.normal_(networks["pose_guider"].conv_out.weight, std=0.02)
+    return networks
+
+
+def timed(work: Callable[[], object]) -> tuple[object, float]:
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
+
+
+def largest_difference(first: list[Image.Image], second: list[Image.Image]) -> int:
+    pairs = zip(first, second, strict=True)
+    return max(int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max()) for a, b in pairs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="sd15")
+    parser.add_argument("--poses", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=3)
+    args = parser.parse_args()
+    preset = load_preset(args.preset)
+    networks = random_networks(preset)
+    noise = np.random.default_rng(0)
+    reference = Image.fromarray(noise.integers(0, 256, (256, 128, 3), np.uint8))
+    poses = [Image.fromarray(noise.integers(0, 256, (256, 128, 3), np.uint8)) for _ in range(args.poses)]
+    settings = {"num_inference_steps": args.steps, "guidance_scale": GUIDANCE, "batch_size": args.poses}
+    table = Table(title=f"{args.preset}, 1 reference x {args.poses} poses, {args.steps} steps, CPU")
+    for column in ("", "seconds", "ratio", "largest difference", "peak GiB"):
+        table.add_column(column, justify="right" if column else "left")
+
+    def row(name: str, seconds: float, difference: str) -> None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        table.add_row(name, f"{seconds:.1f}", f"{base / seconds:.2f}", difference, f"{peak:.1f}")
+
+    pipe = IPGPipeline(preset, **networks, device="cpu")
+    expected, base = timed(lambda: plain(pipe, reference, poses, args.steps))
+    row("plain, float32", base, "")
+
+    pipe.optimise()
+    images, seconds = timed(lambda: pipe([reference], poses, **settings))
+    row("ours, float32", seconds, str(largest_difference(expected, images[0])))
+    del pipe
+    gc.collect()
+    pipe = IPGPipeline(preset, **networks, device="cpu", dtype=torch.bfloat16).optimise(channels_last=True)
+    images, seconds = timed(lambda: pipe([reference], poses, **settings))
+    row("ours, bfloat16", seconds, str(largest_difference(expected, images[0])))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    run_command(main)
