@@ -101,6 +101,7 @@ class Loop:
             self.step += 1
             elapsed = torch.tensor(before + time.monotonic() - started, device=self.accelerator.device)
             self.seconds = broadcast(elapsed).item()  # all processes follow one clock
+            bar.total = round(self.step / self._progress())  # under max_minutes an estimate
             bar.update()
             if self.step % self.config.log_every == 0:
                 bar.set_postfix({name: f"{value:.4f}" for name, value in averages.items()})

@@ -56,7 +56,10 @@ def find_weights(directory: str | Path, stem: str) -> Path:
         if path.is_file():
             return path
     names = " or ".join(f"{stem}{suffix}" for suffix in SUFFIXES)
-    raise UserError(f"no {names} in {directory}: put the weights there, or name another directory")
+    raise UserError(
+        f"no {names} in {directory}: put the weights there (scripts/download_weights.py fetches the official ones), "
+        "or name another directory"
+    )
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
