@@ -31,7 +31,6 @@ from IPG.models import (
     build_reference_unet,
     build_scheduler,
     build_vae,
-    decode_latents,
 )
 from IPG.presets import Preset, load_preset
 from NFC.errors import run_command
@@ -69,26 +68,46 @@ class PlainAttention:
 
 
 @torch.inference_mode()
-def plain(pipe: IPGPipeline, reference: Image.Image, poses: list[Image.Image], steps: int) -> list[Image.Image]:
-    """The official order of work, float32."""
-    count, bank = len(poses), {}
+def plain_latents(
+    pipe: IPGPipeline,
+    reference_latents: Tensor,
+    noise: Tensor,
+    tokens: Tensor,
+    uncond_tokens: Tensor,
+    pose_features: Tensor,
+    steps: int,
+) -> Tensor:
+    """The official order of work: noise (P, C, h, w) -> latents. Replaces the pipeline's attention processors."""
+    count, bank = len(noise), {}
     for unet, write in ((pipe.reference_unet, True), (pipe.denoising_unet, False)):
         names = [name.removesuffix(".processor") for name in unet.attn_processors]
         unet.set_attn_processor({f"{name}.processor": PlainAttention(name, bank, write) for name in names})
-    tokens = pipe.encode_identity(pipe.extractor.preprocess(reference)[None]).repeat(count, 1, 1)
-    tokens = torch.cat([pipe.encode_uncond().repeat(count, 1, 1), tokens])
-    pose_features = pipe.encode_pose(pipe.preprocess_poses(poses)).repeat(2, 1, 1, 1)
-    pipe.reference_unet(pipe.encode_pictures([reference]).repeat(2 * count, 1, 1, 1), tokens)
-    latents = torch.stack([pipe.noise(12580, "0", str(i)) for i in range(count)])
+    both = torch.cat([uncond_tokens.repeat(count, 1, 1), tokens.repeat(count, 1, 1)])
+    poses = pose_features.repeat(2, 1, 1, 1)
+    pipe.reference_unet(reference_latents.to(both).repeat(2 * count, 1, 1, 1), both)
     scheduler = build_scheduler(pipe.preset)
-    scheduler.set_timesteps(steps)
+    scheduler.set_timesteps(steps, device=pipe.device)
+    latents = noise.to(pipe.device)
     for t in scheduler.timesteps:
-        uncond, cond = pipe.denoising_unet(latents.repeat(2, 1, 1, 1), t, tokens, pose_features).chunk(2)
+        doubled = latents.to(both.dtype).repeat(2, 1, 1, 1)
+        uncond, cond = pipe.denoising_unet(doubled, t, both, poses).float().chunk(2)
         latents = scheduler.step(uncond + GUIDANCE * (cond - uncond), t, latents).prev_sample
-    images = [decode_latents(pipe.vae, one[None])[0] for one in latents]  # the official code decodes one at a time
-    pixels = [((x / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy() for x in images]
-    size = pipe.preset.generation.output_width, pipe.preset.generation.output_height
-    return [Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC) for picture in pixels]
+    return latents
+
+
+@torch.inference_mode()
+def plain(pipe: IPGPipeline, reference: Image.Image, poses: list[Image.Image], steps: int) -> list[Image.Image]:
+    """The official order of work from pictures to pictures."""
+    latents = plain_latents(
+        pipe,
+        pipe.encode_pictures([reference]),
+        torch.stack([pipe.noise(12580, "0", str(i)) for i in range(len(poses))]),
+        pipe.encode_identity(pipe.extractor.preprocess(reference)[None]),
+        pipe.encode_uncond(),
+        pipe.encode_pose(pipe.preprocess_poses(poses)),
+        steps,
+    )
+    return [pipe.decode(one[None])[0] for one in latents]  # the official code decodes one at a time
 
 
 def random_networks(preset: Preset) -> dict[str, nn.Module]:

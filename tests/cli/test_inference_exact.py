@@ -80,3 +80,23 @@ def test_a_killed_run_leaves_whole_pictures_and_goes_on(command, expected, tmp_p
     run([sys.executable, *command, "--out_dir", str(tmp_path)])
     whole = {name: content for name, content in contents(tmp_path).items() if not Path(name).name.startswith(".")}
     assert whole == expected
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_polite_stop_says_how_to_go_on(command, tmp_path, number, code):
+    process = subprocess.Popen(
+        [sys.executable, *command, "--out_dir", str(tmp_path), "--steps", "40"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "manifest.json").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code, errors
+    assert "run the same command again to go on" in errors and "Traceback" not in errors
+    for path in tmp_path.rglob("*.png"):
+        read_picture(path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -193,3 +194,40 @@ def test_canvas_and_contact_sheet_are_laid_out_in_rows():
         *((255, 0, 0), (255, 255, 0)),
         *((0, 128, 0), (0, 0, 0)),
     ]
+
+
+def test_smaller_batches_when_memory_runs_out(config, tmp_path, monkeypatch, capsys):
+    generate(config)
+    expected, sizes = read_all(tmp_path / "out"), []
+    call = module.IPGPipeline.__call__
+
+    def small_device(self, references, poses, **options):
+        sizes.append(options["batch_size"])
+        if options["batch_size"] > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return call(self, references, poses, **options)
+
+    monkeypatch.setattr(module.IPGPipeline, "__call__", small_device)
+    assert generate(replace(config, out_dir=str(tmp_path / "small"))) == []
+    assert_same_pictures(read_all(tmp_path / "small"), expected)
+    assert sizes[-1] == 2 and "going on with 2 pictures at a time" in capsys.readouterr().err
+
+
+def test_no_memory_at_all_is_one_line(config, monkeypatch):
+    def no_device(self, *_: object, **__: object):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(module.IPGPipeline, "__call__", no_device)
+    with pytest.raises(UserError, match="memory ran out even for one picture"):
+        generate(config)
+
+
+def test_a_full_disk_stops_the_job_and_leaves_nothing_half_written(config, tmp_path, monkeypatch):
+    def full(self, path, *_: object, **__: object):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        generate(config)
+    assert [path.name for path in (tmp_path / "out").rglob("*.*")] == ["manifest.json"]
