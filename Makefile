@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench bench-ipg
+.PHONY: help venv demo test lint bench bench-ipg bench-quality
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -26,6 +26,9 @@ bench: $(VENV)/installed ## measure speed and memory on this machine
 
 bench-ipg: $(VENV)/installed ## full-size generation: the official order of work against ours
 	$(PY) scripts/bench_ipg.py
+
+bench-quality: $(VENV)/installed ## what faster settings cost in quality
+	$(PY) scripts/bench_quality.py
 
 # Some Linux distributions ship Python without ensurepip; there the outer pip fills the environment.
 $(PY):
