@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 .PHONY: help venv demo test lint bench bench-ipg bench-quality
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 venv: $(VENV)/installed ## make .venv and install the pinned requirements
 
