@@ -165,7 +165,7 @@ def main() -> None:
     row("ours, float32", seconds, str(largest_difference(expected, images[0])))
     del pipe
     gc.collect()
-    pipe = IPGPipeline(preset, **networks, device="cpu", dtype=torch.bfloat16).optimise(channels_last=True)
+    pipe = IPGPipeline(preset, **networks, device="cpu", dtype=torch.bfloat16)
     images, seconds = timed(lambda: pipe([reference], poses, **settings))
     row("ours, bfloat16", seconds, str(largest_difference(expected, images[0])))
     Console().print(table)
