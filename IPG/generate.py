@@ -72,23 +72,23 @@ def generate(config: GenerationConfig) -> list[str]:
     pipe.optimise(config.attention, config.channels_last, config.compile)
     if pipe.vae is None:
         raise UserError(f"no picture autoencoder in {config.ckpt_dir}; put a diffusers VAE folder there as vae/")
+    artist = Artist(pipe, config, poses)
     for job in jobs:
         if process.is_main_process:
             manifest.save(job.out, description)
         share = replace(job, tasks=job.tasks[process.process_index :: process.num_processes])
-        _run(pipe, config, share, poses, report)
+        _run(artist, share, report)
         everywhere = gather_object(failures) if process.num_processes > 1 else failures
         if process.is_main_process:
             manifest.save(job.out, description, everywhere)
     return everywhere
 
 
-def _run(pipe: IPGPipeline, config: GenerationConfig, job: Job, poses: list[Pose], report: Report) -> None:
+def _run(artist: "Artist", job: Job, report: Report) -> None:
     """Draw what the job lacks. Each thread takes a chunk from reading to writing; the networks are shared."""
-    artist = Artist(pipe, config, poses)
-    chunks = list(unfinished_chunks(job.tasks, poses, config.batch_size))
+    chunks = list(unfinished_chunks(job.tasks, artist.poses, artist.config.batch_size))
     wanted = sum(len(tasks) * len(missing) for tasks, missing in chunks)
-    total = len(job.tasks) * len(poses)
+    total = len(job.tasks) * len(artist.poses)
     threads = ThreadPoolExecutor(artist.at_once + IO_THREADS)
     try:
         with tqdm(total=total, initial=total - wanted, unit="img", desc=job.out.name) as progress:
