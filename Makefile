@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench bench-ipg bench-quality
+.PHONY: help venv demo test lint bench bench-nfc bench-ipg bench-quality
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -21,8 +21,10 @@ lint: $(VENV)/installed-dev ## check style
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-bench: $(VENV)/installed ## measure speed and memory on this machine
-	$(PY) scripts/bench.py
+bench: bench-nfc bench-ipg ## measure speed and memory on this machine
+
+bench-nfc: $(VENV)/installed ## NFC, ranking and re-ranking: plain implementations against ours
+	$(PY) scripts/bench_nfc.py
 
 bench-ipg: $(VENV)/installed ## full-size generation: the official order of work against ours
 	$(PY) scripts/bench_ipg.py

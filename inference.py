@@ -2,7 +2,10 @@
 
 python inference.py --preset mini
 python inference.py --ckpt_dir pretrained --ref_dir ref --pose_dir standard_poses --out_dir outputs/sd15
-python inference.py --preset mini --dataset_dir data/Market-1501 --splits query bounding_box_test
+python inference.py --preset mini --dataset market1501 --dataset_dir data/Market-1501
+python inference.py --preset mini --dataset sysu_mm01 --dataset_dir data/SYSU-MM01 dataset_options.mode=indoor
+
+Running a command again does what is lacking; with other dataset_options it adds what these need.
 """
 
 import argparse
@@ -13,9 +16,10 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from IPG.generate import generate
-from IPG.plan import GenerationConfig, resolve
+from IPG.settings import GenerationConfig, resolve
 from NFC.config import load_config
 from NFC.errors import run_command
+from NFC.features import this_process
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs/inference/default.yaml"
 
@@ -28,15 +32,18 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--dry_run", action="store_true", default=False, help="print the resolved config and stop")
     parser.add_argument("--preset", help="sizes of the networks: sd15 or mini (sd15)")
     parser.add_argument("--ckpt_dir", help="folder of weights (pretrained, or pretrained/<preset>)")
+    parser.add_argument("--vae", help="picture autoencoder: a diffusers folder or a file (one found in ckpt_dir)")
     parser.add_argument("--pose_dir", help="folder of pose pictures (standard_poses)")
     parser.add_argument("--ref_dir", help="folder of reference pictures (ref)")
     parser.add_argument("--out_dir", help="where canvases and pose{k}/ go (outputs/<preset>)")
-    parser.add_argument("--dataset_dir", help="instead: a data set whose <split>_gen/pose{k}/ folders to fill")
-    parser.add_argument("--splits", nargs="+", help="splits of the data set (query bounding_box_test)")
+    parser.add_argument("--dataset_dir", help="instead: a data set, to fill <folder>_gen/pose{k}/ beside its folders")
+    parser.add_argument("--dataset", help="its layout: market1501, sysu_mm01, occluded_reid, ... (market1501)")
+    parser.add_argument("--splits", nargs="+", help="of the data set: query, gallery, train (query gallery)")
     parser.add_argument("--steps", type=int, help="denoising steps (20)")
     parser.add_argument("--guidance_scale", type=float, help="1 means conditional only (the preset's own; sd15: 3.5)")
     parser.add_argument("--seed", type=int, help="noise depends on it and the file names (12580)")
-    parser.add_argument("--batch_size", type=int, help="pictures read, drawn and written in one go (16)")
+    parser.add_argument("--official_noise", action="store_true", help="draw noise in the official script's order")
+    parser.add_argument("--batch_size", type=int, help="pictures read, drawn and written in one go (16; GPU: 64)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (cuda where there is one)")
     parser.add_argument("--dtype", help="float32, bfloat16 or float16 (float32 on the CPU, bfloat16 elsewhere)")
     parser.add_argument("--pose_channel_order", help="how pose files store their colours: bgr or rgb (bgr)")
@@ -52,6 +59,8 @@ def main() -> int:
         print(OmegaConf.to_yaml(OmegaConf.structured(config)), end="")
         return 0
     failures = generate(config)
+    if failures and this_process().is_main_process:
+        print(f"{len(failures)} files could not be used:", *failures, sep="\n  ", file=sys.stderr)
     return 1 if failures else 0
 
 

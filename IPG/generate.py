@@ -5,40 +5,37 @@ kept, so running the same command again goes on where the last run stopped. Unde
 takes its share of the references.
 """
 
+import hashlib
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import asdict, replace
 from threading import Semaphore
+from typing import TypeVar
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
 from IPG import manifest
 from IPG.canvas import make_canvas
+from IPG.checkpoints import find_generator
+from IPG.noise import OfficialNoise
 from IPG.pictures import read_picture, write_picture
 from IPG.pipeline import IPGPipeline
-from IPG.plan import (
-    DECISIVE,
-    DTYPES,
-    Chunk,
-    GenerationConfig,
-    Job,
-    Pose,
-    Report,
-    Task,
-    load_poses,
-    plan_jobs,
-    unfinished_chunks,
-)
+from IPG.plan import Chunk, Job, Pose, Report, Task, load_poses, plan_jobs, unfinished_chunks
+from IPG.settings import DECISIVE, DTYPES, GenerationConfig, tile_of
 from NFC.errors import UserError
-from NFC.features import usable_cores
+from NFC.features import this_process, usable_cores
+from NFC.files import remove_leftovers
 
 IO_THREADS = 2  # chunks that are read or written while others are drawn
-TILE = 8  # pictures that go through the networks together; fixed, so that the batch size never changes a picture
+PROGRESS = "{desc}: {percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
+
+Result = TypeVar("Result")
 
 
 def generate(config: GenerationConfig) -> list[str]:
@@ -47,57 +44,94 @@ def generate(config: GenerationConfig) -> list[str]:
     These lines also go to stderr as they come up, beside the progress. Raises `UserError` for what makes the
     whole job impossible: missing folders or weights, an output folder that holds pictures of other settings.
     """
-    process = PartialState()
+    process = this_process()
     failures: list[str] = []
 
     def report(line: str) -> None:
-        failures.append(line)
         tqdm.write(line, file=sys.stderr)
 
     def report_once(line: str) -> None:
         if process.is_main_process:
+            failures.append(line)
             report(line)
 
+    files = find_generator(config.ckpt_dir, config.preset, config.vae)
     poses = load_poses(config, report_once)
-    jobs = list(plan_jobs(config, poses, report_once))
+    jobs = plan_jobs(config, poses, report_once)
     if not poses:
         return failures
-    settings = {name: getattr(config, name) for name in DECISIVE}
-    description = manifest.describe(settings, {pose.name: pose.path for pose in poses}, Path(config.ckpt_dir))
-    for job in jobs:
+    weights = {role: manifest.fingerprint(path) for role, path in files.items()}
+    descriptions = [_describe(config, job, poses, weights) for job in jobs]
+    for job, description in zip(jobs, descriptions, strict=True):
         manifest.check(job.out, description)
     pipe = IPGPipeline.from_pretrained(
-        config.ckpt_dir, preset=config.preset, device=config.device, dtype=DTYPES[config.dtype]
+        config.ckpt_dir, config.preset, config.vae, device=config.device, dtype=DTYPES[config.dtype]
     )
-    pipe.optimise(config.attention, config.channels_last, config.compile)
-    if pipe.vae is None:
-        raise UserError(f"no picture autoencoder in {config.ckpt_dir}; put a diffusers VAE folder there as vae/")
+    pipe.optimise(config.attention, config.compile)
     artist = Artist(pipe, config, poses)
-    for job in jobs:
+    stray = list(failures)
+    for job, description in zip(jobs, descriptions, strict=True):
         if process.is_main_process:
             manifest.save(job.out, description)
+            remove_leftovers(job.out)
         share = replace(job, tasks=job.tasks[process.process_index :: process.num_processes])
-        _run(artist, share, report)
-        everywhere = gather_object(failures) if process.num_processes > 1 else failures
+        unused = _run(artist, share, report)
+        unused = gather_object(unused) if process.num_processes > 1 else unused
+        failures += unused
         if process.is_main_process:
-            manifest.save(job.out, description, everywhere)
-    return everywhere
+            manifest.save(job.out, description, stray + unused)
+    return failures
 
 
-def _run(artist: "Artist", job: Job, report: Report) -> None:
-    """Draw what the job lacks. Each thread takes a chunk from reading to writing; the networks are shared."""
+def _describe(config: GenerationConfig, job: Job, poses: list[Pose], weights: dict[str, str]) -> manifest.Manifest:
+    """The manifest of a folder. With official noise a picture also depends on which references and poses there are."""
+    options = asdict(config)
+    settings = {name: options.pop(name) for name in DECISIVE}
+    if config.official_noise:
+        names = hashlib.sha256("\n".join(task.name for task in job.tasks).encode()).hexdigest()
+        settings["official_noise"] = f"{len(poses)} poses of {len(job.tasks)} references {names}"
+    return manifest.describe(settings, options, {pose.name: pose.path for pose in poses}, weights)
+
+
+def _run(artist: "Artist", job: Job, report: Report) -> list[str]:
+    """Draw what the job lacks; returns a line for each reference that could not be used.
+
+    Each thread takes a chunk from reading to writing; the networks are shared.
+    """
     chunks = list(unfinished_chunks(job.tasks, artist.poses, artist.config.batch_size))
     wanted = sum(len(tasks) * len(missing) for tasks, missing in chunks)
     total = len(job.tasks) * len(artist.poses)
-    threads = ThreadPoolExecutor(artist.at_once + IO_THREADS)
+    unused: list[str] = []
+    process = this_process()
+    share = f" (share 1 of {process.num_processes})" if process.num_processes > 1 else ""
+    bar = {"total": total, "initial": total - wanted, "unit": "img", "desc": job.out.name + share}
+    count = artist.at_once + IO_THREADS
+    threads = ThreadPoolExecutor(count)
     try:
-        with tqdm(total=total, initial=total - wanted, unit="img", desc=job.out.name) as progress:
-            for (tasks, missing), failures in zip(chunks, threads.map(artist.finish, chunks), strict=True):
-                for line in failures:
+        with tqdm(**bar, bar_format=PROGRESS, disable=not process.is_main_process) as progress:
+            work = zip(chunks, artist.noise(chunks), strict=True)
+            results = _in_order(threads, artist.finish, work, ahead=2 * count)
+            for (tasks, missing), lines in zip(chunks, results, strict=True):
+                for line in lines:
                     report(line)
+                unused += lines
                 progress.update(len(tasks) * len(missing))
     finally:
         threads.shutdown(cancel_futures=True)
+    return unused
+
+
+def _in_order(
+    threads: Executor, work: Callable[..., Result], arguments: Iterable[tuple], ahead: int
+) -> Iterator[Result]:
+    """`work(*each)` for each of the arguments, in order; these are taken as needed, with `ahead` calls under way."""
+    under_way: deque[Future[Result]] = deque()
+    for each in arguments:
+        under_way.append(threads.submit(work, *each))
+        if len(under_way) > ahead:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
 
 
 class Artist:
@@ -112,27 +146,39 @@ class Artist:
         on_cpu = pipe.device.type == "cpu"
         if on_cpu:
             torch.set_num_threads(1)
-        self.at_once = max(1, usable_cores() // PartialState().num_processes) if on_cpu else 1
+        self.at_once = max(1, usable_cores() // this_process().num_processes) if on_cpu else 1
         self.seats = Semaphore(self.at_once)
-        self.tile = TILE
+        self.tile = tile_of(config.device)
         self.pose_features = pipe.encode_pose(pipe.preprocess_poses([pose.picture for pose in poses]))
 
-    def finish(self, chunk: Chunk) -> list[str]:
+    def noise(self, chunks: Iterable[Chunk]) -> Iterator[Tensor | None]:
+        """What `finish` starts from: (tasks, missing poses, C, h, w) a chunk; None is the pipeline's own."""
+        if not self.config.official_noise:
+            yield from (None for _ in chunks)
+            return
+        official = OfficialNoise(self.config.seed, len(self.poses), self.pipe.preset.latent_shape)
+        for tasks, missing in chunks:
+            yield torch.stack([official.draw(task.turn)[list(missing)] for task in tasks])
+
+    def finish(self, chunk: Chunk, noise: Tensor | None) -> list[str]:
         """Read, draw and write; returns a line for each reference that cannot be read."""
         tasks, missing = chunk
-        failures, loaded = [], []
-        for task in tasks:
+        failures, loaded, rows = [], [], []
+        for row, task in enumerate(tasks):
             try:
                 loaded.append((task, read_picture(task.reference)))
+                rows.append(row)
             except UserError as error:
                 failures.append(str(error))
         with self.seats:
-            rows = self._draw(loaded, missing)
-        for (task, reference), row in zip(loaded, rows, strict=True):
-            self._write(task, reference, dict(zip(missing, row, strict=True)))
+            drawn = self._draw(loaded, missing, None if noise is None else noise[rows])
+        for (task, reference), images in zip(loaded, drawn, strict=True):
+            self._write(task, reference, dict(zip(missing, images, strict=True)))
         return failures
 
-    def _draw(self, loaded: list[tuple[Task, Image.Image]], missing: tuple[int, ...]) -> list[list[Image.Image]]:
+    def _draw(
+        self, loaded: list[tuple[Task, Image.Image]], missing: tuple[int, ...], noise: Tensor | None
+    ) -> list[list[Image.Image]]:
         """Pictures of each reference in its missing poses."""
         while True:
             tile = self.tile
@@ -143,12 +189,14 @@ class Artist:
                     num_inference_steps=self.config.steps,
                     guidance_scale=self.config.guidance_scale,
                     seed=self.config.seed,
-                    reference_names=[task.reference.name for task, _ in loaded],
+                    reference_names=[task.name for task, _ in loaded],
                     pose_names=[self.poses[i].path.name for i in missing],
                     batch_size=tile,
                     scheduler=self.config.scheduler,
                     guidance_interval=tuple(self.config.guidance_interval),
+                    feature_interval=self.config.feature_interval,
                     pose_features=self.pose_features[list(missing)],
+                    noise=noise,
                 )
             except torch.OutOfMemoryError as error:
                 if tile == 1:

@@ -1,7 +1,8 @@
 """What a folder of generated pictures was made with, so that a later run adds to it only what fits."""
 
+import hashlib
 import json
-import zlib
+import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -10,25 +11,41 @@ from NFC.errors import UserError
 from NFC.files import write_text
 
 FILE_NAME = "manifest.json"
-WEIGHT_SUFFIXES = {".safetensors", ".pth", ".bin"}
+LIBRARIES = ("torch", "torchvision", "diffusers", "safetensors", "accelerate", "numpy", "pillow")
+DECIDING = ("settings", "poses", "weights")
 Manifest = dict[str, dict[str, str]]
 
 
-def describe(settings: Mapping[str, object], poses: Mapping[str, Path], weights: Path) -> Manifest:
-    """Everything but the references that decides what pictures look like: settings, pose files, a folder of weights."""
-    files = sorted(path for path in weights.rglob("*") if path.suffix in WEIGHT_SUFFIXES)
+def describe(
+    settings: Mapping[str, object],
+    options: Mapping[str, object],
+    poses: Mapping[str, Path],
+    weights: Mapping[str, str],
+) -> Manifest:
+    """Everything but the references that a job depends on.
+
+    settings decide what pictures look like, options do not (places, batch size, device). poses: name -> file. weights:
+    role -> what `fingerprint` says of the file.
+    """
     return {
         "settings": {name: str(value) for name, value in settings.items()},
-        "poses": {name: f"{path.name} {_fingerprint(path)}" for name, path in poses.items()},
-        "weights": {path.relative_to(weights).as_posix(): _fingerprint(path) for path in files},
-        "versions": {name: version(name) for name in ("torch", "diffusers")},
+        "options": {name: str(value) for name, value in options.items()},
+        "poses": {name: fingerprint(path) for name, path in poses.items()},
+        "weights": dict(weights),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }
+
+
+def fingerprint(path: Path) -> str:
+    """The file's name and SHA-256."""
+    with path.open("rb") as file:
+        return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def check(folder: Path, manifest: Manifest) -> None:
     """Raise `UserError` when `folder` holds pictures that were made with other settings, poses or weights.
 
-    Only what both manifests name is compared: more poses may join, and versions may differ.
+    Only what both manifests name is compared: more poses may join, and options and versions may differ.
     """
     path = folder / FILE_NAME
     if not path.is_file():
@@ -37,7 +54,7 @@ def check(folder: Path, manifest: Manifest) -> None:
         before = json.loads(path.read_text())
         differ = [
             f"{name} was {before[section][name]}, now {value}"
-            for section in ("settings", "poses", "weights")
+            for section in DECIDING
             for name, value in manifest[section].items()
             if before[section].get(name, value) != value
         ]
@@ -52,12 +69,3 @@ def check(folder: Path, manifest: Manifest) -> None:
 def save(folder: Path, manifest: Manifest, failures: Sequence[str] = ()) -> None:
     """Write the manifest into `folder`, with one line for each file that could not be used."""
     write_text(folder / FILE_NAME, json.dumps({**manifest, "failures": list(failures)}, indent=1) + "\n")
-
-
-def _fingerprint(path: Path, sample: int = 1 << 20) -> str:
-    """Size and checksum of both ends of a file: tells trained weights apart without reading gigabytes."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(sample)
-        file.seek(max(0, size - sample))
-        return f"{size}-{zlib.crc32(file.read(), zlib.crc32(head)):08x}"

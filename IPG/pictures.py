@@ -9,6 +9,8 @@ from NFC.errors import UserError
 from NFC.files import replacing
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+JPEG = {"quality": 95, "subsampling": 0}
+WRITING = {".jpg": JPEG, ".jpeg": JPEG, ".webp": {"lossless": True}}  # the other formats lose nothing
 SIDE_SUFFIXES = {".json", ".md", ".txt"}  # notes and keypoints that live beside pictures
 
 
@@ -44,6 +46,5 @@ def read_picture(path: str | Path) -> Image.Image:
 
 def write_picture(path: str | Path, picture: Image.Image) -> None:
     """Write a picture in the format of its file name, so that the file is either whole or not there."""
-    options = {"quality": 95, "subsampling": 0} if Path(path).suffix.lower() in {".jpg", ".jpeg"} else {}
     with replacing(path) as partial:
-        picture.save(partial, **options)
+        picture.save(partial, **WRITING.get(Path(path).suffix.lower(), {}))

@@ -31,10 +31,14 @@ from .models import (
     project_reference,
     stack_references,
 )
+from .models.feature_cache import FeatureCache
 from .models.reference_attention import KERNELS, ReferenceReader, ReferenceWriter, set_reference_processors
 from .presets import Preset, load_preset
 
 Picture = Image.Image | np.ndarray
+# One for each of the 16 blocks, which find their reference by name, and one for each width without reference; twice
+# when the batch size changes.
+COMPILED_VARIANTS = 64
 
 
 class IPGPipeline:
@@ -59,8 +63,11 @@ class IPGPipeline:
         self.preset, self.dtype = preset, dtype
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         networks = (extractor, ifr, pose_guider, reference_unet, denoising_unet)
+        # Convolutions in half precision are faster channels-last, those in float32 are slower.
+        memory_format = torch.preserve_format if dtype == torch.float32 else torch.channels_last
         for network in networks if vae is None else (*networks, vae):
-            nn.Module.to(network, self.device, dtype)  # diffusers' own `to` warns of an empty list
+            # diffusers' own `to` warns of an empty list
+            nn.Module.to(network, self.device, dtype, memory_format=memory_format)
             network.eval()
         self.extractor, self.ifr, self.pose_guider = extractor, ifr, pose_guider
         self.reference_unet, self.denoising_unet, self.vae = reference_unet, denoising_unet, vae
@@ -103,24 +110,20 @@ class IPGPipeline:
             dtype=dtype,
         )
 
-    def optimise(self, kernel: str = "sdpa", channels_last: bool = False, compile: bool = False) -> "IPGPipeline":
+    def optimise(self, kernel: str = "sdpa", compile: bool = False) -> "IPGPipeline":
         """Choose how, not what, is computed; returns itself.
 
-        kernel: "sdpa" or "xformers". channels_last: convolutions in that memory format. compile: `torch.compile` of the
-        repeated transformer blocks of both UNets; the first call then takes minutes. Raises `UserError` for an unknown
-        kernel.
+        kernel: "sdpa" or "xformers". compile: `torch.compile` of the repeated transformer blocks of the denoising UNet;
+        the first call then takes minutes. Raises `UserError` for an unknown kernel.
         """
         if kernel not in KERNELS:
             raise UserError(f"attention kernel '{kernel}' is unknown; choose one of: {', '.join(KERNELS)}")
         set_reference_processors(self.reference_unet, ReferenceWriter, KERNELS[kernel])
         set_reference_processors(self.denoising_unet, ReferenceReader, KERNELS[kernel])
-        if channels_last:
-            for network in (self.pose_guider, self.reference_unet, self.denoising_unet, self.vae):
-                if network is not None:
-                    nn.Module.to(network, memory_format=torch.channels_last)
         if compile:
-            for unet in (self.reference_unet, self.denoising_unet):
-                unet.compile_repeated_blocks(fullgraph=True)
+            limits = torch._dynamo.config
+            limits.recompile_limit = max(limits.recompile_limit, COMPILED_VARIANTS)
+            self.denoising_unet.compile_repeated_blocks(fullgraph=True)
         return self
 
     @torch.inference_mode()
@@ -137,6 +140,8 @@ class IPGPipeline:
         pose_features: Tensor | None = None,
         scheduler: str = "ddim",
         guidance_interval: tuple[float, float] = (0, 1000),
+        feature_interval: int = 1,
+        noise: Tensor | None = None,
     ) -> list[list[Image.Image]]:
         """Every reference in every pose: `images[reference][pose]`, RGB pictures of the preset's output size.
 
@@ -146,7 +151,8 @@ class IPGPipeline:
         last bit, on how many others are asked for.
         pose_features (P, C, h, w), as `encode_pose` returns them, stand in for pose_images. guidance_scale: None takes
         the preset's (sd15: 3.5); <= 1 means no guidance, the conditional prediction alone.
-        scheduler, guidance_interval: see `denoise`.
+        scheduler, guidance_interval, feature_interval: see `denoise`. noise (R, P, C, h, w) stands in for that of seed
+        and names.
         """
         # 1. Poses and references, each encoded once: identity tokens from the ReID network, appearance from the
         #    reference UNet.
@@ -166,7 +172,12 @@ class IPGPipeline:
             filled = batch + batch[-1:] * (batch_size - len(batch))  # rows of padding keep the shape
             tokens, features = zip(*(encoded[r] for r, _ in filled), strict=True)
             # 2. Noise, one generator a picture.
-            latents = torch.stack([self.noise(seed, reference_names[r], pose_names[p]) for r, p in filled])
+            latents = torch.stack(
+                [
+                    self.noise(seed, reference_names[r], pose_names[p]) if noise is None else noise[r, p]
+                    for r, p in filled
+                ]
+            )
             # 3. Denoise.
             latents = self.denoise(
                 latents,
@@ -178,6 +189,7 @@ class IPGPipeline:
                 guidance_scale,
                 scheduler,
                 guidance_interval,
+                feature_interval,
             )
             # 4. Decode.
             for (r, _), image in zip(batch, self.decode(latents), strict=False):
@@ -229,14 +241,15 @@ class IPGPipeline:
         tokens: Tensor,
         pose_features: Tensor,
         reference_features: ReferenceFeatures | None,
+        cache: FeatureCache | None = None,
     ) -> Tensor:
         """One call of the denoising UNet: v-prediction (B, C, h, w); without reference features, the unconditional one.
 
         latents (B, C, h, w), timestep t, tokens (B or 1, T, token_dim), pose features (B or 1, C', h, w); reference
-        features of batch B or 1.
+        features of batch B or 1. cache: calls the UNet in its stead.
         """
         inputs = self._cast(latents), t, self._cast(tokens), self._cast(pose_features)
-        return self.denoising_unet(*inputs, reference_features)
+        return (cache or self.denoising_unet)(*inputs, reference_features)
 
     @torch.inference_mode()
     def denoise(
@@ -250,22 +263,27 @@ class IPGPipeline:
         guidance_scale: float = 3.5,
         scheduler: str = "ddim",
         guidance_interval: tuple[float, float] = (0, 1000),
+        feature_interval: int = 1,
     ) -> Tensor:
         """Noise (B, C, h, w) -> latents (B, C, h, w) float32, with classifier-free guidance (Eq. 4).
 
         The unconditional half sees the pose, but neither identity nor reference. Tokens and reference features may
         have batch 1. scheduler: one of `models.SCHEDULERS`. guidance_interval: timesteps (least, most) at which
-        guidance is given; elsewhere the conditional prediction stands alone, at half the cost.
+        guidance is given; elsewhere the conditional prediction stands alone, at half the cost. feature_interval: in how
+        many steps the UNet's deep features are computed once.
         """
         solver = build_scheduler(self.preset, scheduler)
         solver.set_timesteps(num_inference_steps, device=self.device)
         latents = latents.to(self.device, torch.float32) * solver.init_noise_sigma
         least, most = guidance_interval
+        caches = [
+            FeatureCache(self.denoising_unet, feature_interval) if feature_interval > 1 else None for _ in range(2)
+        ]
         for t in solver.timesteps:
             scaled = solver.scale_model_input(latents, t)
-            prediction = self.predict(scaled, t, tokens, pose_features, reference_features).float()
+            prediction = self.predict(scaled, t, tokens, pose_features, reference_features, caches[0]).float()
             if guidance_scale > 1 and least <= t <= most:
-                uncond = self.predict(scaled, t, uncond_tokens, pose_features, None).float()
+                uncond = self.predict(scaled, t, uncond_tokens, pose_features, None, caches[1]).float()
                 prediction = uncond + guidance_scale * (prediction - uncond)
             latents = solver.step(prediction, t, latents).prev_sample
         return latents

@@ -1,103 +1,47 @@
-"""What a generation job has to do: its settings, the pictures it makes, and which of them are still lacking."""
+"""What a generation job has to do: the pictures it makes, and which of them are still lacking."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import torch
-from accelerate import PartialState
 from PIL import Image
 
-from IPG.models import SCHEDULERS
 from IPG.pictures import list_pictures, read_picture
-from IPG.poses import CHANNEL_ORDERS, read_pose_picture
-from IPG.presets import load_preset
+from IPG.poses import read_pose_picture
+from IPG.settings import GenerationConfig
+from NFC.datasets import Record, build_dataset, generated_paths
 from NFC.errors import UserError
-from NFC.extractors.base import default_directory
-from NFC.features import pick_device
+from NFC.features import usable_cores
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-STANDS_FOR_ITSELF = ("-1", "0000")  # Market1501 names of junk and distractors: nobody to generate
-# Settings that decide what a picture looks like; a folder holds pictures of one choice of them.
-DECISIVE = (
-    "preset",
-    "steps",
-    "guidance_scale",
-    "guidance_interval",
-    "scheduler",
-    "seed",
-    "dtype",
-    "pose_channel_order",
-)
 Report = Callable[[str], None]
-
-
-@dataclass
-class GenerationConfig:
-    """Everything a job depends on. `resolve` replaces `None`."""
-
-    preset: str = "sd15"
-    ckpt_dir: str | None = None  # the preset's own place under pretrained/
-    pose_dir: str = "standard_poses"
-    pose_channel_order: str = "bgr"
-    ref_dir: str | None = None  # ref
-    out_dir: str | None = None  # outputs/<preset>
-    dataset_dir: str | None = None  # a data set to fill, instead of ref_dir and out_dir
-    splits: list[str] = field(default_factory=lambda: ["query", "bounding_box_test"])
-    steps: int = 20
-    guidance_scale: float | None = None  # the preset's own
-    guidance_interval: list[float] = field(default_factory=lambda: [0.0, 1000.0])  # timesteps with guidance
-    scheduler: str = "ddim"  # or dpm++, unipc, euler: as good with fewer steps
-    seed: int = 12580
-    batch_size: int = 16  # pictures read, drawn and written in one go; never changes a picture
-    device: str | None = None  # cuda where there is one
-    dtype: str | None = None  # float32 on the CPU, bfloat16 elsewhere
-    attention: str = "sdpa"  # or xformers
-    channels_last: bool = False  # memory format of the convolutions
-    compile: bool = False  # torch.compile the repeated blocks: minutes at first, faster after
-
-
-def resolve(config: GenerationConfig) -> GenerationConfig:
-    """Fill in, in place, what depends on the preset and the machine; `UserError` for values that cannot work."""
-    sizes = load_preset(config.preset).generation
-    if config.dataset_dir and (config.ref_dir or config.out_dir):
-        raise UserError("dataset_dir says where pictures come from and go to; leave out ref_dir and out_dir")
-    if not config.dataset_dir:
-        config.ref_dir = config.ref_dir or "ref"
-        config.out_dir = config.out_dir or f"outputs/{config.preset}"
-    config.ckpt_dir = config.ckpt_dir or str(default_directory(config.preset))
-    config.device = str(pick_device(config.device or PartialState().device))
-    config.dtype = config.dtype or ("float32" if config.device == "cpu" else "bfloat16")
-    choices_of = {"dtype": DTYPES, "pose_channel_order": CHANNEL_ORDERS, "scheduler": SCHEDULERS}
-    for name, choices in choices_of.items():
-        if getattr(config, name) not in choices:
-            raise UserError(f"{name} '{getattr(config, name)}' is unknown; choose one of: {', '.join(choices)}")
-    if config.guidance_scale is None:
-        config.guidance_scale = sizes.guidance_scale
-    if not 1 <= config.steps <= 1000:
-        raise UserError(f"steps is {config.steps}; it must be 1 to 1000")
-    if len(config.guidance_interval) != 2:
-        raise UserError(f"guidance_interval is {config.guidance_interval}; it must be two timesteps: least, most")
-    if config.batch_size < 1:
-        raise UserError(f"batch_size is {config.batch_size}; it must be at least 1")
-    return config
 
 
 @dataclass(frozen=True)
 class Pose:
-    """A pose picture, RGB in canonical colours. `name` is "pose<k>" for the k-th file, also that of its out folder."""
+    """A pose picture, RGB in canonical colours: the `number`-th file of its folder, from 1."""
 
-    name: str
+    number: int
     path: Path
     picture: Image.Image
+
+    @property
+    def name(self) -> str:
+        """Also the name of the folder that its pictures go to."""
+        return f"pose{self.number}"
 
 
 @dataclass(frozen=True)
 class Task:
-    """A reference, where its pictures go (one a pose), and its canvas, None where no canvas is wanted."""
+    """A reference, where its pictures go (one a pose), and its canvas, None where no canvas is wanted.
+
+    `name` is what its noise comes from, unlike any other of the job; `turn` counts the references of its folder.
+    """
 
     reference: Path
+    name: str
+    turn: int
     pictures: tuple[Path, ...]
     canvas: Path | None
 
@@ -118,32 +62,47 @@ def load_poses(config: GenerationConfig, report: Report) -> list[Pose]:
     poses = []
     for number, path in enumerate(_pictures_of(Path(config.pose_dir), report), start=1):
         if picture := _read(path, report, lambda p: read_pose_picture(p, config.pose_channel_order)):
-            poses.append(Pose(f"pose{number}", path, picture))
+            poses.append(Pose(number, path, picture))
     return poses
 
 
-def plan_jobs(config: GenerationConfig, poses: list[Pose], report: Report) -> Iterator[Job]:
-    """The folders to fill: `out_dir`, or `<split>_gen` beside each split of a data set in the Market1501 layout."""
-    if config.dataset_dir:
-        sources = [Path(config.dataset_dir, split) for split in config.splits]
-        folders = [(source, source.with_name(f"{source.name}_gen")) for source in sources]
-    else:
-        folders = [(Path(config.ref_dir), Path(config.out_dir))]
-    for source, out in folders:
-        references = _pictures_of(source, report)
-        if out.resolve() == source.resolve():
-            raise UserError(f"out_dir {out} is the folder of the references; name another")
-        if config.dataset_dir:
-            references = [path for path in references if not path.name.startswith(STANDS_FOR_ITSELF)]
-        tasks = [
-            Task(
-                reference=path,
-                pictures=tuple(out / pose.name / path.name for pose in poses),
-                canvas=None if config.dataset_dir else out / path.name,
-            )
-            for path in references
-        ]
-        yield Job(out, tasks)
+def plan_jobs(config: GenerationConfig, poses: Sequence[Pose], report: Report) -> list[Job]:
+    """The folders to fill: `out_dir`, or `<split folder>_gen` beside each folder of a data set."""
+    return _data_set_jobs(config, poses) if config.dataset_dir else [_folder_job(config, poses, report)]
+
+
+def _folder_job(config: GenerationConfig, poses: Sequence[Pose], report: Report) -> Job:
+    source, out = Path(config.ref_dir), Path(config.out_dir)
+    if out.resolve() == source.resolve():
+        raise UserError(f"out_dir {out} is the folder of the references; name another")
+    references = sorted(_pictures_of(source, report))
+    tasks = [
+        Task(path, path.name, turn, tuple(out / pose.name / path.name for pose in poses), canvas=out / path.name)
+        for turn, path in enumerate(references)
+    ]
+    return Job(out, tasks)
+
+
+def _data_set_jobs(config: GenerationConfig, poses: Sequence[Pose]) -> list[Job]:
+    """Nobody is drawn for distractors: they show nobody in particular, and stand for themselves."""
+    dataset = build_dataset(config.dataset, config.dataset_dir, **config.dataset_options)
+    records = [record for split in config.splits for record in getattr(dataset, split)]
+    of_folder: dict[Path, dict[Path, Record]] = {}
+    for record in records:
+        if record.pid not in dataset.distractors:
+            of_folder.setdefault(record.folder or record.path.parent, {})[record.path] = record
+    jobs = []
+    for folder, members in sorted(of_folder.items()):
+        tasks = []
+        for turn, (path, record) in enumerate(sorted(members.items())):
+            places = generated_paths(record, max((pose.number for pose in poses), default=0))
+            nested = path.parent != folder  # there, file names repeat
+            name = path.relative_to(folder.parent).as_posix() if nested else path.name
+            tasks.append(Task(path, name, turn, tuple(places[pose.number - 1] for pose in poses), canvas=None))
+        jobs.append(Job(folder.with_name(f"{folder.name}_gen"), tasks))
+    if not jobs:
+        raise UserError(f"{config.dataset} at {config.dataset_dir}: {', '.join(config.splits)} show nobody to draw")
+    return jobs
 
 
 def _pictures_of(folder: Path, report: Report) -> list[Path]:
@@ -163,9 +122,10 @@ def _read(path: Path, report: Report, read: Callable[[Path], Image.Image] = read
         return None
 
 
-def unfinished_chunks(tasks: list[Task], poses: list[Pose], batch_size: int) -> Iterator[Chunk]:
-    """Unfinished tasks with the indices of the poses they lack; about `batch_size` pictures a chunk."""
-    states = [(task, _missing(task, poses)) for task in tasks]
+def unfinished_chunks(tasks: Sequence[Task], poses: Sequence[Pose], batch_size: int) -> Iterator[Chunk]:
+    """Unfinished tasks, in order, with the indices of the poses they lack; about `batch_size` pictures a chunk."""
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        states = list(zip(tasks, threads.map(lambda task: _missing(task, poses), tasks), strict=True))
     unfinished = [(task, missing) for task, missing in states if missing or not _has_canvas(task)]
     for missing, group in groupby(unfinished, key=lambda state: state[1]):
         members = [task for task, _ in group]
@@ -174,7 +134,7 @@ def unfinished_chunks(tasks: list[Task], poses: list[Pose], batch_size: int) -> 
             yield members[start : start + together], missing
 
 
-def _missing(task: Task, poses: list[Pose]) -> tuple[int, ...]:
+def _missing(task: Task, poses: Sequence[Pose]) -> tuple[int, ...]:
     pairs = zip(task.pictures, poses, strict=True)
     return tuple(i for i, (out, pose) in enumerate(pairs) if not _is_fresh(out, task.reference, pose.path))
 

@@ -2,7 +2,17 @@
 
 from .centralization import NFC, fuse_generated
 from .identity_density import ID2
-from .ranking import evaluate_ranking
+from .query_expansion import expand_queries
+from .ranking import evaluate_ranking, rank_gallery, same_camera
 from .reranking import k_reciprocal_rerank
 
-__all__ = ["ID2", "NFC", "evaluate_ranking", "fuse_generated", "k_reciprocal_rerank"]
+__all__ = [
+    "ID2",
+    "NFC",
+    "evaluate_ranking",
+    "expand_queries",
+    "fuse_generated",
+    "k_reciprocal_rerank",
+    "rank_gallery",
+    "same_camera",
+]

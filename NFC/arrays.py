@@ -27,7 +27,7 @@ def as_features(values: Array, name: str, ndim: int = 2) -> Tensor:
         raise UserError(f"{name} must have {ndim} axes, got shape {tuple(feats.shape)}")
     if feats.numel() == 0:
         raise UserError(f"{name} is empty: shape {tuple(feats.shape)}")
-    if not feats.isfinite().all():
+    if not torch.stack(feats.aminmax()).isfinite().all():  # NaN would be both
         raise UserError(f"{name} holds NaN or infinite values")
     return feats
 
@@ -49,12 +49,14 @@ def compute_dtype(feats: Tensor) -> torch.dtype:
 
 
 def unit_scale(*tensors: Tensor) -> float:
-    """A power of two that brings the largest magnitude into [0.5, 1): squares then neither overflow nor vanish.
+    """A power of two that brings the largest magnitude near 1: squares then neither overflow nor vanish.
 
-    Multiplying by a power of two is exact, so distances keep their order and ties. All zero gives 1.
+    Multiplying by a power of two is exact, so distances keep their order and ties. Magnitudes that are harmless as
+    they are, and all zero, give 1.
     """
     largest = max(float(torch.maximum(t.max(), -t.min())) for t in tensors)
-    return 2.0 ** float(np.clip(-np.frexp(largest)[1], -1022, 1022))
+    exponent = int(np.frexp(largest)[1])
+    return 1.0 if abs(exponent) <= 16 else 2.0 ** float(np.clip(-exponent, -1022, 1022))
 
 
 def in_kind(result: Tensor, like: Array) -> Array:

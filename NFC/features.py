@@ -1,10 +1,17 @@
-"""Pictures on disk to features in memory."""
+"""Pictures on disk to features in memory, on one device or shared by the processes of `accelerate launch`."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather, gather_object
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -13,31 +20,87 @@ from tqdm import tqdm
 
 from .errors import UserError
 
+SHARD_PICTURES = 1024  # about as many features as a stopped extraction may lose
+
+
+class Precision(Enum):
+    """What a network computes in; other than float32 by autocast, with the weights kept in float32."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Raw features of a split. feats (N, d) float32, pids and camids (N,) int64, generated (N, M, d) or None.
+
+    parts: 0 for plain features; otherwise those of so many body parts, flat as `PartFeatures.flatten` makes them.
+    """
+
+    feats: Tensor
+    pids: Tensor
+    camids: Tensor
+    generated: Tensor | None = None
+    parts: int = 0
+
+    def __getitem__(self, index: Tensor) -> "FeatureSet":
+        """The samples at `index`, (n,) int64 or bool (N,)."""
+        return self._apply(lambda tensor: tensor[index])
+
+    def to(self, device: torch.device) -> "FeatureSet":
+        return self._apply(lambda tensor: tensor.to(device))
+
+    def _apply(self, change: Callable[[Tensor], Tensor]) -> "FeatureSet":
+        generated = None if self.generated is None else change(self.generated)
+        return FeatureSet(change(self.feats), change(self.pids), change(self.camids), generated, self.parts)
+
+    def check(self, name: str) -> None:
+        """Raise `UserError`, starting with `name`, for no samples, shapes that do not match, NaN or infinity."""
+        if self.feats.ndim != 2 or self.feats.numel() == 0:
+            raise UserError(f"{name}: feats must be (N, d) and not empty, got {tuple(self.feats.shape)}")
+        count, size = self.feats.shape
+        for labels, kind in ((self.pids, "pids"), (self.camids, "camids")):
+            if labels.shape != (count,):
+                raise UserError(f"{name}: {count} features but {len(labels)} {kind}; every row needs one")
+        _check_finite(self.feats, f"{name}: feats")
+        if self.generated is not None:
+            shape = tuple(self.generated.shape)
+            if len(shape) != 3 or shape[1] == 0 or (shape[0], shape[2]) != (count, size):
+                raise UserError(f"{name}: generated must be ({count}, M, {size}) for these features, got {shape}")
+            _check_finite(self.generated, f"{name}: generated")
+
 
 class Pictures(TorchDataset):
-    """Preprocessed pictures in the order of `paths`; an unreadable file raises `UserError` naming it."""
+    """(preprocessed picture, camid) in the order of `paths`; an unreadable file raises `UserError` naming it."""
 
-    def __init__(self, paths: Sequence[Path], preprocess: Callable[[Image.Image], Tensor]) -> None:
-        self.paths = paths
-        self.preprocess = preprocess
+    def __init__(
+        self, paths: Sequence[Path], camids: Sequence[int] | None, preprocess: Callable[[Image.Image, Path], Tensor]
+    ) -> None:
+        self.paths, self.camids, self.preprocess = paths, camids, preprocess
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
         path = self.paths[index]
         try:
             with Image.open(path) as picture:
-                return self.preprocess(picture.convert("RGB"))
+                return self.preprocess(picture.convert("RGB"), path), self.camids[index] if self.camids else 0
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"cannot read picture {path}: {reason}; replace or remove it") from error
 
 
+def this_process() -> PartialState:
+    """This process among those that `accelerate launch` or `torchrun` started; without GPUs they share CPUs."""
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 def pick_device(name: str | torch.device | None = None) -> torch.device:
-    """The named device, or by default a GPU if there is one; `UserError` if it cannot be used."""
+    """The named device, or by default this process's GPU if there is one; `UserError` if it cannot be used."""
     try:
-        return torch.empty(0, device=name or ("cuda" if torch.cuda.is_available() else "cpu")).device
+        return torch.empty(0, device=name or this_process().device).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device '{name}' cannot be used here; leave it out, or try cpu") from error
 
@@ -47,43 +110,100 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@torch.inference_mode()
 def extract_features(
+    extractor: nn.Module, paths: Sequence[str | Path], camids: Sequence[int] | None = None, **loading
+) -> Tensor:
+    """Features of the pictures at `paths`, (N, feature_dim) float32 on the CPU; arguments as in `extract_shards`."""
+    return torch.cat(list(extract_shards(extractor, paths, camids, **loading)))
+
+
+def extract_shards(
     extractor: nn.Module,
     paths: Sequence[str | Path],
+    camids: Sequence[int] | None = None,
+    first: int = 0,
     batch_size: int = 64,
     device: str | torch.device | None = None,
     num_workers: int = 0,
+    precision: Precision = Precision.float32,
+    flip: bool = False,
     description: str = "features",
-) -> Tensor:
-    """Features of the pictures at `paths`, in that order, with a progress bar on stderr.
+) -> Iterator[Tensor]:
+    """Features of `paths[first:]` in that order, shard by shard, (n, feature_dim) float32 on the CPU.
+
+    Under `accelerate launch` the processes share the batches of a shard and each gets all of it.
 
     extractor: has `.preprocess(PIL image) -> (3, H, W)` and `.feature_dim`; called on (B, 3, H, W) it gives
-    (B, feature_dim). It is moved to `device` (a GPU if there is one). Returns (N, feature_dim) float32 on the CPU.
-    Raises `UserError` for no paths or an unreadable picture.
+    (B, feature_dim). It is moved to `device` (a GPU if there is one). Where it says `.uses_camids`, it is called with
+    the (B,) int64 `camids` too, and where `.uses_paths`, `.preprocess` gets the picture's path. Generated pictures,
+    camids=None, come without both.
+    flip: the mean of the features of each picture and of its mirror image, before any normalisation.
+    Progress with the time left goes to stderr. Raises `UserError` for no paths or an unreadable picture.
     """
     if not paths:
         raise UserError("no pictures to extract features from")
     if batch_size < 1 or num_workers < 0:
         raise UserError(f"need batch_size >= 1 and num_workers >= 0, got {batch_size} and {num_workers}")
-    device = pick_device(device)
+    state, device = this_process(), pick_device(device)
     extractor = extractor.to(device).eval()
-    pictures = Pictures([Path(path) for path in paths], extractor.preprocess)
-    loader = DataLoader(pictures, batch_size, num_workers=num_workers, pin_memory=device.type == "cuda")
-    feats = torch.empty(len(paths), extractor.feature_dim)
-    start = 0
-    with tqdm(total=len(paths), desc=description, unit="picture") as progress:
-        for batch in _unwrapped_errors(loader):
-            feats[start : start + len(batch)] = extractor(batch.to(device, non_blocking=True)).float()
-            start += len(batch)
-            progress.update(len(batch))
-    return feats
+    tells_path = camids is not None and getattr(extractor, "uses_paths", False)
+    camids = camids if getattr(extractor, "uses_camids", False) else None
+    preprocess = extractor.preprocess if tells_path else partial(_without_path, extractor.preprocess)
+    pictures = Pictures([Path(path) for path in paths], camids, preprocess)
+    batches = [range(i, min(i + batch_size, len(paths))) for i in range(first, len(paths), batch_size)]
+    own = batches[state.process_index :: state.num_processes]
+    loaded = iter(DataLoader(pictures, batch_sampler=own, num_workers=num_workers, pin_memory=device.type == "cuda"))
+    turns = max(1, SHARD_PICTURES // (batch_size * state.num_processes))  # batches of each process in a shard
+    shard = turns * batch_size * state.num_processes
+    with tqdm(
+        total=len(paths), initial=first, desc=description, unit="picture", disable=not state.is_main_process
+    ) as progress:
+        for start in range(first, len(paths), shard):
+            block = torch.zeros(turns, batch_size, extractor.feature_dim)
+            with _failing_together(state):
+                for slot, (images, cameras) in zip(block, islice(loaded, turns), strict=False):
+                    given = () if camids is None else (cameras.to(device),)
+                    slot[: len(images)] = _embed(
+                        extractor, images.to(device, non_blocking=True), given, precision, flip
+                    )
+                    progress.update(min(len(images) * state.num_processes, len(paths) - progress.n))
+            parts = gather(block.to(state.device)).cpu().view(state.num_processes, turns, batch_size, -1)
+            yield parts.transpose(0, 1).flatten(0, 2)[: len(paths) - start]
 
 
-def _unwrapped_errors(loader: DataLoader) -> Iterator[Tensor]:
-    """The loader's batches; a worker's `UserError` arrives wrapped in its traceback and leaves as its one line."""
+def _without_path(preprocess: Callable[[Image.Image], Tensor], picture: Image.Image, path: Path) -> Tensor:
+    return preprocess(picture)
+
+
+def _check_finite(feats: Tensor, name: str) -> None:
+    """feats: (N, ...); `UserError` with the number of rows that are not finite, and the first of them."""
+    bad = (~feats.flatten(1).isfinite().all(1)).nonzero()[:, 0]
+    if len(bad):
+        raise UserError(f"{name}: {len(bad)} of {len(feats)} rows hold NaN or infinity, the first is row {bad[0]}")
+
+
+@torch.inference_mode()
+def _embed(
+    extractor: nn.Module, images: Tensor, camids: tuple[Tensor, ...], precision: Precision, flip: bool
+) -> Tensor:
+    """(B, 3, H, W) -> (B, feature_dim) float32; camids: the cameras (B,), or empty."""
+    reduced = precision is not Precision.float32
+    with torch.autocast(images.device.type, getattr(torch, precision.value), enabled=reduced):
+        feats = extractor(images, *camids).float()
+        return (feats + extractor(images.flip(-1), *camids).float()) / 2 if flip else feats
+
+
+@contextmanager
+def _failing_together(state: PartialState) -> Iterator[None]:
+    """Raise in every process the `UserError` that one of them met, so that none waits for another in vain.
+
+    From a worker of the data loader it arrives wrapped in a traceback and leaves as its one line.
+    """
+    line = None
     try:
-        yield from loader
+        yield
     except UserError as error:
-        line = str(error).strip().splitlines()[-1]
-        raise UserError(line.removeprefix("NFC.errors.UserError: ")) from None
+        line = str(error).strip().splitlines()[-1].removeprefix("NFC.errors.UserError: ")
+    lines = gather_object([line]) if state.num_processes > 1 else [line]
+    if line := next(filter(None, lines), None):
+        raise UserError(line)

@@ -1,99 +1,275 @@
-"""Exact nearest neighbours in blocks of rows: the one engine that centralization and re-ranking use.
+"""Exact nearest neighbours in tiles: the one engine that centralization, re-ranking and query expansion use.
 
-A block's distances come from the fast form |b|^2 - 2ab, whose rounding error is bounded. Everything that could
-belong to the k nearest within that bound is then measured directly, in float64, and sorted by (distance, index).
-So the answer is exact, near-duplicates and ties included, and no N x N matrix is ever held.
+Every pair of rows goes through a fast product whose error is bounded (`products`). A pair is kept while it may belong
+to the k nearest of its row; the few that remain are measured directly and sorted by (distance, index). Rows for which
+the bound leaves too many are searched again one precision higher. So the answer is exact, near-duplicates and ties
+included; memory is the packed points and one tile, never N x N.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from .arrays import Array, as_features, compute_dtype, in_kind, unit_scale
+from .arrays import Array, as_features, compute_dtype, in_kind
 from .errors import UserError
+from .products import FLOAT64, Frame, Packed, Precision, bits_above, half_distances, ladder, pack, places
 
-BLOCK_ELEMENTS = 2**24  # entries of one block of distances
-PAIR_ELEMENTS = 2**22  # entries of one chunk of differences
+TILE = {"cpu": 2048, "cuda": 8192}  # rows and columns of one tile of distances
+PAIR_ELEMENTS = 2**18  # entries of one chunk of differences, which should stay in the cache
+KEPT_PER_NEIGHBOUR, KEPT_AT_LEAST = 4, 64  # pairs of a row that are measured; with more it is searched more precisely
+PRUNE_PAIRS = 2**22  # pairs found between two clean-ups
+LAST_PAIRS = 2**24  # pairs at once in the last search, which measures however many there are
+
+# (rows (B,) int64, columns) -> bool (B, columns): True where a column does not exist for a row
+Hidden = Callable[[Tensor, slice], Tensor]
 
 
 @torch.no_grad()
-def nearest_neighbours(feats: Array, k: int, block_size: int | None = None) -> tuple[Array, Array]:
+def nearest_neighbours(feats: Array, k: int, tile: int | None = None) -> tuple[Array, Array]:
     """The k nearest other rows of each row, by squared Euclidean distance.
 
-    feats: (N, d) floating, any device; half precision is computed in float32.
+    feats: (N, d) floating, any device. Distances are those of a direct sum in float64.
     Returns indices (N, K) int64 and squared distances (N, K) (float32, or float64 for float64 input), nearest
     first, K = min(k, N - 1). A row is never its own neighbour, but its duplicates are. Ties go to the lower index.
-    block_size: rows per block; by default as many as fit a fixed memory budget.
+    tile: rows and columns that are compared at once; the answer does not depend on it.
     Raises `UserError` (a ValueError) for k < 1, NaN, infinity, a wrong number of axes or no rows.
     """
     points = as_features(feats, "feats")
-    if k < 1:
-        raise UserError(f"k must be at least 1, got {k}")
-    count = len(points)
-    k = min(k, count - 1)
-    dtype = compute_dtype(points)
-    indices = torch.empty((count, k), dtype=torch.int64, device=points.device)
-    distances = torch.empty((count, k), dtype=dtype, device=points.device)
-    if k == 0:
-        return in_kind(indices, feats), in_kind(distances, feats)
-
-    scale = unit_scale(points)
-    for start, rows, cols in _candidate_blocks(points.to(dtype) * scale, k, block_size):
-        exact = pair_distances(points, points, rows, cols, scale)
-        nearest = _first_k_per_row(rows, exact, k)
-        stop = start + len(nearest)
-        indices[start:stop] = cols[nearest]
-        distances[start:stop] = (exact[nearest] / scale / scale).to(dtype)
+    _require_k(k)
+    indices, distances = _Search(points, points, min(k, len(points) - 1), tile, own=True).run()
     return in_kind(indices, feats), in_kind(distances, feats)
 
 
-def pair_distances(a: Tensor, b: Tensor, rows: Tensor, cols: Tensor, scale: float = 1.0) -> Tensor:
-    """Squared Euclidean distances |scale * (a[rows] - b[cols])|^2, summed directly in float64.
+@torch.no_grad()
+def nearest_in_gallery(
+    query: Array, gallery: Array, k: int, hidden: Hidden | None = None, tile: int | None = None
+) -> tuple[Array, Array]:
+    """The k nearest gallery rows of each query, by squared Euclidean distance.
 
-    a: (N, d), b: (M, d), rows and cols: (P,) int64. Returns (P,) float64.
+    query: (Q, d), gallery: (G, d) floating; the work is done on the query's device. Returns indices (Q, K) int64 and
+    squared distances (Q, K) as `nearest_neighbours` does, K = min(k, G). `hidden` says which gallery rows do not
+    exist for which queries; where fewer than K remain, indices are -1 and distances infinite.
+    Raises `UserError` (a ValueError) as `nearest_neighbours` does, and for sizes that differ.
     """
-    result = torch.empty(len(rows), dtype=torch.float64, device=a.device)
+    a, b = as_feature_pair(query, gallery)
+    _require_k(k)
+    indices, distances = _Search(a, b, min(k, len(b)), tile, hidden=hidden).run()
+    return in_kind(indices, query), in_kind(distances, query)
+
+
+def as_feature_pair(query: Array, gallery: Array) -> tuple[Tensor, Tensor]:
+    """(Q, d) and (G, d) floating tensors of one dtype, on the query's device; else `UserError`."""
+    a = as_features(query, "query")
+    b = as_features(gallery, "gallery").to(a.device)
+    if a.shape[1] != b.shape[1]:
+        raise UserError(f"query and gallery features differ in size: {a.shape[1]} and {b.shape[1]}")
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    return a.to(dtype), b.to(dtype)
+
+
+def pair_distances(
+    a: Tensor, b: Tensor, rows: Tensor, cols: Tensor, scale: float = 1.0, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    """Squared Euclidean distances |scale * (a[rows] - b[cols])|^2, summed directly in `dtype`.
+
+    a: (N, d), b: (M, d), rows and cols: (P,) int64. Returns (P,).
+    """
+    result = torch.empty(len(rows), dtype=dtype, device=a.device)
     chunk = max(1, PAIR_ELEMENTS // a.shape[1])
     for start in range(0, len(rows), chunk):
         part = slice(start, start + chunk)
-        difference = a[rows[part]].double().mul_(scale) - b[cols[part]].double().mul_(scale)
-        result[part] = difference.square_().sum(1)
+        first, second = a.index_select(0, rows[part]).to(dtype), b.index_select(0, cols[part]).to(dtype)
+        if scale != 1:
+            first, second = first.mul_(scale), second.mul_(scale)
+        difference = first.sub_(second)
+        result[part] = torch.linalg.vecdot(difference, difference)
     return result
 
 
-def _candidate_blocks(points: Tensor, k: int, block_size: int | None) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(first row, rows, cols) of each block: pairs that hold the k nearest of every row, and little else.
+def _require_k(k: int) -> None:
+    if k < 1:
+        raise UserError(f"k must be at least 1, got {k}")
 
-    points: (N, d) with magnitudes below 1. The fast distance of (i, j) is wrong by at most error_i + error_j. So with
-    t_i = the k-th smallest of fast_ij + error_j, each of the k nearest j has fast_ij - error_j <= t_i + 2 error_i.
+
+class _Search:
+    """One search for the k nearest of `a` in `b`; `own`: both are the same rows, and none is its own neighbour."""
+
+    def __init__(
+        self, a: Tensor, b: Tensor, k: int, tile: int | None, own: bool = False, hidden: Hidden | None = None
+    ) -> None:
+        self.a, self.b, self.k, self.own, self.hidden = a, b, k, own, hidden
+        self.tile = tile
+        self.indices = torch.full((len(a), k), -1, dtype=torch.int64, device=a.device)
+        self.distances = torch.full((len(a), k), torch.inf, dtype=compute_dtype(a), device=a.device)
+
+    def run(self) -> tuple[Tensor, Tensor]:
+        if self.k == 0:
+            return self.indices, self.distances
+        self.frame = Frame.around(self.a) if self.own else Frame.around(self.a, self.b)
+        rows = torch.arange(len(self.a), device=self.a.device)
+        for precision in ladder(self.a.device):
+            if precision is FLOAT64:
+                for part in rows.split(max(1, LAST_PAIRS // len(self.b))):
+                    self._finish(self._shortlist(part, precision, limit=len(self.b)))
+                break
+            limit = KEPT_PER_NEIGHBOUR * self.k + KEPT_AT_LEAST
+            shortlist = self._shortlist(rows, precision, limit)
+            self._finish(shortlist)
+            rows = rows[shortlist.crowded]
+            if not len(rows):
+                break
+        return self.indices, self.distances
+
+    def _shortlist(self, rows: Tensor, precision: Precision, limit: int) -> "_Shortlist":
+        """Pairs that hold the k nearest of each of `rows` (positions in `a`), at most `limit` of a row."""
+        if self.own and len(rows) == len(self.a):
+            return self._shortlist_symmetric(precision, limit)
+        shortlist = _Shortlist(rows, self.k, limit)
+        device = rows.device
+        packed = [
+            (part, pack(self.a[rows[part]], self.frame, precision)) for part in tiles(len(rows), device, self.tile)
+        ]
+        for cols in tiles(len(self.b), device, self.tile):
+            right = pack(self.b[cols], self.frame, precision)
+            for part, left in packed:
+                tile = half_distances(left.as_left(), right)
+                if self.own:
+                    tile.masked_fill_(rows[part, None] == torch.arange(cols.start, cols.stop, device=device), torch.inf)
+                if self.hidden is not None:
+                    tile.masked_fill_(self.hidden(rows[part], cols), torch.inf)
+                shortlist.scan(tile, left, right, part, cols)
+        return shortlist.prune()
+
+    def _shortlist_symmetric(self, precision: Precision, limit: int) -> "_Shortlist":
+        """All rows against all: tiles on and above the diagonal serve their rows and their columns."""
+        parts = tiles(len(self.a), self.a.device, self.tile)
+        shortlist = _Shortlist(torch.arange(len(self.a), device=self.a.device), self.k, limit)
+        blocks = [(part, pack(self.a[part], self.frame, precision)) for part in parts]
+        for part, block in blocks:  # near the diagonal first: a good bound from the start keeps later tiles empty
+            tile = half_distances(block.as_left(), block)
+            tile.fill_diagonal_(torch.inf)
+            shortlist.scan(tile, block, block, part, part)
+        for i, (rows, left) in enumerate(blocks):
+            mirrored = left.as_left()
+            for cols, right in blocks[i + 1 :]:
+                shortlist.scan(half_distances(mirrored, right), left, right, rows, cols, symmetric=True)
+        return shortlist.prune()
+
+    def _finish(self, shortlist: "_Shortlist") -> None:
+        """Measure the pairs that remain and write each row's nearest."""
+        rows, cols = shortlist.pairs()
+        if len(rows) > KEPT_AT_LEAST * len(shortlist.rows):
+            rows, cols = self._drop_behind_duplicates(rows, cols)
+        if self.a.dtype != torch.float64:
+            nearly = self._measure(rows, cols, torch.float32)
+            kth = nearly.new_zeros(len(self.a))
+            last = _first_of_each_row(rows, nearly, self.k)
+            kth.scatter_reduce_(0, rows[last], nearly[last], "amax")
+            error = (self.a.shape[1] + 8) * 2**-23  # of a sum of squares, relative to itself
+            kept = nearly <= kth[rows] * (1 + 4 * error) + 8 * self.a.shape[1] * torch.finfo(torch.float32).tiny
+            rows, cols = rows[kept], cols[kept]
+        exact = self._measure(rows, cols, torch.float64)
+        nearest = _first_of_each_row(rows, exact, self.k)
+        rows, cols, exact = rows[nearest], cols[nearest], exact[nearest]
+        place = _place_in_row(rows)
+        self.indices[rows, place] = cols
+        self.distances[rows, place] = (exact / self.frame.scale / self.frame.scale).to(self.distances.dtype)
+
+    def _drop_behind_duplicates(self, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
+        """Nothing is nearer than an equal row, so where the first pairs hold k of those, the others need no look."""
+        first = _place_in_row(rows) < 2 * self.k
+        equal = self._measure(rows[first], cols[first], torch.float64) == 0
+        settled = rows[first][equal].bincount(minlength=len(self.a)) >= self.k
+        kept = first | ~settled[rows]
+        return rows[kept], cols[kept]
+
+    def _measure(self, rows: Tensor, cols: Tensor, dtype: torch.dtype) -> Tensor:
+        return pair_distances(self.a, self.b, rows, cols, self.frame.scale, dtype)
+
+
+class _Shortlist:
+    """Pairs of a row that may be among its k nearest, and the bound above which none can be.
+
+    rows: (R,) what the rows of this search are called outside. limit: a row that keeps more pairs is `crowded`: it
+    keeps none and has to be searched again.
     """
-    count = len(points)
-    squares = torch.linalg.vector_norm(points, dim=1).square_()
-    error = _error_bound(squares, points)
-    block = block_size or max(1, BLOCK_ELEMENTS // count)
-    for start in range(0, count, block):
-        stop = min(start + block, count)
-        fast = torch.addmm(squares, points[start:stop], points.T, alpha=-2)  # (B, N), |a|^2 left out
-        fast.diagonal(start).fill_(torch.inf)
-        threshold = (fast + error).topk(k, dim=1, largest=False).values[:, -1] + 2 * error[start:stop]
-        rows, cols = (fast - error <= threshold[:, None]).nonzero(as_tuple=True)
-        yield start, rows + start, cols
+
+    def __init__(self, rows: Tensor, k: int, limit: int) -> None:
+        self.rows, self.k, self.limit = rows, k, limit
+        self.best = torch.full((len(rows), k), torch.inf, dtype=torch.float64, device=rows.device)  # upper bounds
+        self.crowded = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        self.found = [(rows[:0].int(), rows[:0].int(), self.best[:0, 0])]  # row, column, lower bound
+        self.new_pairs = 0  # since the last clean-up, which leaves one entry in `found`
+
+    def scan(
+        self, tile: Tensor, left: Packed, right: Packed, rows: slice, cols: slice, symmetric: bool = False
+    ) -> None:
+        """Take from a tile (rows x cols) of half distances what may count; `symmetric`: for its columns as well."""
+        precision, left_error, right_error = left.precision, left.error(right), right.error(left)
+        threshold = self.best[rows, -1]
+        if threshold.isposinf().any() and self.k <= tile.shape[1]:
+            kth = tile.topk(self.k, dim=1, largest=False).values[:, -1].double()
+            threshold = threshold.minimum(kth + precision.result * kth.abs() + left_error + right_error.max())
+        shrink = 1 - precision.result
+        reach = bits_above((threshold + left_error + right_error.max()) / shrink, precision)[:, None]
+        if symmetric:
+            threshold = self.best[cols, -1]
+            reach = reach.maximum(bits_above((threshold + right_error + left_error.max()) / shrink, precision))
+        row, col = places(tile.view(precision.integer) <= reach)
+        value = tile[row, col].double()
+        slack = left_error[row] + right_error[col] + precision.result * value.abs()
+        row, col, lower, upper = row + rows.start, col + cols.start, value - slack, value + slack
+        self._add(row, col, lower, upper)
+        if symmetric:
+            self._add(col, row, lower, upper)
+        if self.new_pairs > len(self.found[0][0]) + PRUNE_PAIRS:
+            self.prune()
+
+    def _add(self, row: Tensor, col: Tensor, lower: Tensor, upper: Tensor) -> None:
+        kept = (lower <= self.best[row, -1]) & upper.isfinite()
+        row, col, lower, upper = row[kept], col[kept], lower[kept], upper[kept]
+        self.found.append((row.int(), col.int(), lower))
+        self.new_pairs += len(row)
+        first = _first_of_each_row(row, upper, self.k)
+        own, group = row[first].unique_consecutive(return_inverse=True)
+        bounds = upper.new_full((len(own), self.k), torch.inf)
+        bounds[group, _place_in_row(row[first])] = upper[first]
+        self.best[own] = torch.cat([self.best[own], bounds], dim=1).topk(self.k, dim=1, largest=False).values
+
+    def prune(self) -> "_Shortlist":
+        """Forget pairs that the bound has overtaken, and rows that keep too many."""
+        row, col, lower = (torch.cat(parts) for parts in zip(*self.found, strict=True))
+        kept = lower <= self.best[row, -1]
+        self.crowded |= row[kept].bincount(minlength=len(self.best)) > self.limit
+        self.best[self.crowded] = -torch.inf
+        kept &= ~self.crowded[row]
+        self.found = [(row[kept], col[kept], lower[kept])]
+        self.new_pairs = 0
+        return self
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Rows, by their outside names, and columns: (P,) int64 each, sorted by both."""
+        ((row, col, _),) = self.found
+        order = (row.long() << 32 | col).argsort()
+        return self.rows[row[order]], col[order].long()
 
 
-def _error_bound(squares: Tensor, points: Tensor) -> Tensor:
-    """(N,): how much a row adds to the rounding error of |b|^2 - 2ab, from the standard bound on a dot product."""
-    info = torch.finfo(points.dtype)
-    relative = (points.shape[1] + 8) * info.eps
-    if points.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
-        relative += 2**-7  # the user allowed TF32 or bfloat16 inside float32 products
-    return squares * relative + 8 * points.shape[1] * info.tiny
-
-
-def _first_k_per_row(rows: Tensor, distances: Tensor, k: int) -> Tensor:
-    """Positions (B, k) of each row's k smallest pairs, by (distance, column); pairs arrive sorted by (row, column)."""
-    order = distances.argsort(stable=True)
+def _first_of_each_row(rows: Tensor, values: Tensor, k: int) -> Tensor:
+    """Positions of each row's k smallest values, sorted by (row, value, position)."""
+    order = values.argsort(stable=True)
     order = order[rows[order].argsort(stable=True)]
+    return order[_place_in_row(rows[order]) < k]
+
+
+def _place_in_row(rows: Tensor) -> Tensor:
+    """0, 1, 2, ... within each run of equal `rows`."""
     _, counts = rows.unique_consecutive(return_counts=True)
     first = counts.cumsum(0) - counts
-    return order[first[:, None] + torch.arange(k, device=rows.device)]
+    return torch.arange(len(rows), device=rows.device) - first.repeat_interleave(counts)
+
+
+def tiles(count: int, device: torch.device, size: int | None = None) -> list[slice]:
+    """`count` rows or columns in slices of `size`, or of what suits the device."""
+    size = size or TILE.get(device.type, TILE["cpu"])
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

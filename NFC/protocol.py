@@ -1,22 +1,28 @@
-"""The evaluation from data set to scores: extract, centralize, rank."""
+"""The evaluation from features to scores: centralize, expand, re-rank, rank, by the rules of a data set."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from pathlib import Path
+from math import isfinite
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from .centralization import NFC, fuse_generated
-from .datasets import Dataset, Record, generated_paths
+from .datasets import Dataset, Trial
 from .errors import UserError
-from .features import extract_features
+from .features import FeatureSet
 from .identity_density import ID2
-from .ranking import RankingResult, evaluate_ranking
+from .parts import ID2_parts, NFC_parts, PartFeatures, fuse_generated_parts, part_distances
+from .query_expansion import expand_queries
+from .ranking import Exclude, RankingResult, evaluate_ranking, same_camera
+from .reranking import k_reciprocal_rerank
 
+SPLITS = ("query", "gallery")
 CMC_RANKS = 50
+FUSION_BLOCK = 4096  # samples whose generated features are normalised and fused at a time
 
 
 class Side(Enum):
@@ -31,16 +37,16 @@ class Side(Enum):
         return self is Side.both or self.value == split
 
 
-class MissingGenerated(Enum):
-    """What to do when a generated picture is not on disk; a distractor always stands in for itself."""
-
-    error = "error"
-    original = "original"
-
-
 @dataclass(frozen=True)
 class Centralization:
-    """What is done to features before ranking. Pose2ID, arXiv 2503.00938: `ipg` is Eq. 9, `nfc` Algorithm 1."""
+    """What is done to features before ranking, in this order; features are L2-normalised before and after each step.
+
+    1. `ipg`: add the features of generated pictures, weight `eta`, `reduction` sum or mean (Eq. 9).
+    2. `nfc`: add the mutual nearest neighbours in the set itself, `k1` and `k2` (Algorithm 1; k2 may exceed k1).
+    3. `expansion`: add to each query its so many nearest gallery features, weight similarity**`alpha`.
+    4. `rerank`: replace distances by k-reciprocal ones, `rerank_k1`, `rerank_k2`, `rerank_lambda`.
+    Equation and algorithm are those of Pose2ID, arXiv 2503.00938.
+    """
 
     ipg: Side = Side.none
     nfc: Side = Side.none
@@ -48,12 +54,25 @@ class Centralization:
     reduction: str = "sum"
     k1: int = 2
     k2: int = 2
+    expansion: int = 0
+    alpha: float = 0.0
+    rerank: bool = False
+    rerank_k1: int = 20
+    rerank_k2: int = 6
+    rerank_lambda: float = 0.3
 
     def __post_init__(self) -> None:
         if self.reduction not in ("sum", "mean"):
             raise UserError(f"reduction must be sum or mean, got '{self.reduction}'")
+        if not isfinite(self.eta):
+            raise UserError(f"eta must be a finite number, got {self.eta}")
         if min(self.k1, self.k2) < 1:
             raise UserError(f"k1 and k2 must be at least 1, got {self.k1} and {self.k2}")
+        if self.expansion < 0 or not 0 <= self.alpha < float("inf"):
+            raise UserError(f"expansion and alpha must not be negative, got {self.expansion} and {self.alpha}")
+        if min(self.rerank_k1, self.rerank_k2) < 1 or not 0 <= self.rerank_lambda <= 1:
+            given = f"{self.rerank_k1}, {self.rerank_k2} and {self.rerank_lambda}"
+            raise UserError(f"rerank_k1 and rerank_k2 must be at least 1, rerank_lambda in [0, 1]; got {given}")
 
 
 # Rows of the paper's Table 2.
@@ -66,23 +85,63 @@ PAPER_ROWS: Mapping[str, tuple[Side, Side]] = {
 
 
 @dataclass(frozen=True)
-class FeatureSet:
-    """Raw features of a split. feats (N, d) float32, pids and camids (N,) int64, generated (N, M, d) if extracted."""
+class Protocol:
+    """The rules of a benchmark, fields as in `Dataset`; by default those of Market1501, all samples in one trial."""
 
-    feats: Tensor
-    pids: Tensor
-    camids: Tensor
-    generated: Tensor | None = None
+    trials: Sequence[Trial] = ()
+    exclude: Exclude = same_camera
+    cmc: str = "pictures"
+    distractors: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "Protocol":
+        return cls(dataset.trials, dataset.exclude, dataset.cmc, dataset.distractors)
+
+
+MARKET1501 = Protocol()
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One row of a results table. `id2` is the mean density over query and gallery, distractors left out."""
+    """One row of a results table: a ranking and a density for each trial, and their means.
+
+    A density is the mean ID2 of a trial's centralized query and gallery, distractors left out; neither expansion nor
+    re-ranking changes it.
+    """
 
     name: str
     settings: Centralization
-    ranking: RankingResult
-    id2: float
+    rankings: tuple[RankingResult, ...]
+    densities: tuple[float, ...]
+
+    @property
+    def mAP(self) -> float:
+        return float(np.mean(self._values("mAP")))
+
+    @property
+    def mINP(self) -> float:
+        return float(np.mean(self._values("mINP")))
+
+    @property
+    def cmc(self) -> np.ndarray:
+        """(max_rank,) float64: the mean curve."""
+        return np.mean([ranking.cmc for ranking in self.rankings], axis=0)
+
+    @property
+    def id2(self) -> float:
+        return float(np.mean(self.densities))
+
+    def spread(self, metric: str) -> float:
+        """Standard deviation over trials of mAP, mINP, id2 or rank-<k> (such as "rank-1"); 0.0 for one trial."""
+        return float(np.std(self._values(metric)))
+
+    def _values(self, metric: str) -> Sequence[float]:
+        """`metric` of each trial."""
+        if metric == "id2":
+            return self.densities
+        if metric.startswith("rank-"):
+            return [ranking.cmc[int(metric.removeprefix("rank-")) - 1] for ranking in self.rankings]
+        return [getattr(ranking, metric) for ranking in self.rankings]
 
 
 def ablation_rows(settings: Centralization) -> dict[str, Centralization]:
@@ -90,83 +149,104 @@ def ablation_rows(settings: Centralization) -> dict[str, Centralization]:
     return {name: replace(settings, ipg=ipg, nfc=nfc) for name, (ipg, nfc) in PAPER_ROWS.items()}
 
 
-def evaluate_rows(
-    dataset: Dataset,
-    extractor: nn.Module,
-    rows: Mapping[str, Centralization],
-    poses: int = 8,
-    missing: MissingGenerated = MissingGenerated.error,
-    **loading,
-) -> list[Scores]:
-    """Score every row on `dataset`; each picture goes through the network once.
+def fused_splits(rows: Iterable[Centralization]) -> list[str]:
+    """The splits ("query", "gallery") whose generated pictures some row uses."""
+    rows = list(rows)
+    return [split for split in SPLITS if any(row.ipg.covers(split) for row in rows)]
 
-    poses: generated pictures used per original, if a row asks for them. loading: see `extract_features`.
-    Raises `UserError` for a missing generated picture or an unreadable one.
-    """
-    if poses < 1:
-        raise UserError(f"poses must be at least 1, got {poses}")
-    splits = {}
-    for split, records in (("query", dataset.query), ("gallery", dataset.gallery)):
-        fused = any(row.ipg.covers(split) for row in rows.values())
-        pictures = _find_generated(records, poses, missing, dataset.distractors) if fused else None
-        splits[split] = _extract_split(extractor, records, pictures, description=split, **loading)
-    return [score(name, splits["query"], splits["gallery"], row, dataset.distractors) for name, row in rows.items()]
+
+def score_rows(
+    query: FeatureSet, gallery: FeatureSet, rows: Mapping[str, Centralization], protocol: Protocol = MARKET1501
+) -> list[Scores]:
+    """Score every row by the rules of `protocol`."""
+    return [score(name, query, gallery, settings, protocol) for name, settings in rows.items()]
 
 
 def score(
-    name: str, query: FeatureSet, gallery: FeatureSet, settings: Centralization, distractors: Iterable[int] = ()
+    name: str, query: FeatureSet, gallery: FeatureSet, settings: Centralization, protocol: Protocol = MARKET1501
 ) -> Scores:
-    """Centralize both sets, each on its own, and rank."""
+    """Score one row. In each trial its own query and its own gallery are centralized, never both together.
+
+    Raises `UserError` for features of different sizes, or if no query of a trial has a true match.
+    """
+    if query.feats.shape[1] != gallery.feats.shape[1]:
+        sizes = f"{query.feats.shape[1]} and {gallery.feats.shape[1]}"
+        raise UserError(f"query and gallery features differ in size, {sizes}; use those of one network")
+    if query.parts and (settings.expansion or settings.rerank):
+        raise UserError("query expansion and re-ranking are not defined for part features; leave them out")
+    results = [_score_trial(q, g, settings, protocol) for q, g in trial_features(query, gallery, protocol)]
+    rankings, densities = zip(*results, strict=True)
+    return Scores(name, settings, rankings, densities)
+
+
+def trial_features(
+    query: FeatureSet, gallery: FeatureSet, protocol: Protocol
+) -> Iterator[tuple[FeatureSet, FeatureSet]]:
+    """Query and gallery of each trial."""
+    if not protocol.trials:
+        yield query, gallery
+    for trial in protocol.trials:
+        yield query[torch.as_tensor(list(trial.query))], gallery[torch.as_tensor(list(trial.gallery))]
+
+
+def _score_trial(
+    query: FeatureSet, gallery: FeatureSet, settings: Centralization, protocol: Protocol
+) -> tuple[RankingResult, float]:
+    """Ranking and mean identity density."""
     q, g = centralize(query, settings, "query"), centralize(gallery, settings, "gallery")
-    ranking = evaluate_ranking(q, g, query.pids, gallery.pids, query.camids, gallery.camids, max_rank=CMC_RANKS)
     pids = torch.cat([query.pids, gallery.pids])
-    people = ~torch.isin(pids, torch.tensor(list(distractors), dtype=torch.int64))
-    density = ID2(torch.cat([q, g])[people], pids[people]).mean().item()
-    return Scores(name, settings, ranking, density)
+    people = ~torch.isin(pids, pids.new_tensor(sorted(protocol.distractors)))
+    density = _densities(torch.cat([q, g])[people], pids[people], query.parts).mean().item()
+    if settings.expansion:
+        q = normalize(expand_queries(q, g, settings.expansion, settings.alpha), dim=1)
+    distances = None
+    if settings.rerank:
+        distances = k_reciprocal_rerank(q, g, settings.rerank_k1, settings.rerank_k2, settings.rerank_lambda)
+    elif query.parts:
+        distances = part_distances(PartFeatures.unflatten(q, query.parts), PartFeatures.unflatten(g, query.parts))
+    ranking = evaluate_ranking(
+        q,
+        g,
+        query.pids,
+        gallery.pids,
+        query.camids,
+        gallery.camids,
+        max_rank=CMC_RANKS,
+        distances=distances,
+        exclude=protocol.exclude,
+        cmc=protocol.cmc,
+    )
+    return ranking, density
+
+
+def _densities(feats: Tensor, pids: Tensor, parts: int) -> Tensor:
+    return ID2_parts(PartFeatures.unflatten(feats, parts), pids) if parts else ID2(feats, pids)
 
 
 def centralize(features: FeatureSet, settings: Centralization, split: str) -> Tensor:
     """normalise -> (fuse -> normalise) -> (NFC -> normalise): (N, d), as in Pose2ID, arXiv 2503.00938.
 
-    Generated features are normalised before they are fused.
+    Generated features are normalised before they are fused. Part features are centralized part by part.
     """
+    if settings.ipg.covers(split) and features.generated is None:
+        raise UserError(f"ipg={settings.ipg.value} needs generated features of the {split}; there are none")
+    if features.parts:
+        return _centralize_parts(features, settings, split).flatten()
     feats = normalize(features.feats, dim=1)
     if settings.ipg.covers(split):
-        if features.generated is None:
-            raise UserError(f"ipg={settings.ipg.value} needs generated features of the {split}; none were extracted")
-        extra = normalize(features.generated, dim=2)
-        feats = normalize(fuse_generated(feats, extra, settings.eta, settings.reduction), dim=1)
+        blocks = zip(feats.split(FUSION_BLOCK), features.generated.split(FUSION_BLOCK), strict=True)
+        fused = [fuse_generated(f, normalize(g, dim=2), settings.eta, settings.reduction) for f, g in blocks]
+        feats = normalize(torch.cat(fused), dim=1)
     if settings.nfc.covers(split):
         feats = normalize(NFC(feats, settings.k1, settings.k2), dim=1)
     return feats
 
 
-def _extract_split(
-    extractor: nn.Module, records: Sequence[Record], pictures: list[list[Path]] | None, **loading
-) -> FeatureSet:
-    """Originals and generated pictures in one pass; a picture that occurs twice is read once."""
-    groups = [[r.path, *(pictures[i] if pictures else [])] for i, r in enumerate(records)]
-    place = {path: i for i, path in enumerate(dict.fromkeys(path for group in groups for path in group))}
-    unique = extract_features(extractor, list(place), **loading)
-    feats = unique[torch.tensor([[place[path] for path in group] for group in groups])]  # (N, 1 + M, d)
-    return FeatureSet(
-        feats=feats[:, 0],
-        pids=torch.tensor([r.pid for r in records]),
-        camids=torch.tensor([r.camid for r in records]),
-        generated=feats[:, 1:] if pictures else None,
-    )
-
-
-def _find_generated(
-    records: Sequence[Record], poses: int, missing: MissingGenerated, distractors: frozenset[int]
-) -> list[list[Path]]:
-    """The generated pictures (N, poses) of `records`; where allowed, the original stands in for a missing one."""
-
-    def find(record: Record, path: Path) -> Path:
-        if path.is_file():
-            return path
-        if missing is MissingGenerated.original or record.pid in distractors:
-            return record.path
-        raise UserError(f"generated picture {path} is missing; generate it first, or use --missing_generated original")
-
-    return [[find(record, path) for path in generated_paths(record, poses)] for record in records]
+def _centralize_parts(features: FeatureSet, settings: Centralization, split: str) -> PartFeatures:
+    feats = PartFeatures.unflatten(features.feats, features.parts).normalized()
+    if settings.ipg.covers(split):
+        extra = PartFeatures.unflatten(features.generated, features.parts).normalized()
+        feats = fuse_generated_parts(feats, extra, settings.eta, settings.reduction).normalized()
+    if settings.nfc.covers(split):
+        feats = NFC_parts(feats, settings.k1, settings.k2).normalized()
+    return feats

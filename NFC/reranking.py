@@ -1,74 +1,90 @@
 """k-reciprocal re-ranking with sparse sets: memory grows as N k, never N x N."""
 
-from collections.abc import Iterator
+import warnings
 
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from .arrays import Array, as_features, compute_dtype, in_kind, unit_scale
+from .arrays import Array, in_kind
 from .errors import UserError
-from .neighbours import nearest_neighbours, pair_distances
+from .neighbours import as_feature_pair, nearest_neighbours, tiles
+from .products import FLOAT32, Frame, pack
 
-BLOCK_ELEMENTS = 2**22
+FARTHEST_TILE = 1024  # rows and columns: smaller ones leave out more of the lower triangle
+SHARED_ENTRIES = 2**22  # weights compared at once
 
 
 @torch.no_grad()
 def k_reciprocal_rerank(query: Array, gallery: Array, k1: int = 20, k2: int = 6, lambda_value: float = 0.3) -> Array:
     """Distances re-ranked by the overlap of k-reciprocal neighbourhoods.
 
-    query: (Q, d), gallery: (G, d) floating, NumPy or torch. Neighbourhoods are taken over queries and gallery
-    together; each set starts with the sample itself. Original distances are squared Euclidean, divided by the
-    largest of their row. Returns (Q, G) float32 of the same kind and device:
-    (1 - lambda_value) * Jaccard distance + lambda_value * original distance.
-    Raises `UserError` (a ValueError) for k < 1, lambda outside [0, 1], NaN, infinity, or sizes that differ.
+    query: (Q, d), gallery: (G, d) floating, NumPy or torch, any device; only the sets are worked out on the CPU, with
+    SciPy. Neighbourhoods are taken over queries and gallery together; each set starts with the sample itself. Original
+    distances are squared Euclidean, divided by the largest of their row. Returns (Q, G) float32 of the kind and device
+    of `query`: (1 - lambda_value) * Jaccard distance + lambda_value * original distance.
+    Raises `UserError` (a ValueError) for k < 1, lambda outside [0, 1], NaN, infinity, empty sets or sizes that differ.
     Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.
     """
-    a, b = as_features(query, "query"), as_features(gallery, "gallery")
-    if a.shape[1] != b.shape[1]:
-        raise UserError(f"query and gallery features differ in size: {a.shape[1]} and {b.shape[1]}")
+    a, b = as_feature_pair(query, gallery)
     if min(k1, k2) < 1 or not 0 <= lambda_value <= 1:
         raise UserError(f"need k1, k2 >= 1 and 0 <= lambda_value <= 1, got {k1}, {k2}, {lambda_value}")
-    points = torch.cat([a.cpu(), b.cpu()])
-    points = points.to(compute_dtype(points)) * unit_scale(points)  # distances are only used relative to each other
-    centred = points - points.mean(0)  # the fast form of distances is most precise near the origin
-    largest = _largest_distances(centred)
-    nearest = _neighbours_with_self(points, max(k1, k2 - 1))
+    points = torch.cat([a, b])
+    packed = pack(points, Frame.around(points), FLOAT32)
+    left, right = packed.as_left(), packed.matrix.T  # left @ right: half squared distances
+    largest = _largest_distances(left, right)
+    nearest, _ = nearest_neighbours(points, max(k1, k2 - 1))
+    nearest = np.column_stack([np.arange(len(points)), nearest.cpu().numpy()])
 
-    weights = _encode(points, largest, nearest, k1)
-    average = _membership(nearest[:, :k2])
-    weights = (average @ weights).multiply(1.0 / average.sum(1)).tocsr()
-    result = torch.from_numpy(_jaccard(weights, len(a))).mul_(1 - lambda_value)
-    for rows, distances in _distance_blocks(centred, len(a), first_col=len(a)):
-        result[rows] += lambda_value * (distances / largest[rows, None]).float()
-    return in_kind(result.to(a.device), query)
+    weights = _with_unit_rows(_weigh(_expanded_sets(nearest, k1), left, right, largest))
+    weights = _with_unit_rows(_membership(nearest[:, :k2]) @ weights)
+    result = _jaccard(weights, len(a), a.device).mul_(1 - lambda_value)
+    for rows in tiles(len(a), a.device):
+        distances = (left[rows] @ right[:, len(a) :]).clamp_(min=0).div_(largest[rows, None])
+        result[rows].add_(distances, alpha=lambda_value)
+    return in_kind(result, query)
 
 
-def _encode(points: Tensor, largest: Tensor, nearest: np.ndarray, k1: int) -> csr_matrix:
-    """Rows of weights exp(-distance) over each sample's expanded k-reciprocal set, summing to 1: (N, N) sparse."""
+def _largest_distances(left: Tensor, right: Tensor) -> Tensor:
+    """(N,) float32: each row's largest half squared distance; 1 where all samples coincide."""
+    largest = left.new_zeros(len(left))
+    parts = tiles(len(left), left.device, FARTHEST_TILE)
+    for i, rows in enumerate(parts):
+        for cols in parts[i:]:
+            tile = left[rows] @ right[:, cols]
+            largest[rows] = largest[rows].maximum(tile.amax(1))
+            largest[cols] = largest[cols].maximum(tile.amax(0))
+    return torch.where(largest > 0, largest, 1.0)
+
+
+def _weigh(sets: csr_matrix, left: Tensor, right: Tensor, largest: Tensor) -> csr_matrix:
+    """exp(-distance) in place of each entry of `sets`, distances being divided by the largest of their row."""
+    with warnings.catch_warnings():  # PyTorch calls its sparse support a beta
+        warnings.simplefilter("ignore", UserWarning)
+        parts = (torch.from_numpy(part).to(left.device) for part in (sets.indptr, sets.indices, sets.data))
+        pattern = torch.sparse_csr_tensor(*parts, size=sets.shape)
+        distances = torch.sparse.sampled_addmm(pattern, left, right, beta=0).values()
+    counts = torch.from_numpy(np.diff(sets.indptr)).to(left.device)
+    values = torch.exp(-distances.clamp_(min=0) / largest.repeat_interleave(counts))
+    return csr_matrix((values.cpu().numpy(), sets.indices, sets.indptr), shape=sets.shape)
+
+
+def _expanded_sets(nearest: np.ndarray, k1: int) -> csr_matrix:
+    """(N, N) float32 sparse with an entry wherever j is in the expanded k-reciprocal set of i."""
     reciprocal = _reciprocal(nearest[:, : k1 + 1])
     half = _reciprocal(nearest[:, : round(k1 / 2) + 1])
     overlap = (reciprocal @ half.T).multiply(reciprocal).tocsr()  # |set_i and half_c| for each c in set_i
-    overlap.data = (3 * overlap.data > 2 * np.asarray(half.sum(1)).ravel()[overlap.indices]).astype(np.float64)
-    expanded = (reciprocal + overlap @ half).tocoo()
-    rows, cols = torch.from_numpy(expanded.row).long(), torch.from_numpy(expanded.col).long()
-    values = torch.exp(-pair_distances(points, points, rows, cols) / largest[rows]).numpy()
-    weights = csr_matrix((values, (expanded.row, expanded.col)), shape=expanded.shape)
-    return weights.multiply(1.0 / weights.sum(1)).tocsr()
-
-
-def _neighbours_with_self(points: Tensor, k: int) -> np.ndarray:
-    """(N, min(k, N - 1) + 1) int64: each sample itself, then its nearest others."""
-    nearest, _ = nearest_neighbours(points, k)
-    return torch.cat([torch.arange(len(points))[:, None], nearest], dim=1).numpy()
+    overlap.data = (3 * overlap.data > 2 * np.asarray(half.sum(1)).ravel()[overlap.indices]).astype(np.float32)
+    overlap.eliminate_zeros()
+    return (reciprocal + overlap @ half).tocsr()
 
 
 def _membership(nearest: np.ndarray) -> csr_matrix:
     """(N, N) sparse with a one wherever j is listed in row i of `nearest` (N, K)."""
     count, size = nearest.shape
     indptr = np.arange(0, count * size + 1, size)
-    return csr_matrix((np.ones(count * size), nearest.ravel(), indptr), shape=(count, count))
+    return csr_matrix((np.ones(count * size, np.float32), nearest.ravel(), indptr), shape=(count, count))
 
 
 def _reciprocal(nearest: np.ndarray) -> csr_matrix:
@@ -77,31 +93,34 @@ def _reciprocal(nearest: np.ndarray) -> csr_matrix:
     return listed.multiply(listed.T).tocsr()
 
 
-def _jaccard(weights: csr_matrix, queries: int) -> np.ndarray:
-    """(Q, G) float32: 1 - sum(min) / sum(max) between the rows of queries and of gallery items."""
+def _with_unit_rows(weights: csr_matrix) -> csr_matrix:
+    """Rows divided by their sums."""
+    weights.data /= np.repeat(np.asarray(weights.sum(1)).ravel(), np.diff(weights.indptr))
+    return weights
+
+
+def _jaccard(weights: csr_matrix, queries: int, device: torch.device) -> Tensor:
+    """(Q, G) float32: 1 - sum(min) / sum(max) between the rows of queries and of gallery items, which sum to 1."""
     columns = weights[queries:].tocsc()
-    result = np.empty((queries, columns.shape[0]), dtype=np.float32)
-    for query in range(queries):
-        row = weights[query]
-        part = columns[:, row.indices]
-        smaller = np.minimum(part.data, np.repeat(row.data, np.diff(part.indptr)))
-        shared = np.bincount(part.indices, smaller, minlength=len(result[query]))
-        result[query] = 1 - shared / (2 - shared)
-    return result
+    start, item, value = (torch.from_numpy(part).to(device) for part in (columns.indptr, columns.indices, columns.data))
+    start, item = start.long(), item.long()
+    row, col, own = weights[:queries].tocoo().row, weights[:queries].indices, weights[:queries].data
+    row, col, own = (torch.from_numpy(part).to(device) for part in (row, col, own))
+    row, col = row.long(), col.long()
+    counts = start[col + 1] - start[col]  # gallery items that share each weight of a query
+    shared = torch.zeros(queries * columns.shape[0], device=device)
+    for part in _chunks(counts):
+        size = counts[part]
+        first = (start[col[part]] - (size.cumsum(0) - size)).repeat_interleave(size)
+        place = first + torch.arange(len(first), device=device)
+        smaller = value[place].minimum(own[part].repeat_interleave(size))
+        shared.index_add_(0, row[part].repeat_interleave(size) * columns.shape[0] + item[place], smaller)
+    shared = shared.view(queries, -1)
+    return 1 - shared / (2 - shared)
 
 
-def _distance_blocks(points: Tensor, stop: int, first_col: int = 0) -> Iterator[tuple[slice, Tensor]]:
-    """(rows, squared distances (B, N - first_col)) for the rows before `stop`."""
-    others = points[first_col:]
-    squares = others.square().sum(1)
-    block = max(1, BLOCK_ELEMENTS // len(others))
-    for start in range(0, stop, block):
-        rows = slice(start, min(start + block, stop))
-        own = points[rows]
-        yield rows, torch.addmm(squares, own, others.T, alpha=-2).add_(own.square().sum(1, keepdim=True)).clamp_(min=0)
-
-
-def _largest_distances(points: Tensor) -> Tensor:
-    """(N,): each row's largest squared distance; 1 where all samples coincide."""
-    largest = torch.cat([distances.amax(1) for _, distances in _distance_blocks(points, len(points))])
-    return torch.where(largest > 0, largest, 1.0)
+def _chunks(counts: Tensor) -> list[slice]:
+    """Slices of `counts` with sums of about `SHARED_ENTRIES`."""
+    chunk = counts.cumsum(0) // SHARED_ENTRIES
+    ends = chunk.unique_consecutive(return_counts=True)[1].cumsum(0).tolist()
+    return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]

@@ -3,8 +3,9 @@
 python scripts/benchmark_gpu.py [--peak_tflops 790] [--references 8]
 
 Every row draws `references` x 8 poses from latents to pictures: the official order of work (see bench_ipg.py), then
-ours eager and compiled, with each attention kernel and batch size, and with each setting that trades quality for
-speed. Model FLOP utilisation counts the arithmetic of the UNets and of the autoencoder's decoder.
+ours with each attention kernel and batch size, eager and compiled, then each setting that trades quality for speed.
+Model FLOP utilisation is the arithmetic that the row's own order of work needs (UNets and decoder), over time and
+the limit of the device in bfloat16.
 """
 
 import argparse
@@ -28,6 +29,15 @@ from NFC.errors import run_command
 from NFC.features import pick_device
 
 POSES = 8
+WIDTH = 120  # of the table, also where there is no terminal
+DIALS = {  # on top of the official steps, guidance and scheduler
+    "10 steps, dpm++": {"num_inference_steps": 10, "scheduler": "dpm++"},
+    "10 steps, unipc": {"num_inference_steps": 10, "scheduler": "unipc"},
+    "10 steps, euler": {"num_inference_steps": 10, "scheduler": "euler"},
+    "guidance in 200..800": {"guidance_interval": (200, 800)},
+    "features of every 2nd step": {"feature_interval": 2},
+    "features of every 3rd step": {"feature_interval": 3},
+}
 
 
 class Bench:
@@ -45,7 +55,7 @@ class Bench:
         self.reference_latents = torch.randn(1, *sizes.latent_shape, generator=generator)
         self.noise = torch.randn(POSES, *sizes.latent_shape, generator=generator)
 
-    def ours(self, references: int, batch_size: int, steps: int, **options: object) -> None:
+    def ours(self, references: int, batch_size: int, settings: dict[str, object]) -> None:
         """All poses of `references` references, `batch_size` pictures at a time."""
         features = [self.pipe.encode_reference(self.reference_latents, self.tokens) for _ in range(references)]
         pairs = [(r, p) for r in range(references) for p in range(POSES)]
@@ -58,41 +68,66 @@ class Bench:
                 self.tokens,
                 self.uncond_tokens,
                 stack_references([features[r] for r, _ in batch]),
-                steps,
-                GUIDANCE,
-                **options,
+                **settings,
             )
             self.pipe.decode(latents)
 
     def plain(self, references: int, steps: int) -> None:
+        """The official order of work."""
+        inputs = self.reference_latents, self.noise, self.tokens, self.uncond_tokens, self.pose_features
         for _ in range(references):
-            latents = plain_latents(
-                self.pipe,
-                self.reference_latents,
-                self.noise,
-                self.tokens,
-                self.uncond_tokens,
-                self.pose_features,
-                steps,
-            )
-            for one in latents:
-                self.pipe.decode(one[None])
+            for latents in plain_latents(self.pipe, *inputs, steps):
+                self.pipe.decode(latents[None])
 
 
-def measure(work: Callable[[], None], device: torch.device) -> tuple[float, float, float]:
-    """Seconds, TFLOP and peak GiB of `work`, after one run to warm up."""
+def count_tflop(work: Callable[[], None]) -> float:
     with FlopCounterMode(display=False) as counter:
         work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
+    return counter.get_total_flops() / 1e12
+
+
+def measure(work: Callable[[], None], device: torch.device) -> tuple[float, float | None]:
+    """Seconds and peak GiB of `work`, after one run to warm up; no memory figure on a CPU."""
+    work()
+    if device.type != "cuda":
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started, None
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
     started = time.perf_counter()
     work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - started
-    peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
-    return seconds, counter.get_total_flops() / 1e12, peak
+    torch.cuda.synchronize()
+    return time.perf_counter() - started, torch.cuda.max_memory_allocated() / 2**30
+
+
+class Report:
+    """A table of rows that are also shown as they come."""
+
+    def __init__(self, title: str, references: int, peak_tflops: float, device: torch.device) -> None:
+        self.references, self.peak_tflops, self.device = references, peak_tflops, device
+        self.table = Table(title=title)
+        for column in ("", "images/s", "s per reference", "peak GiB", "MFU", "times plain"):
+            self.table.add_column(column, justify="right" if column else "left")
+        self.first: float | None = None
+
+    def row(self, name: str, work: Callable[[], None], tflop_per_reference: float) -> None:
+        """Measure `work`; what this machine cannot do (no kernel, no memory) is told in the row."""
+        try:
+            seconds, peak = measure(work, self.device)
+        except (ImportError, NotImplementedError, torch.OutOfMemoryError) as error:
+            cells = f"{type(error).__name__}: {str(error).splitlines()[0][:40]}", "", "", "", ""
+        else:
+            self.first = self.first or seconds
+            cells = (
+                f"{self.references * POSES / seconds:.2f}",
+                f"{seconds / self.references:.2f}",
+                "-" if peak is None else f"{peak:.1f}",
+                f"{tflop_per_reference * self.references / seconds / self.peak_tflops:.1%}",
+                f"{self.first / seconds:.2f}",
+            )
+        self.table.add_row(name, *cells)
+        Console(stderr=True, width=WIDTH).print(name, *cells)
 
 
 def main() -> None:
@@ -106,35 +141,36 @@ def main() -> None:
     parser.add_argument("--no_compile", action="store_true")
     args = parser.parse_args()
     device = pick_device()
-    bench = Bench(args.preset, device, torch.bfloat16)
-    table = Table(title=f"{args.preset}, {args.references} references x {POSES} poses, {args.steps} steps, {device}")
-    for column in ("", "images/s", "s per reference", "peak GiB", "MFU"):
-        table.add_column(column, justify="right" if column else "left")
+    title = f"{args.preset}, {args.references} references x {POSES} poses, {args.steps} steps with guidance, {device}"
+    report = Report(title, args.references, args.peak_tflops, device)
 
-    def row(name: str, work: Callable[[], None]) -> None:
-        seconds, tflop, peak = measure(work, device)
-        images = args.references * POSES
-        share = tflop / seconds / args.peak_tflops
-        cells = f"{images / seconds:.2f}", f"{seconds / args.references:.2f}", f"{peak:.1f}", f"{share:.1%}"
-        table.add_row(name, *cells)
-        Console(stderr=True).print(name, *cells)
+    for dtype in (torch.float32, torch.bfloat16):
+        bench = Bench(args.preset, device, dtype)
+        tflop = count_tflop(lambda bench=bench: bench.plain(1, args.steps))
+        name = f"official order of work, {str(dtype).removeprefix('torch.')}"
+        report.row(name, lambda bench=bench: bench.plain(args.references, args.steps), tflop)
 
-    row("official order of work", lambda: bench.plain(args.references, args.steps))
-    for kernel in args.kernels:
-        bench.pipe.optimise(kernel, channels_last=True)
-        for size in args.batch_sizes:
-            row(f"{kernel}, batch {size}", lambda size=size: bench.ours(args.references, size, args.steps))
-    bench.pipe.optimise(args.kernels[0], channels_last=True, compile=not args.no_compile)
-    size = args.batch_sizes[-1]
-    label = "eager" if args.no_compile else "compiled"
-    row(f"{args.kernels[0]}, {label}, batch {size}", lambda: bench.ours(args.references, size, args.steps))
-    for name, steps, options in (
-        ("10 steps, dpm++", 10, {"scheduler": "dpm++"}),
-        ("10 steps, unipc", 10, {"scheduler": "unipc"}),
-        ("guidance in 200..800", args.steps, {"guidance_interval": (200, 800)}),
-    ):
-        row(f"{label}, {name}", lambda s=steps, o=options: bench.ours(args.references, size, s, **o))
-    Console().print(table)
+    official = {"num_inference_steps": args.steps, "guidance_scale": GUIDANCE}
+    bench.pipe.optimise()
+    tflops = {
+        name: count_tflop(lambda s=s: bench.ours(1, POSES, official | s)) for name, s in ({"": {}} | DIALS).items()
+    }
+
+    def ours(name: str, size: int, dial: str = "") -> None:
+        settings = official | DIALS.get(dial, {})
+        report.row(name, lambda: bench.ours(args.references, size, settings), tflops[dial])
+
+    modes = ("eager",) if args.no_compile else ("eager", "compiled")
+    for mode in modes:
+        for kernel in args.kernels:
+            bench.pipe.optimise(kernel, compile=mode == "compiled")
+            for size in args.batch_sizes:
+                ours(f"{kernel}, {mode}, batch {size}", size)
+    bench.pipe.optimise(args.kernels[0], compile=modes[-1] == "compiled")
+    for dial in DIALS:
+        size = args.batch_sizes[-1]
+        ours(f"{args.kernels[0]}, {modes[-1]}, batch {size}, {dial}", size, dial)
+    Console(width=WIDTH).print(report.table)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ HF_HUB_OFFLINE) are honoured. Without a network it prints what to download by ha
 
 import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -16,43 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+from IPG.official_weights import SOURCES, by_hand
 from NFC.errors import UserError, run_command
-
-
-@dataclass(frozen=True)
-class Source:
-    """Files of one repository on the Hugging Face hub and the folder under `pretrained/` that they go to."""
-
-    repo: str
-    revision: str
-    files: tuple[str, ...]
-    folder: str
-
-
-SOURCES = (
-    Source(
-        "yuanc3/Pose2ID",
-        "27df92c15ebf2833a66eaa435460b7b71c3fa3be",
-        ("denoising_unet.pth", "reference_unet.pth", "pose_guider.pth", "IFR.pth", "transformer_20.pth"),
-        ".",
-    ),
-    Source(
-        "stabilityai/sd-vae-ft-mse",
-        "31f26fdeee1355a5c34592e401dd41e45d25a493",
-        ("config.json", "diffusion_pytorch_model.safetensors"),
-        "vae",
-    ),
-)
-
-
-def by_hand(out_dir: Path) -> str:
-    """What to download, and where to put it, one file a line."""
-    lines = [
-        f"  https://huggingface.co/{s.repo}/resolve/{s.revision}/{name}  ->  {out_dir / s.folder / name}"
-        for s in SOURCES
-        for name in s.files
-    ]
-    return "\n".join(lines)
 
 
 def main() -> None:

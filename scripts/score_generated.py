@@ -44,9 +44,10 @@ def main() -> None:
     camids = torch.tensor([record.camid for record in dataset.query]).repeat_interleave(args.poses)
     generated = normalize(extract_features(extractor, pictures, device=device, description="generated"), dim=1)
     real = [record.path for record in dataset.gallery]
-    gallery = normalize(extract_features(extractor, real, device=device, description="gallery"), dim=1)
     g_pids = torch.tensor([record.pid for record in dataset.gallery])
     g_camids = torch.tensor([record.camid for record in dataset.gallery])
+    feats = extract_features(extractor, real, g_camids.tolist(), device=device, description="gallery")
+    gallery = normalize(feats, dim=1)
 
     scores = {"pictures": len(pictures)}
     cameras = {"whole_gallery": torch.full_like(camids, NO_CAMERA), "other_cameras": camids}

@@ -17,6 +17,7 @@ from torch import Tensor
 ReferenceFeatures = dict[str, Tensor | tuple[Tensor, Tensor]]
 
 SELF_ATTENTION = ".attn1.processor"
+BLOCK_ELEMENTS = 2**22  # attention weights of one block
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,20 @@ class Reference:
 
 def sdpa(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     """PyTorch's attention. (B, heads, N, dim) each, mask broadcast to (B, heads, queries, keys) -> like the queries."""
+    on_cpu_in_half = queries.device.type == "cpu" and queries.dtype == torch.bfloat16
+    if on_cpu_in_half and mask is None and not torch.is_grad_enabled():
+        return _in_blocks(queries, keys, values)
     return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+
+
+def _in_blocks(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """The same in blocks of queries that stay in the cache: twice as fast on a CPU without matrix tiles (AMX)."""
+    batch, heads, _, dim = queries.shape
+    keys = (keys * dim**-0.5).flatten(0, 1).transpose(1, 2)
+    values = values.flatten(0, 1)
+    block = max(1, BLOCK_ELEMENTS // (batch * heads * keys.shape[2]))
+    attended = [torch.bmm(torch.bmm(part, keys).softmax(-1), values) for part in queries.flatten(0, 1).split(block, 1)]
+    return torch.cat(attended, dim=1).unflatten(0, (batch, heads))
 
 
 def xformers(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:

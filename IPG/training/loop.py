@@ -80,7 +80,7 @@ class Loop:
         config: LoopConfig,
     ) -> None:
         self.config, self.model, self.batches, self.export = config, model, batches, export
-        self.accelerator = Accelerator(mixed_precision=PRECISIONS[config.precision])
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=PRECISIONS[config.precision])
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.wrapped, self.optimizer = self.accelerator.prepare(model, self.optimizer)

@@ -1,25 +1,88 @@
 """Data sets by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from .base import Dataset, Record, generated_paths
+from . import regdb, sysu_mm01
+from .base import Dataset, Record, Trial, generated_paths
+from .checks import check, find_unreadable
+from .custom import read_custom
+from .dukemtmc import read_dukemtmc
 from .market1501 import read_market1501
+from .msmt17 import read_msmt17
+from .occluded_duke import read_occluded_duke
+from .occluded_reid import read_occluded_reid
+from .p_dukemtmc import read_p_dukemtmc
 
-DATASETS: dict[str, Callable[[Path], Dataset]] = {
-    "market1501": read_market1501,
+Choices = Sequence[str | int]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How to read a data set: a function of its root and of its options, each with its choices, the default first."""
+
+    read: Callable[..., Dataset]
+    options: Mapping[str, Choices] = field(default_factory=dict)
+
+
+DATASETS: dict[str, Reader] = {
+    "market1501": Reader(read_market1501),
+    "dukemtmc": Reader(read_dukemtmc),
+    "occluded_duke": Reader(read_occluded_duke),
+    "msmt17": Reader(read_msmt17),
+    "sysu_mm01": Reader(sysu_mm01.read_sysu_mm01, sysu_mm01.OPTIONS),
+    "regdb": Reader(regdb.read_regdb, regdb.OPTIONS),
+    "occluded_reid": Reader(read_occluded_reid),
+    "p_dukemtmc": Reader(read_p_dukemtmc),
+    "custom": Reader(read_custom),
 }
 
 
-def build_dataset(name: str, root: str | Path) -> Dataset:
-    """Read data set `name` under `root`. `UserError` for an unknown name (lists the choices) or a missing folder."""
+def build_dataset(name: str, root: str | Path, **options: str | int) -> Dataset:
+    """Read data set `name` under `root`, the folder that holds it (custom: or its table).
+
+    Options that are left out take their first choice; numbers may be given as text.
+    `UserError` for an unknown name, option or choice (it lists them), and for whatever is wrong on disk.
+    """
     if name not in DATASETS:
         raise UserError(f"unknown data set '{name}'; choose one of: {', '.join(sorted(DATASETS))}")
+    reader = DATASETS[name]
+    for key in options:
+        if key not in reader.options:
+            known = f"its options are: {', '.join(reader.options)}" if reader.options else "it has no options"
+            raise UserError(f"{name} has no option '{key}'; {known}")
+    chosen = {key: _choose(name, key, choices, options.get(key, choices[0])) for key, choices in reader.options.items()}
     root = Path(root)
-    if not root.is_dir():
+    if not root.exists():
         raise UserError(f"{name}: folder {root} does not exist; give the folder that holds the data set")
-    return DATASETS[name](root)
+    return reader.read(root, **chosen)
 
 
-__all__ = ["DATASETS", "Dataset", "Record", "build_dataset", "generated_paths"]
+def _choose(name: str, key: str, choices: Choices, value: str | int) -> str | int:
+    for choice in choices:
+        if str(choice) == str(value):
+            return choice
+    raise UserError(f"{name}: {key} is '{value}'; choose one of: {', '.join(map(str, choices))}")
+
+
+def list_datasets() -> list[str]:
+    """One line for each data set with its options: `sysu_mm01 mode=all|indoor shots=1|10 draw=random|official`."""
+    return [
+        " ".join([name, *(f"{key}={'|'.join(map(str, choices))}" for key, choices in reader.options.items())])
+        for name, reader in DATASETS.items()
+    ]
+
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "Record",
+    "Trial",
+    "build_dataset",
+    "check",
+    "find_unreadable",
+    "generated_paths",
+    "list_datasets",
+]

@@ -1,27 +1,44 @@
 """What every data set gives: lists of records for training, query and gallery, and its own rules."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ..errors import UserError
+from ..ranking import Exclude, same_camera
 
 
 @dataclass(frozen=True)
 class Record:
-    """One picture: where it lies, whom it shows, which camera took it (from 0)."""
+    """One picture: where it lies, whom it shows, which camera took it (from 0).
+
+    `folder` is the folder of its split where that is not the picture's own (nested layouts).
+    """
 
     path: Path
     pid: int
     camid: int
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One draw of a protocol: indices into `Dataset.query` and `Dataset.gallery`."""
+
+    query: Sequence[int]
+    gallery: Sequence[int]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A benchmark as read from disk; every list is sorted by file name.
+    """A benchmark as read from disk, with the rules of its protocol.
 
     `distractors` are the pids of gallery pictures that show nobody in particular: they are ranked, but have no
-    identity density.
+    identity density. Scores are means over `trials`; none means one trial with everything. `exclude` says which
+    gallery pictures do not exist for a query (see `NFC.ranking`). `cmc` is "pictures", or "identities" where CMC
+    counts each gallery identity once. `published` holds the (pictures, pids) of the splits of the whole benchmark,
+    those of query and gallery for one trial; `NFC.datasets.check` compares.
     """
 
     name: str
@@ -30,21 +47,22 @@ class Dataset:
     query: Sequence[Record]
     gallery: Sequence[Record]
     distractors: frozenset[int] = frozenset()
+    trials: Sequence[Trial] = ()
+    exclude: Exclude = same_camera
+    cmc: Literal["pictures", "identities"] = "pictures"
+    published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for split in ("query", "gallery"):
             if not getattr(self, split):
                 raise UserError(f"{self.name} at {self.root}: the {split} holds no pictures")
-
-
-def require_folder(path: Path, dataset: str) -> Path:
-    """`path`, if it is a folder; else one line saying what the data set expects."""
-    if not path.is_dir():
-        raise UserError(f"{dataset}: folder {path} does not exist; expected the data set's layout under {path.parent}")
-    return path
+            for number, trial in enumerate(self.trials, start=1):
+                if not len(getattr(trial, split)):
+                    raise UserError(f"{self.name} at {self.root}: the {split} of trial {number} holds no pictures")
 
 
 def generated_paths(record: Record, poses: int) -> list[Path]:
-    """The `poses` generated pictures of a record: `<split>_gen/pose1..poseM/<same file name>`. They need not exist."""
-    folder = record.path.parent
-    return [folder.with_name(f"{folder.name}_gen") / f"pose{k}" / record.path.name for k in range(1, poses + 1)]
+    """The `poses` generated pictures of a record, `<folder>_gen/pose1..poseM/<path inside folder>`; need not exist."""
+    folder = record.folder or record.path.parent
+    generated = folder.with_name(f"{folder.name}_gen")
+    return [generated / f"pose{k}" / record.path.relative_to(folder) for k in range(1, poses + 1)]

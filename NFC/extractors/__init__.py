@@ -1,29 +1,33 @@
 """ReID networks by name: `build_extractor("transreid")`."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
-from ..config import load_config, preset_file
 from ..errors import UserError
-from .base import Extractor, default_directory, find_weights, load_tolerant
-from .transreid import TransReID, TransReIDSizes
+from . import own
+from .base import Extractor, Preprocessing
 
-__all__ = ["EXTRACTORS", "Extractor", "build_extractor"]
+__all__ = ["BACKBONES", "EXTRACTORS", "Extractor", "Preprocessing", "build_extractor"]
 
-
-def _transreid(weights: str | Path | None, preset: str) -> Extractor:
-    sizes = load_config(TransReIDSizes, preset_file(preset), section="reid")
-    network = TransReID.from_sizes(sizes)
-    path = weights or find_weights(default_directory(preset), "transformer_20")
-    load_tolerant(network, path, optional=network.unused_at_test())
-    return Extractor(network, sizes.feature_dim, sizes.height, sizes.width)
-
-
-EXTRACTORS: dict[str, Callable[[str | Path | None, str], Extractor]] = {
-    "transreid": _transreid,
+# Name -> file of this folder with `build(weights, preset) -> Extractor`.
+EXTRACTORS = {
+    "transreid": "transreid",
+    "clipreid": "clipreid",
+    "pmt": "pmt",
+    "saai": "saai",
+    "bpbreid": "bpbreid",
+    "kpr": "kpr",
+    "file": "exported",
 }
+# LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.
+BACKBONES = {
+    "timm": "timm_backbone",
+    "transformers": "transformers_backbone",
+}
+RANDOM = "-random"
 
 
 def build_extractor(
@@ -32,12 +36,33 @@ def build_extractor(
     preset: str = "sd15",
     device: str | torch.device | None = None,
 ) -> Extractor:
-    """The extractor `name` in evaluation mode.
+    """The extractor `name` in evaluation mode, its variant recognised from the file of weights.
 
-    weights: a `.safetensors` or `.pth` file; None takes the preset's own from `pretrained/`. device: None takes a
-    GPU where there is one. An unknown name or a missing or unfitting file raises `UserError`.
+    name: one of `EXTRACTORS`; an image backbone without ReID training, `timm:NAME` or `transformers:NAME`, with random
+    weights `timm-random:NAME`; or a network of your own, `package.module:function` or `file.py:function`. weights: a
+    file; None takes the preset's own from `pretrained/`. device: None takes a GPU where there is one. An unknown name
+    or a missing or unfitting file raises `UserError`.
     """
-    if name not in EXTRACTORS:
-        raise UserError(f"unknown extractor '{name}'; choose one of: {', '.join(sorted(EXTRACTORS))}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return EXTRACTORS[name](weights, preset).eval().requires_grad_(False).to(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)  # random weights, where somebody wants them, are always the same
+        extractor = _build(name, weights, preset)
+    return extractor.eval().requires_grad_(False).to(device)
+
+
+def _build(name: str, weights: str | Path | None, preset: str) -> Extractor:
+    kind, _, argument = name.partition(":")
+    library = kind.removesuffix(RANDOM)
+    if name in EXTRACTORS:
+        return _builder(EXTRACTORS[name])(weights, preset)
+    if library in BACKBONES and argument:
+        return _builder(BACKBONES[library])(argument, weights, kind.endswith(RANDOM))
+    if argument:
+        return own.build(name, weights)
+    choices = [*EXTRACTORS, *(f"{library}:NAME" for library in BACKBONES), "module:function", "file.py:function"]
+    raise UserError(f"unknown extractor '{name}'; choose one of: {', '.join(choices)}")
+
+
+def _builder(file: str) -> Callable[..., Extractor]:
+    """`build` of a file of this folder, which is imported only when somebody asks for its network."""
+    return import_module(f".{file}", __package__).build

@@ -1,110 +1,153 @@
-"""What every extractor offers, and how its weights are read from files."""
+"""What every extractor offers: a network, its preprocessing record, and whether it wants to know the camera."""
 
-import logging
-import pickle
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from zipfile import is_zipfile
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import UserError
+from .weights import (
+    SUFFIXES,
+    default_directory,
+    find_weights,
+    load_tensors,
+    name_list,
+    read_tensors,
+    strip_prefix,
+    weights_file,
+)
 
-PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
-SUFFIXES = (".safetensors", ".pth")
+__all__ = [
+    "HALF",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "SUFFIXES",
+    "Extractor",
+    "Preprocessing",
+    "camera_rows",
+    "default_directory",
+    "find_weights",
+    "load_tensors",
+    "measured_extractor",
+    "name_list",
+    "picture_tensor",
+    "read_tensors",
+    "strip_prefix",
+    "weights_file",
+]
 
-logger = logging.getLogger(__name__)
+HALF = (0.5, 0.5, 0.5)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+OPENCV_BILINEAR = "cv2_bilinear"  # samples four pixels however much smaller the picture gets; Pillow's average all
+RESIZE = ("nearest", "bilinear", "bicubic", "lanczos", OPENCV_BILINEAR)
+CHANNEL_ORDERS = ("rgb", "bgr")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the input of a network: called on a PIL picture, gives (3, height, width) float32.
+
+    resize: Pillow's nearest, bilinear, bicubic or lanczos, or OpenCV's bilinear, `cv2_bilinear`. mean and std are
+    those of values in [0, 1], in the order of the network's channels. Mistakes raise `UserError`.
+    """
+
+    height: int
+    width: int
+    resize: str = "lanczos"
+    mean: tuple[float, float, float] = HALF
+    std: tuple[float, float, float] = HALF
+    channel_order: str = "rgb"
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise UserError(f"preprocessing: height and width must be positive, got {self.height} and {self.width}")
+        if self.resize not in RESIZE:
+            raise UserError(f"preprocessing: unknown resize '{self.resize}'; choose one of: {', '.join(RESIZE)}")
+        if self.channel_order not in CHANNEL_ORDERS:
+            raise UserError(f"preprocessing: channel_order must be rgb or bgr, got '{self.channel_order}'")
+        if not len(self.mean) == len(self.std) == 3 or min(self.std) <= 0:
+            raise UserError(f"preprocessing: mean and std need three numbers, std above 0; got {self.mean}, {self.std}")
+
+    def __call__(self, picture: Image.Image) -> Tensor:
+        pixels = picture_tensor(picture, self.height, self.width, self.resize)
+        if self.channel_order == "bgr":
+            pixels = pixels.flip(0)
+        return (pixels - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
 
 
 class Extractor(nn.Module):
-    """A ReID network with its preprocessing: pictures of `height` x `width`, features of `feature_dim` numbers."""
+    """A ReID network with its preprocessing record; features of `feature_dim` numbers.
 
-    def __init__(self, network: nn.Module, feature_dim: int, height: int, width: int) -> None:
+    Where `uses_camids`, original pictures come with their zero-based camera ids; generated pictures, which no camera
+    took, come without.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        feature_dim: int,
+        preprocessing: Preprocessing | int,
+        width: int | None = None,
+        uses_camids: bool = False,
+    ) -> None:
         super().__init__()
+        if width is not None:  # (network, feature_dim, height, width): RGB in [-1, 1], Lanczos-resized
+            preprocessing = Preprocessing(preprocessing, width)
         self.network = network
-        self.feature_dim, self.height, self.width = feature_dim, height, width
+        self.feature_dim = feature_dim
+        self.preprocessing = preprocessing
+        self.uses_camids = uses_camids
+
+    @property
+    def height(self) -> int:
+        return self.preprocessing.height
+
+    @property
+    def width(self) -> int:
+        return self.preprocessing.width
 
     def preprocess(self, picture: Image.Image) -> Tensor:
-        """Any PIL picture -> (3, height, width) float32 RGB in [-1, 1], Lanczos-resized (mean 0.5, std 0.5)."""
-        return picture_tensor(picture, self.height, self.width) * 2 - 1
+        """Any PIL picture -> (3, height, width) float32, as the network wants it."""
+        return self.preprocessing(picture)
 
     def forward(self, images: Tensor, camids: Tensor | None = None) -> Tensor:
-        """(B, 3, height, width) in [-1, 1] and, where the network uses them, zero-based camids -> (B, feature_dim)."""
-        return self.network(images) if camids is None else self.network(images, camids)
+        """(B, 3, height, width) preprocessed and, where `uses_camids`, camids (B,) int64 -> (B, feature_dim)."""
+        return self.network(images, camids) if self.uses_camids else self.network(images)
 
 
-def picture_tensor(picture: Image.Image, height: int, width: int) -> Tensor:
-    """Any PIL picture -> (3, height, width) float32 RGB in [0, 1], resized with the Lanczos filter."""
-    resized = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
+@torch.no_grad()
+def measured_extractor(network: nn.Module, preprocessing: Preprocessing) -> Extractor:
+    """An extractor whose `feature_dim` is what the network gives for one black picture.
 
-
-def default_directory(preset: str) -> Path:
-    """Where a preset's weights lie: `pretrained/` for the official files, `pretrained/<preset>/` for ours."""
-    return PRETRAINED if preset == "sd15" else PRETRAINED / preset
-
-
-def find_weights(directory: str | Path, stem: str) -> Path:
-    """The file `<stem>.safetensors` or `<stem>.pth` in `directory`; `UserError` when there is neither."""
-    for suffix in SUFFIXES:
-        path = Path(directory) / f"{stem}{suffix}"
-        if path.is_file():
-            return path
-    names = " or ".join(f"{stem}{suffix}" for suffix in SUFFIXES)
-    raise UserError(
-        f"no {names} in {directory}: put the weights there (scripts/download_weights.py fetches the official ones), "
-        "or name another directory"
-    )
-
-
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """All tensors of a `.safetensors` or a torch file, on the CPU; nothing in the file is executed.
-
-    A missing, damaged or foreign file raises `UserError`.
+    An output other than (1, feature_dim) raises `UserError`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"weight file {path} does not exist: check the path, or download the weights first")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = " ".join(str(error).split("\n")[0].split())[:150]
-        reason = reason or type(error).__name__
-        raise UserError(f"cannot read weights from {path}: {reason}; get the file again") from error
-    content = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path} is not a file of named tensors: save the network's state_dict() there")
-    return dict(content)
+    feats = network.eval()(preprocessing(Image.new("RGB", (1, 1)))[None])
+    if not isinstance(feats, Tensor) or feats.ndim != 2 or len(feats) != 1:
+        shape = tuple(feats.shape) if isinstance(feats, Tensor) else type(feats).__name__
+        raise UserError(f"the network has to turn (B, 3, H, W) into features (B, d), but gave {shape} for one picture")
+    return Extractor(network, feats.shape[1], preprocessing)
 
 
-def name_list(names: Iterable[str], limit: int = 10) -> str:
-    """The first `limit` names, sorted, with a mark when there are more."""
-    names = sorted(names)
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+def picture_tensor(picture: Image.Image, height: int, width: int, resize: str = "lanczos") -> Tensor:
+    """Any PIL picture -> (3, height, width) float32 RGB in [0, 1], resized as one of `RESIZE`."""
+    picture = picture.convert("RGB")
+    if resize == OPENCV_BILINEAR:
+        pixels = cv2.resize(np.array(picture), (width, height), interpolation=cv2.INTER_LINEAR)
+    else:
+        pixels = np.array(picture.resize((width, height), Image.Resampling[resize.upper()]))
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 
 
-def load_tolerant(network: nn.Module, path: str | Path, optional: tuple[str, ...]) -> None:
-    """Load the tensors the test feature needs from a file that may hold more or less.
-
-    Names that start with one of `optional` may be missing or of another shape; a missing or mis-shaped other one raises
-    `UserError`. A `module.` prefix is dropped. Tensors of the file that are not used are logged.
-    """
-    tensors = {name.removeprefix("module."): tensor for name, tensor in read_tensors(path).items()}
-    wanted = network.state_dict()
-    fitting = {name: t for name, t in tensors.items() if name in wanted and t.shape == wanted[name].shape}
-    lacking = [name for name in wanted if name not in fitting and not name.startswith(optional)]
-    if lacking:
+def camera_rows(table: Tensor, camids: Tensor) -> Tensor:
+    """Rows `camids` (B,) of an embedding table of cameras (C, ...); a camera it does not have raises `UserError`."""
+    if camids.min() < 0 or camids.max() >= len(table):
+        seen = sorted(camids.unique().tolist())
         raise UserError(
-            f"{path} does not fit: {len(lacking)} of {len(wanted)} tensors are missing or of another shape "
-            f"({name_list(lacking)}); use the file of this network and preset"
+            f"cameras {name_list(map(str, seen))} (counted from 0), but the weights know {len(table)} cameras: "
+            "use weights for this data set, or of a network without a camera embedding"
         )
-    if unused := tensors.keys() - fitting.keys():
-        logger.info("%s: %d tensors not used (%s)", path, len(unused), name_list(unused))
-    network.load_state_dict(fitting, strict=False)
+    return table[camids]

@@ -1,20 +1,30 @@
-"""TransReID: a ViT with overlapping patches, a global branch and four jigsaw branches.
+"""TransReID (He et al., ICCV 2021): a ViT with overlapping patches, a camera embedding and four jigsaw branches.
 
-Names of the modules are those of the official checkpoint `transformer_20.pth`.
+Names of the modules are those of the official checkpoints, so nothing has to be translated.
 """
 
 import copy
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from ..config import load_config, preset_file
+from ..errors import UserError
+from .base import Extractor, Preprocessing, camera_rows
+from .vit import OverlapPatches, count_patches, recognise_layout
+from .weights import load_tensors, name_list, read_tensors, strip_prefix, weights_file
+
 SHIFT = 5  # the jigsaw branch rotates the patch tokens by SHIFT - 1 places
 GROUPS = 2  # ... interleaves this many groups of them
 PARTS = 4  # ... and cuts the result into this many parts
 SIE_SCALE = 3.0  # weight of the side-information embedding
+
+HEADS = {384: 6, 768: 12}  # width -> attention heads of DeiT-S and of ViT-B, DeiT-B
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 
@@ -35,25 +45,15 @@ class TransReIDSizes:
     fc_classes: int = 1000
     num_cameras: int = 0
     num_views: int = 0
+    jigsaw: bool = True
 
     @property
     def feature_dim(self) -> int:
-        return (1 + PARTS) * self.dim
-
-
-class PatchEmbed(nn.Module):
-    """Overlapping patches: (B, 3, H, W) -> (B, N, dim)."""
-
-    def __init__(self, patch: int, stride: int, dim: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, dim, kernel_size=patch, stride=stride)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.proj(images).flatten(2).transpose(1, 2)
+        return (1 + PARTS) * self.dim if self.jigsaw else self.dim
 
 
 class ViT(nn.Module):
-    """The backbone. Its last block, `norm` and `fc` are in the checkpoint but not run: the branches hold copies."""
+    """The backbone up to its last block, which is left to the branches."""
 
     def __init__(
         self,
@@ -70,13 +70,12 @@ class ViT(nn.Module):
         num_views: int,
     ) -> None:
         super().__init__()
-        patches = ((height - patch) // stride + 1) * ((width - patch) // stride + 1)
         self.num_views = max(num_views, 1)
         sides = max(num_cameras, 1) * self.num_views
+        self.patch_embed = OverlapPatches((height, width), patch, dim, stride)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(torch.zeros(1, patches + 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, self.patch_embed.num_patches + 1, dim))
         self.sie_embed = nn.Parameter(torch.zeros(sides, 1, dim)) if sides > 1 else None
-        self.patch_embed = PatchEmbed(patch, stride, dim)
         self.blocks = nn.ModuleList(
             Block(dim, heads, mlp_ratio, qkv_bias=True, norm_layer=LayerNorm) for _ in range(depth)
         )
@@ -87,18 +86,13 @@ class ViT(nn.Module):
         """(B, 3, H, W) -> (B, 1 + N, dim): class token and patch tokens before the last block."""
         tokens = self.patch_embed(images)  # (B, N, dim)
         tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.pos_embed
-        if self.sie_embed is not None:
-            tokens = tokens + SIE_SCALE * self.sie_embed[self._side_index(camids, viewids)]
+        if self.sie_embed is not None and not (camids is None and viewids is None):
+            index = 0 if camids is None else camids * self.num_views  # cameras vary slowest
+            index = index if viewids is None else index + viewids
+            tokens = tokens + SIE_SCALE * camera_rows(self.sie_embed, index)
         for block in self.blocks[:-1]:
             tokens = block(tokens)
         return tokens
-
-    def _side_index(self, camids: Tensor | None, viewids: Tensor | None) -> Tensor:
-        """Row of the side-information embedding for each picture; cameras vary slowest."""
-        if camids is None and viewids is None:
-            raise ValueError("this TransReID has a camera/view embedding: pass zero-based camids (or viewids)")
-        index = 0 if camids is None else camids * self.num_views
-        return index if viewids is None else index + viewids
 
 
 def jigsaw_parts(patches: Tensor) -> list[Tensor]:
@@ -117,7 +111,7 @@ def jigsaw_parts(patches: Tensor) -> list[Tensor]:
 
 
 class TransReID(nn.Module):
-    """Test feature: [global, four local / 4] before the neck, (1 + 4) * dim numbers a picture."""
+    """Test feature: [global, four local / 4] before the neck; without the jigsaw branches, global alone."""
 
     def __init__(
         self,
@@ -133,16 +127,19 @@ class TransReID(nn.Module):
         fc_classes: int = 1000,
         num_cameras: int = 0,
         num_views: int = 0,
+        jigsaw: bool = True,
     ) -> None:
         super().__init__()
-        self.feature_dim = (1 + PARTS) * dim
+        self.jigsaw = jigsaw
+        self.feature_dim = (1 + PARTS) * dim if jigsaw else dim
         self.base = ViT(height, width, patch, stride, dim, depth, heads, mlp_ratio, fc_classes, num_cameras, num_views)
         for name in self._branch_names() if num_classes else []:  # the heads serve training alone
             setattr(self, f"classifier{name}", nn.Linear(dim, num_classes, bias=False))
             setattr(self, f"bottleneck{name}", nn.BatchNorm1d(dim))
         self._initialise()
-        self.b1 = nn.Sequential(copy.deepcopy(self.base.blocks[-1]), copy.deepcopy(self.base.norm))
-        self.b2 = copy.deepcopy(self.b1)
+        if jigsaw:
+            self.b1 = nn.Sequential(copy.deepcopy(self.base.blocks[-1]), copy.deepcopy(self.base.norm))
+            self.b2 = copy.deepcopy(self.b1)
 
     @classmethod
     def from_sizes(cls, sizes: TransReIDSizes) -> "TransReID":
@@ -150,12 +147,11 @@ class TransReID(nn.Module):
 
     def unused_at_test(self) -> tuple[str, ...]:
         """Prefixes of the tensors that the test feature does not depend on."""
-        last = len(self.base.blocks) - 1
-        return "classifier", "bottleneck", "base.fc.", "base.norm.", f"base.blocks.{last}."
+        copied = ("base.norm.", f"base.blocks.{len(self.base.blocks) - 1}.") if self.jigsaw else ()
+        return "classifier", "bottleneck", "base.fc.", *copied
 
-    @staticmethod
-    def _branch_names() -> list[str]:
-        return [""] + [f"_{part}" for part in range(1, PARTS + 1)]
+    def _branch_names(self) -> list[str]:
+        return ["", *(f"_{part}" for part in range(1, PARTS + 1))] if self.jigsaw else [""]
 
     def _initialise(self) -> None:
         """Weights 0.02 (classifiers 0.001) truncated normal, biases zero; the necks' biases stay zero."""
@@ -172,8 +168,10 @@ class TransReID(nn.Module):
     def branch_features(
         self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
     ) -> list[Tensor]:
-        """Five features (B, dim) before the neck: global, then the four jigsaw parts."""
+        """Features (B, dim) before the neck: global, then the four jigsaw parts."""
         tokens = self.base(images, camids, viewids)  # (B, 1 + N, dim)
+        if not self.jigsaw:
+            return [self.base.norm(self.base.blocks[-1](tokens))[:, 0]]
         cls_token, patches = tokens[:, :1], tokens[:, 1:]
         features = [self.b1(tokens)[:, 0]]
         for part in jigsaw_parts(patches):
@@ -183,8 +181,9 @@ class TransReID(nn.Module):
     def forward(self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None) -> Tensor:
         """Test feature.
 
-        images: (B, 3, H, W) RGB in [-1, 1]; camids, viewids: (B,) int64, zero-based, only for a network with a
-        side-information embedding (`ValueError` when it has one and both are missing). Returns (B, 5 * dim).
+        images: (B, 3, H, W) RGB in [-1, 1]; camids, viewids: (B,) int64, zero-based, for a network with a
+        side-information embedding; without both, as for generated pictures, none is added. Returns (B, 5 * dim), or
+        (B, dim) without the jigsaw branches.
         """
         whole, *parts = self.branch_features(images, camids, viewids)
         return torch.cat([whole, *(part / PARTS for part in parts)], dim=1)
@@ -192,10 +191,61 @@ class TransReID(nn.Module):
     def heads(
         self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """For training: class scores (five of (B, num_classes)) and the features (five of (B, dim)) before the neck."""
+        """For training: class scores (B, num_classes) and features (B, dim) before the neck, one of each a branch."""
         features = self.branch_features(images, camids, viewids)
         scores = [
             getattr(self, f"classifier{name}")(getattr(self, f"bottleneck{name}")(feature))
             for name, feature in zip(self._branch_names(), features, strict=True)
         ]
         return scores, features
+
+
+def recognise(tensors: Mapping[str, Tensor], sizes: TransReIDSizes, path: str | Path) -> TransReIDSizes:
+    """The sizes of the network that `tensors` belong to.
+
+    `sizes` decides what shapes leave open: heads and depth of networks as wide as itself, and the picture where the
+    number of patches is its own. A file of something else raises `UserError`.
+    """
+    if lacking := {"base.patch_embed.proj.weight", "base.pos_embed"} - tensors.keys():
+        raise UserError(f"{path} does not fit: it lacks {name_list(lacking)}; use a file of TransReID")
+    dim = len(tensors["base.patch_embed.proj.weight"])
+    if dim != sizes.dim:
+        if dim not in HEADS:
+            raise UserError(f"{path} does not fit: width {dim} is of no official TransReID; name the preset it is of")
+        sizes = replace(sizes, dim=dim, depth=12, heads=HEADS[dim], mlp_ratio=4.0)
+    if tensors["base.pos_embed"].shape[1] - 1 != count_patches(sizes.height, sizes.width, sizes.stride, sizes.patch):
+        height, width, stride = recognise_layout(tensors["base.pos_embed"], path)
+        sizes = replace(sizes, height=height, width=width, stride=stride)
+
+    def rows(name: str) -> int:
+        return len(tensors[name]) if name in tensors else 0
+
+    return replace(
+        sizes,
+        num_cameras=rows("base.sie_embed"),
+        num_views=0,
+        num_classes=rows("classifier.weight"),
+        fc_classes=rows("base.fc.weight"),
+        jigsaw=any(name.startswith(("b1.", "b2.")) for name in tensors),
+    )
+
+
+def build(weights: str | Path | None, preset: str) -> Extractor:
+    """TransReID of the variant in the file: cameras, jigsaw branches, stride, picture size, ViT-B or DeiT-S.
+
+    The preset's own kind of network sees pictures as the generator shows them to it, Lanczos-resized; others as in the
+    test of TransReID, bilinear.
+    """
+    own = load_config(TransReIDSizes, preset_file(preset), section="reid")
+    path = weights_file(weights, preset, "transformer_20")
+    return from_tensors(strip_prefix(read_tensors(path)), own, path)
+
+
+def from_tensors(tensors: Mapping[str, Tensor], own: TransReIDSizes, path: str | Path) -> Extractor:
+    """TransReID of the variant that `tensors`, which came from `path`, belong to; `own` are the preset's sizes."""
+    sizes = recognise(tensors, own, path)
+    network = TransReID.from_sizes(sizes)
+    load_tensors(network, tensors, path, network.unused_at_test())
+    same_kind = replace(sizes, num_classes=own.num_classes, fc_classes=own.fc_classes) == own
+    preprocessing = Preprocessing(sizes.height, sizes.width, resize="lanczos" if same_kind else "bilinear")
+    return Extractor(network, sizes.feature_dim, preprocessing, uses_camids=sizes.num_cameras > 0)

@@ -53,7 +53,9 @@ def test_bad_files_are_named_and_the_rest_is_done(arguments, tmp_path, reference
     result = run(*arguments)
     assert result.returncode == 1
     for name in ("empty.jpg", "text.png", "archive.zip", "cut.jpg", "pose3.png"):
-        assert sum(name in line for line in result.stderr.splitlines()) == 1, name
+        assert sum(name in line for line in result.stderr.splitlines()) == 2, name  # as it comes up, and at the end
+    lines = result.stderr.splitlines()
+    assert lines[-6] == "5 files could not be used:" and all(line.startswith("  ") for line in lines[-5:])
     assert "notes.txt" not in result.stderr and "keypoints.json" not in result.stderr
     assert "Traceback" not in result.stderr
     assert sorted(path.name for path in (tmp_path / "out/pose2").iterdir()) == ["a.jpg", "b.png", "c.jpg"]
@@ -72,7 +74,12 @@ def test_bad_files_are_named_and_the_rest_is_done(arguments, tmp_path, reference
         (("--pose_channel_order", "gbr"), "rgb"),
         (("--steps", "0"), "steps"),
         (("stepz=3",), "stepz"),
+        (("feature_interval=0",), "feature_interval"),
         (("--dataset_dir", "nowhere"), "ref_dir"),
+        (("--dataset", "sysu_mm01"), "dataset_dir"),
+        (("--splits", "validation"), "query, gallery, train"),
+        (("--vae", "nowhere"), "nowhere does not exist"),
+        (("attention=flash",), "sdpa, xformers"),
     ],
 )
 def test_what_cannot_work_is_one_line_and_code_2(arguments, change, told, monkeypatch, capsys):
@@ -93,6 +100,16 @@ def test_missing_weight_file_is_one_line_and_code_2(arguments, mini_weights, tmp
     result = run(*arguments, "--ckpt_dir", folder)
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1 and "IFR" in result.stderr
+
+
+def test_without_the_official_weights_it_says_what_to_fetch(tmp_path):
+    result = run("--ckpt_dir", tmp_path / "pretrained", "--out_dir", tmp_path / "out", "--device", "cpu")
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) < 15 and "scripts/download_weights.py" in result.stderr
+    for name in ("denoising_unet.pth", "reference_unet.pth", "pose_guider.pth", "IFR.pth", "transformer_20.pth"):
+        assert str(tmp_path / "pretrained" / name) in result.stderr
+    assert "pretrained/vae/config.json" in result.stderr and "--preset mini" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_dry_run_prints_the_resolved_config(tmp_path):

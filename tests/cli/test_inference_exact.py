@@ -41,9 +41,11 @@ def expected(command, tmp_path_factory) -> dict[str, bytes]:
     return contents(out)
 
 
-def run(command: list[str]) -> None:
+def run(command: list[str]) -> str:
+    """What the command wrote to stderr."""
     result = subprocess.run(command, cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
+    return result.stderr
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -63,9 +65,10 @@ def test_the_batch_size_changes_nothing(command, expected, tmp_path, batch_size)
 
 
 def test_two_processes_share_the_work_and_draw_the_same(command, expected, tmp_path):
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    run([sys.executable, *launch, *command, "--out_dir", str(tmp_path)])
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    progress = run([sys.executable, *launch, *command, "--out_dir", str(tmp_path)])
+    assert "share 1 of 2" in progress
     assert contents(tmp_path) == expected
 
 
@@ -84,6 +87,7 @@ def test_a_killed_run_leaves_whole_pictures_and_goes_on(command, expected, tmp_p
         read_picture(path)
     run([sys.executable, *command, "--out_dir", str(tmp_path)])
     assert contents(tmp_path) == expected
+    assert not list(tmp_path.rglob(".*"))  # nothing half written is left
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -7,7 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-SMALL = ("pos_embed", "cls_token", "sie_embed", "positional_embedding", "class_embedding", "cv_embed", "pos_embeding")
+SMALL = (
+    "pos_embed",
+    "cls_token",
+    "sie_embed",
+    "positional_embedding",
+    "class_embedding",
+    "cv_embed",
+    "pos_embeding",
+    "relative_position_bias_table",
+    "parts_embed",
+)
 
 
 def fill(module: nn.Module, stem: str) -> None:

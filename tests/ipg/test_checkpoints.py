@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from IPG.checkpoints import (
+    find_generator,
     find_vae,
     find_weights,
     load_module,
@@ -16,8 +17,9 @@ from IPG.checkpoints import (
     save_safetensors,
 )
 from IPG.models import build_pose_guider, build_vae, decode_latents, encode_pictures
+from IPG.presets import load_preset
 from NFC.errors import UserError
-from tests.ipg.tiny import kl_preset, random_network, tiny_preset
+from tests.ipg.tiny import kl_preset, original_names, random_network, tiny_preset
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +144,47 @@ def test_vae_from_a_folder_a_file_and_old_names(tmp_path):
         loaded = load_vae(path, preset).eval()
         assert isinstance(loaded, AutoencoderKL)
         torch.testing.assert_close(loaded.decode(latents).sample, expected)
+
+
+@pytest.mark.parametrize("name", ["vae-ft-mse-840000-ema-pruned.ckpt", "vae-ft-mse-840000-ema-pruned.safetensors"])
+def test_vae_files_with_the_original_names(tmp_path, name):
+    preset = kl_preset()
+    vae = build_vae(preset.vae).eval()
+    tensors = original_names(vae.state_dict(), blocks=4)
+    assert not tensors.keys() & vae.state_dict().keys() - {n for n in tensors if "conv" in n}
+    if name.endswith(".ckpt"):
+        torch.save({"state_dict": tensors | {"loss.logvar": torch.zeros(())}, "global_step": 840000}, tmp_path / name)
+    else:
+        save_file({f"first_stage_model.{n}": t.contiguous() for n, t in tensors.items()}, tmp_path / name)
+    assert find_vae(tmp_path) == tmp_path / name
+    loaded = load_vae(tmp_path / name, preset)
+    assert all(torch.equal(tensor, loaded.state_dict()[n]) for n, tensor in vae.state_dict().items())
+
+
+def test_a_vae_of_another_size_is_told(tmp_path):
+    save_safetensors(build_vae(kl_preset().vae), tmp_path / "vae.safetensors")
+    with pytest.raises(UserError, match=r"vae\.safetensors does not fit AutoencoderKL: .* mis-shaped"):
+        load_vae(tmp_path / "vae.safetensors", load_preset("sd15"))
+
+
+def test_all_files_of_a_generator_are_found_and_what_lacks_is_told(tmp_path):
+    (tmp_path / "pretrained").mkdir()
+    for name in ("denoising_unet.pth", "reference_unet.safetensors", "pose_guider.pth", "IFR.pth"):
+        (tmp_path / "pretrained" / name).touch()
+    with pytest.raises(UserError) as caught:
+        find_generator(tmp_path / "pretrained", "sd15")
+    first, *fetch = str(caught.value).splitlines()
+    assert "lacks transformer_20, the VAE" in first
+    assert [line.split("/")[-1] for line in fetch if "huggingface.co" in line] == [
+        "transformer_20.pth",
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+    ]
+    (tmp_path / "pretrained/transformer_20.pth").touch()
+    (tmp_path / "autoencoder.ckpt").touch()
+    files = find_generator(tmp_path / "pretrained", "sd15", tmp_path / "autoencoder.ckpt")
+    assert files["reference_unet"].suffix == ".safetensors" and files["vae"] == tmp_path / "autoencoder.ckpt"
+    assert len(files) == 6
 
 
 @pytest.mark.parametrize("preset", [kl_preset(), tiny_preset()], ids=["kl", "dc"])

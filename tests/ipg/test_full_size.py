@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import nn
 
-from IPG.checkpoints import read_tensors
+from IPG import IPGPipeline
+from IPG.checkpoints import load_vae, read_tensors
+from IPG.models import build_vae
+from IPG.presets import load_preset
+from NFC.extractors import build_extractor
 from scripts.convert_checkpoint import convert
+from tests.ipg.tiny import BUILDERS, original_names, random_network, tiny_preset
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +47,44 @@ def test_loads_within_12_gb(weights):
     assert result.returncode == 0, result.stderr
     assert float(result.stdout) < 12
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20 < 12
+
+
+def test_the_autoencoder_from_one_file_with_either_names(tmp_path):
+    preset = load_preset("sd15")
+    vae = build_vae(preset.vae)
+    tensors = {name: tensor.contiguous() for name, tensor in vae.state_dict().items()}
+    save_file(tensors, tmp_path / "vae.safetensors")
+    torch.save({"state_dict": original_names(tensors, blocks=4)}, tmp_path / "vae.ckpt")
+    for name in ("vae.safetensors", "vae.ckpt"):
+        loaded = load_vae(tmp_path / name, preset).state_dict()
+        assert all(torch.equal(tensor, loaded[key]) for key, tensor in tensors.items())
+
+
+def test_compiled_blocks_of_as_many_names_and_widths(monkeypatch):
+    """More variants of a block than `torch.compile` allows by default; without its slow backend."""
+    preset = tiny_preset()
+    preset.unet.block_out_channels = [16, 24, 32, 32]
+    preset.unet.down_block_types = [*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"]
+    preset.unet.up_block_types = ["UpBlock2D", *["CrossAttnUpBlock2D"] * 3]
+    preset.unet.layers_per_block = 2
+    networks = {stem.lower(): random_network(stem, preset) for stem in BUILDERS if stem != "transformer_20"}
+    sizes = preset.reid
+    extractor = build_extractor("transreid", preset="mini", device="cpu")
+    pipe = IPGPipeline(preset, extractor, **networks, device="cpu")
+    torch.manual_seed(0)
+    noise, pose = torch.randn(4, *preset.latent_shape), pipe.encode_pose(torch.rand(4, 3, 128, 64))
+    tokens = pipe.encode_identity(torch.randn(1, 3, sizes.height, sizes.width))
+    features = pipe.encode_reference(torch.randn(1, *preset.latent_shape), tokens)
+
+    def draw(count: int) -> torch.Tensor:
+        return pipe.denoise(noise[:count], pose[:count], tokens, pipe.encode_uncond(), features, 2)
+
+    expected = draw(4), draw(2)
+    plain = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: plain(self, **options, backend="eager"))
+    pipe.optimise(compile=True)
+    for count, one in zip((4, 2), expected, strict=True):
+        torch.testing.assert_close(draw(count), one, rtol=1e-4, atol=1e-4)
 
 
 def bits(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,7 @@
+import hashlib
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,12 +10,14 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from IPG import generate as module
 from IPG.canvas import make_canvas, make_contact_sheet
 from IPG.generate import generate
 from IPG.pictures import list_pictures, read_picture, write_picture
-from IPG.plan import GenerationConfig, resolve
+from IPG.poses import read_pose_picture
+from IPG.settings import GenerationConfig, resolve
 from NFC.config import load_config
 from NFC.errors import UserError
 
@@ -103,7 +107,7 @@ def test_another_pose_may_join_but_other_settings_may_not(config, pose_folder, t
     generate(config)
     assert {pose for _, pose in made} == {"pose10.png"}  # the third in natural order
     assert Image.open(tmp_path / "out/b.png").size == (7 * 64, 128)
-    for change in ({"seed": 5}, {"steps": 3}, {"pose_channel_order": "rgb"}):
+    for change in ({"seed": 5}, {"steps": 3}, {"pose_channel_order": "rgb"}, {"feature_interval": 2}):
         with pytest.raises(UserError, match=next(iter(change))):
             generate(replace(config, **change))
     (pose_folder / "pose1.png").unlink()
@@ -129,11 +133,149 @@ def test_data_set_mode_fills_the_folders_beside_the_splits(config, reference_fol
         (root / split).mkdir(parents=True)
         for name in files:
             (root / split / name).write_bytes((reference_folder / "a.jpg").read_bytes())
+    (root / "bounding_box_train").mkdir()
     data_set = replace(config, ref_dir=None, out_dir=None, dataset_dir=str(root))
     assert generate(resolve(data_set)) == []
     for split in names:
         made = {path.relative_to(root / f"{split}_gen").as_posix() for path in (root / f"{split}_gen").rglob("*.jpg")}
         assert made == {f"pose{k}/{names[split][0]}" for k in (1, 2)}
+
+
+def write_nested(root: Path, folders: dict[str, list[str]]) -> None:
+    """The same picture of noise everywhere, losslessly where the format allows."""
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (128, 64, 3), dtype=np.uint8))
+    for folder, names in folders.items():
+        for name in names:
+            (root / folder / name).parent.mkdir(parents=True, exist_ok=True)
+            picture.save(root / folder / name)
+
+
+def made_in(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.glob("*_gen/pose*/**/*.*")}
+
+
+def test_data_sets_of_nested_folders_and_other_formats(config, tmp_path):
+    root = tmp_path / "Occluded_REID"
+    folders = {"occluded_body_images": ["001/001_01.tif", "002/002_01.tif"], "whole_body_images": ["001/001_01.tif"]}
+    write_nested(root, folders)
+    data_set = {"ref_dir": None, "out_dir": None, "dataset": "occluded_reid", "dataset_dir": str(root)}
+    generate(resolve(replace(config, **data_set, splits=["query"])))
+    expected = {f"occluded_body_images_gen/pose{k}/{name}" for k in (1, 2) for name in folders["occluded_body_images"]}
+    assert made_in(root) == expected
+    generate(resolve(replace(config, **data_set)))
+    assert made_in(root) == expected | {f"whole_body_images_gen/pose{k}/001/001_01.tif" for k in (1, 2)}
+    one, other = (root / f"{folder}_gen/pose1/001/001_01.tif" for folder in folders)
+    with Image.open(one) as picture:
+        assert picture.format == "TIFF" and picture.size == (64, 128)
+    assert (np.asarray(read_picture(one)) != np.asarray(read_picture(other))).any()  # equal references, own noise
+    assert (root / "whole_body_images_gen/manifest.json").is_file()
+
+
+def test_a_data_set_whose_file_names_repeat(config, tmp_path, monkeypatch):
+    root = tmp_path / "SYSU-MM01"
+    write_nested(root, {f"cam{camera}": ["0001/0001.jpg", "0002/0001.jpg"] for camera in range(1, 7)})
+    (root / "exp").mkdir()
+    for split, pids in (("train", "1"), ("val", ""), ("test", "2")):
+        (root / f"exp/{split}_id.txt").write_text(pids)
+    made = pictures_made(monkeypatch)
+    data_set = {"ref_dir": None, "out_dir": None, "dataset": "sysu_mm01", "dataset_dir": str(root)}
+    assert generate(resolve(replace(config, **data_set, dataset_options={"mode": "indoor"}))) == []
+    assert made_in(root) == {f"cam{c}_gen/pose{k}/0002/0001.jpg" for c in (1, 2, 3, 6) for k in (1, 2)}
+    assert len(set(made)) == len(made) == 8  # every picture has a noise of its own
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "tif", "png", "webp"])
+def test_formats_that_lose_nothing(tmp_path, suffix):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 8, 3), dtype=np.uint8))
+    write_picture(tmp_path / f"a.{suffix}", picture)
+    assert np.array_equal(np.asarray(read_picture(tmp_path / f"a.{suffix}")), np.asarray(picture))
+
+
+@pytest.fixture
+def three_people(config, tmp_path) -> GenerationConfig:
+    """References whose order by name is not the natural one, the middle one unreadable."""
+    folder = tmp_path / "people"
+    write_nested(folder, {"": ["person10.png", "person2.png"]})
+    (folder / "person12.png").write_bytes(b"")
+    return replace(config, ref_dir=str(folder), official_noise=True)
+
+
+def test_official_noise_is_that_of_the_official_order(three_people, tmp_path):
+    config = three_people
+    assert len(generate(config)) == 1
+    generator = torch.Generator().manual_seed(config.seed)
+    pipe = module.IPGPipeline.from_pretrained(config.ckpt_dir, "mini", device="cpu")
+    poses = [read_pose_picture(path) for path in sorted(Path(config.pose_dir).iterdir())]
+    for name in ("person10.png", "person12.png", "person2.png"):
+        noise = torch.randn(2, *pipe.preset.latent_shape, generator=generator)
+        if name == "person12.png":
+            continue
+        reference = read_picture(Path(config.ref_dir, name))
+        images = pipe([reference], poses, num_inference_steps=2, noise=noise[None])[0]
+        for k, image in enumerate(images, start=1):
+            assert np.array_equal(np.asarray(image), np.asarray(read_picture(tmp_path / f"out/pose{k}/{name}")))
+
+
+def test_official_noise_survives_resuming_and_sharing(three_people, tmp_path, monkeypatch):
+    config = three_people
+    generate(config)
+    expected = read_all(tmp_path / "out")
+    for name in ("pose1/person2.png", "pose2/person10.png"):
+        (tmp_path / "out" / name).unlink()
+    generate(replace(config, batch_size=1))
+    assert read_all(tmp_path / "out").keys() == expected.keys()
+    assert all(np.array_equal(picture, expected[name]) for name, picture in read_all(tmp_path / "out").items())
+
+    plan = module.plan_jobs
+    for share in (0, 1):
+        monkeypatch.setattr(
+            module,
+            "plan_jobs",
+            lambda *args, share=share: [replace(job, tasks=job.tasks[share::2]) for job in plan(*args)],
+        )
+        monkeypatch.setattr(module.manifest, "check", lambda *_: None)
+        generate(replace(config, out_dir=str(tmp_path / "shared")))
+    shared = read_all(tmp_path / "shared")
+    assert shared.keys() == expected.keys()
+    assert all(np.array_equal(picture, expected[name]) for name, picture in shared.items())
+
+
+def test_with_official_noise_nobody_may_join(three_people, tmp_path):
+    generate(three_people)
+    write_nested(tmp_path / "people", {"": ["person1.png"]})
+    with pytest.raises(UserError, match="official_noise"):
+        generate(three_people)
+
+
+def test_the_manifest_tells_how_the_pictures_were_made(config, mini_weights, tmp_path, reference_folder):
+    (reference_folder / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
+    failures = generate(config)
+    told = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert told["failures"] == failures and len(failures) == 1 and "bad.jpg" in failures[0]
+    assert told["settings"]["steps"] == "2" and told["options"]["batch_size"] == "16"
+    assert told["versions"].keys() >= {"python", "torch", "diffusers", "pillow"}
+    digest = hashlib.sha256((mini_weights / "denoising_unet.safetensors").read_bytes()).hexdigest()
+    assert told["weights"]["denoising_unet"] == f"denoising_unet.safetensors {digest}"
+    assert len(told["weights"]) == 5 + 2  # and the autoencoder's config and weights
+
+
+def test_other_weights_are_refused(config, mini_weights, tmp_path):
+    generate(config)
+    other = tmp_path / "other"
+    shutil.copytree(mini_weights, other)
+    tensors = load_file(other / "IFR.safetensors")
+    tensors["norm_motion.bias"][0] += 1
+    save_file(tensors, other / "IFR.safetensors")
+    with pytest.raises(UserError, match="IFR was"):
+        generate(replace(config, ckpt_dir=str(other)))
+
+
+def test_a_vae_of_another_place(config, mini_weights, tmp_path):
+    weights = tmp_path / "weights"
+    shutil.copytree(mini_weights, weights, ignore=shutil.ignore_patterns("vae"))
+    with pytest.raises(UserError, match="the VAE"):
+        generate(replace(config, ckpt_dir=str(weights)))
+    assert generate(replace(config, ckpt_dir=str(weights), vae=str(mini_weights / "vae"))) == []
 
 
 def test_folders_that_make_no_sense(config, tmp_path, reference_folder):

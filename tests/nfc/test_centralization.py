@@ -1,11 +1,10 @@
-"""NFC, fuse_generated and the neighbours beneath them, against naive references."""
+"""NFC and fuse_generated against naive references."""
 
 import numpy as np
 import pytest
 import torch
 
 from NFC import NFC, fuse_generated
-from NFC.neighbours import nearest_neighbours
 
 
 def naive_neighbours(feats: np.ndarray, k: int) -> list[list[int]]:
@@ -53,29 +52,6 @@ CASES = {
     "one huge": np.concatenate([gaussian(30, 8), np.full((1, 8), 1e18, np.float32)]),
     "near duplicates": np.repeat(gaussian(6, 64), 6, axis=0) + 1e-6 * gaussian(36, 64, seed=1),
 }
-
-
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("k", [1, 2, 5])
-@pytest.mark.parametrize("block_size", [None, 1, 7])
-def test_neighbours_equal_naive(name, k, block_size):
-    indices, distances = nearest_neighbours(CASES[name], k, block_size)
-    expected = naive_neighbours(CASES[name], k)
-    assert indices.tolist() == expected
-    feats = CASES[name].astype(np.float64)
-    direct = [[((feats[i] - feats[j]) ** 2).sum() for j in row] for i, row in enumerate(expected)]
-    with np.errstate(over="ignore"):
-        np.testing.assert_allclose(distances, np.array(direct).astype(np.float32).reshape(distances.shape), rtol=1e-6)
-
-
-def test_neighbours_with_reduced_precision_products():
-    feats = torch.from_numpy(gaussian(200, 32))
-    torch.set_float32_matmul_precision("medium")
-    try:
-        indices, _ = nearest_neighbours(feats, 3)
-    finally:
-        torch.set_float32_matmul_precision("highest")
-    assert indices.tolist() == naive_neighbours(feats.numpy(), 3)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import evaluate
 from NFC.errors import run_command
@@ -36,15 +37,18 @@ def test_ablation_writes_the_table(market, tmp_path, mini_weights, monkeypatch, 
     assert results["config"]["poses"] == 2
     base = f"| Base | {100 * results['rows'][0]['mAP']:.2f} |"
     assert base in (out / "results.md").read_text()
-    assert sorted(path.name for path in out.iterdir()) == ["results.json", "results.md"]
+    assert {"results.json", "results.md"} <= {path.name for path in out.iterdir()}
     assert "+NFC+IPG" in capsys.readouterr().out
 
 
 def test_dry_run_prints_the_resolved_config(monkeypatch, capsys):
     config = Path(evaluate.__file__).parent / "configs" / "evaluate" / "market1501.yaml"
-    assert run(monkeypatch, "--config", config, "--root", "12 #x", "--ipg", "query", "--dry_run", "k1=7") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert {"root: '12 #x'", "ipg: query", "nfc: both", "k1: 7", "device: null"} <= set(lines)
+    flags = ["--root", "12 #x", "--ipg", "query", "--rerank", "--options", "mode=indoor", "--features", "q", "g"]
+    assert run(monkeypatch, "--config", config, *flags, "--dry_run", "k1=7", "options.shots=10", "rerank_k1=9") == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    expected = {"root": "12 #x", "ipg": "query", "nfc": "both", "k1": 7, "device": None, "rerank": True}
+    expected |= {"options": {"mode": "indoor", "shots": 10}, "features": ["q", "g"], "rerank_k1": 9}
+    assert expected.items() <= shown.items()
 
 
 @pytest.mark.parametrize(
@@ -55,6 +59,11 @@ def test_dry_run_prints_the_resolved_config(monkeypatch, capsys):
         (["--root", "nowhere", "--dataset", "x"], "unknown data set 'x'"),
         (["--root", "nowhere", "--ipg", "x"], "expected one of"),
         (["--root", "nowhere", "--k1", "0"], "at least 1"),
+        (["--root", "nowhere", "--ablation", "--save_features", "x"], "one row"),
+        (["--root", "nowhere", "--precision", "int8"], "float16"),
+        (["--root", ".", "--options", "mode=indoor"], "has no option 'mode'"),
+        (["--features", "q.npz", "g.npz"], "q.npz does not exist"),
+        (["features=[q.npz]"], "two files"),
         (["--root", "nowhere", "kk=1"], "kk"),
         (["--root", "nowhere", "--config", "missing.yaml"], "missing.yaml does not exist"),
         (["--root", "nowhere", "--device", "x"], "device 'x'"),

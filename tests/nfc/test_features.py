@@ -1,11 +1,14 @@
 """The extraction loop."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
+from NFC import features
 from NFC.errors import UserError
-from NFC.features import extract_features, pick_device
+from NFC.features import FeatureSet, Precision, extract_features, extract_shards, pick_device
 from tests.nfc.toy import COLOURS, MeanColour, write_picture
 
 
@@ -19,7 +22,7 @@ def pictures(tmp_path):
 
 @pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 0), (3, 0), (64, 0), (2, 2)])
 def test_order_and_values(pictures, batch_size, num_workers):
-    feats = extract_features(MeanColour(), pictures, batch_size, "cpu", num_workers)
+    feats = extract_features(MeanColour(), pictures, batch_size=batch_size, device="cpu", num_workers=num_workers)
     assert feats.dtype == torch.float32
     torch.testing.assert_close(feats, torch.tensor(list(COLOURS.values())) / 255)
 
@@ -48,3 +51,96 @@ def test_refuses(pictures):
     for device in ("nonsense", "cuda:99"):
         with pytest.raises(UserError, match=device):
             pick_device(device)
+
+
+class LeftHalf(nn.Module):
+    """Mean colour of the left half through a matrix product: knows left from right, and autocast acts on it."""
+
+    feature_dim = 3
+    uses_camids = True
+    uses_paths = True
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3, bias=False)
+        self.cameras, self.paths = [], []
+
+    def preprocess(self, picture, path=None):
+        self.paths.append(path)
+        return torch.from_numpy(np.array(picture, dtype=np.float32)).permute(2, 0, 1) / 255
+
+    def forward(self, images, camids=None):
+        self.cameras.append(None if camids is None else camids.tolist())
+        return self.linear(images[..., : images.shape[-1] // 2].mean((2, 3)))
+
+
+@pytest.fixture
+def halves(tmp_path):
+    """One picture, red on the left and blue on the right."""
+    picture = Image.new("RGB", (8, 16), (255, 0, 0))
+    picture.paste((0, 0, 255), (4, 0, 8, 16))
+    picture.save(tmp_path / "halves.png")
+    return tmp_path / "halves.png"
+
+
+def test_flip_is_the_mean_of_both_pictures(halves):
+    extractor = LeftHalf()
+    nn.init.eye_(extractor.linear.weight)
+    assert extract_features(extractor, [halves], device="cpu").tolist() == [[1, 0, 0]]
+    assert extract_features(extractor, [halves], device="cpu", flip=True).tolist() == [[0.5, 0, 0.5]]
+
+
+@pytest.mark.parametrize("precision", [Precision.bfloat16, Precision.float16])
+def test_reduced_precision_is_close_but_not_equal(halves, precision):
+    extractor = LeftHalf()
+    exact = extract_features(extractor, [halves], device="cpu")
+    reduced = extract_features(extractor, [halves], device="cpu", precision=precision)
+    assert reduced.dtype == torch.float32 and not torch.equal(exact, reduced)
+    torch.testing.assert_close(reduced, exact, rtol=0.01, atol=0.01)
+
+
+def test_cameras_and_paths_go_with_originals_only(pictures):
+    extractor = LeftHalf()
+    extract_features(extractor, pictures, [3, 1, 4, 1], batch_size=3, device="cpu")
+    assert extractor.cameras == [[3, 1, 4], [1]] and extractor.paths == pictures
+    extractor = LeftHalf()
+    extract_features(extractor, pictures, batch_size=3, device="cpu")
+    assert extractor.cameras == [None, None] and extractor.paths == [None] * 4
+    torch.testing.assert_close(
+        extract_features(MeanColour(), pictures, [3, 1, 4, 1], device="cpu"),  # a network that asks for no cameras
+        torch.tensor(list(COLOURS.values())) / 255,
+    )
+
+
+def test_shards_follow_each_other_from_any_picture(pictures, monkeypatch):
+    monkeypatch.setattr(features, "SHARD_PICTURES", 2)
+    whole = extract_features(MeanColour(), pictures * 3, batch_size=1, device="cpu")
+    for first in (0, 3, 11, 12):
+        shards = list(extract_shards(MeanColour(), pictures * 3, first=first, batch_size=1, device="cpu"))
+        assert [len(shard) for shard in shards] == [2] * ((12 - first) // 2) + [1] * (first % 2)
+        assert torch.equal(torch.cat([whole[:first], *shards]), whole)
+
+
+def feature_set(**change):
+    values = {"feats": torch.rand(5, 3), "pids": torch.arange(5), "camids": torch.zeros(5, dtype=torch.int64)}
+    return FeatureSet(**(values | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"feats": torch.empty(0, 3)}, r"not empty, got \(0, 3\)"),
+        ({"feats": torch.rand(5)}, r"got \(5,\)"),
+        ({"pids": torch.arange(4)}, "5 features but 4 pids"),
+        ({"camids": torch.arange(6)}, "5 features but 6 camids"),
+        ({"generated": torch.rand(5, 2, 4)}, r"generated must be \(5, M, 3\)"),
+        ({"generated": torch.rand(4, 2, 3)}, r"generated must be \(5, M, 3\)"),
+        ({"feats": torch.tensor([[1.0], [torch.nan], [1], [torch.inf], [1]])}, "2 of 5 rows .* the first is row 1"),
+        ({"generated": torch.full((5, 2, 3), torch.nan)}, "generated: 5 of 5 rows .* row 0"),
+    ],
+)
+def test_check_says_what_is_wrong(change, message):
+    feature_set().check("q")
+    feature_set(generated=torch.rand(5, 2, 3)).check("q")
+    with pytest.raises(UserError, match=f"^q.*{message}"):
+        feature_set(**change).check("q")

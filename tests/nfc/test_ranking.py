@@ -4,15 +4,30 @@ import numpy as np
 import pytest
 import torch
 
-import NFC.ranking
-from NFC import evaluate_ranking
+from NFC import evaluate_ranking, rank_gallery, ranks
+from NFC.products import BFLOAT16, FLOAT32, FLOAT64
+
+LADDERS = {"bfloat16": [BFLOAT16, FLOAT32, FLOAT64], "float32": [FLOAT32, FLOAT64], "float64": [FLOAT64]}
 
 
-def naive_ranking(distances, q_pids, g_pids, q_camids, g_camids, max_rank):
+@pytest.fixture(params=LADDERS)
+def precision(request, monkeypatch):
+    monkeypatch.setattr(ranks, "ladder", lambda device: LADDERS[request.param])
+    monkeypatch.setattr(ranks, "UNSURE_PER_QUERY", 3)
+    monkeypatch.setattr(ranks, "MEASURED_AT_ONCE", 5)
+
+
+def same_pid_and_camera(q_pid, q_camid, g_pid, g_camid):
+    return g_pid == q_pid and g_camid == q_camid
+
+
+def naive_ranking(
+    distances, q_pids, g_pids, q_camids, g_camids, max_rank, excluded=same_pid_and_camera, identities=False
+):
     """Plain loops; wrong items at equal distance go first."""
     precisions, penalties, curves = [], [], []
     for i, row in enumerate(np.asarray(distances, np.float64)):
-        kept = [j for j in range(len(row)) if not (g_pids[j] == q_pids[i] and g_camids[j] == q_camids[i])]
+        kept = [j for j in range(len(row)) if not excluded(q_pids[i], q_camids[i], g_pids[j], g_camids[j])]
         ranked = sorted(kept, key=lambda j: (row[j], g_pids[j] == q_pids[i]))
         ranks = [r for r, j in enumerate(ranked, 1) if g_pids[j] == q_pids[i]]
         if not ranks:
@@ -21,6 +36,9 @@ def naive_ranking(distances, q_pids, g_pids, q_camids, g_camids, max_rank):
             continue
         precisions.append(np.mean([n / r for n, r in enumerate(ranks, 1)]))
         penalties.append(len(ranks) / ranks[-1])
+        if identities:
+            pids = list(dict.fromkeys(g_pids[j] for j in ranked))  # first occurrence of each
+            ranks = [pids.index(q_pids[i]) + 1]
         curves.append([float(ranks[0] <= k) for k in range(1, max_rank + 1)])
     return np.array(precisions), np.array(penalties), np.mean(curves, axis=0)
 
@@ -29,8 +47,8 @@ def squared_distances(query, gallery):
     return ((query.astype(np.float64)[:, None] - gallery.astype(np.float64)[None]) ** 2).sum(2)
 
 
-def assert_equals_naive(result, distances, labels, max_rank):
-    precision, penalty, cmc = naive_ranking(distances, *labels, max_rank)
+def assert_equals_naive(result, distances, labels, max_rank, **rule):
+    precision, penalty, cmc = naive_ranking(distances, *labels, max_rank, **rule)
     np.testing.assert_allclose(result.average_precision, precision, rtol=1e-12)
     np.testing.assert_allclose(result.inverse_negative_penalty, penalty, rtol=1e-12)
     np.testing.assert_allclose(result.cmc, cmc, rtol=1e-12)
@@ -47,10 +65,10 @@ def random_labels(rng, queries, gallery, people):
     return q_pids, g_pids, q_camids, g_camids
 
 
-@pytest.mark.parametrize("seed", range(30))
-@pytest.mark.parametrize("kind", ["gaussian", "grid", "duplicates", "zeros"])
-def test_features_equal_naive(seed, kind, monkeypatch):
-    monkeypatch.setattr(NFC.ranking, "BLOCK_ELEMENTS", 64)
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("kind", ["gaussian", "grid", "duplicates", "near duplicates", "zeros"])
+def test_features_equal_naive(seed, kind, precision, monkeypatch):
+    monkeypatch.setattr(ranks, "BLOCK_ELEMENTS", 64)
     rng = np.random.default_rng(seed)
     queries, gallery, dim = int(rng.integers(1, 20)), int(rng.integers(1, 40)), int(rng.integers(1, 40))
     q, g = rng.standard_normal((queries, dim)), rng.standard_normal((gallery, dim))
@@ -58,11 +76,15 @@ def test_features_equal_naive(seed, kind, monkeypatch):
         q, g = q.round(), g.round()
     elif kind == "duplicates":
         g = g[rng.integers(0, max(1, gallery // 3), gallery)]
+    elif kind == "near duplicates":
+        g = g[:1] + 1e-4 * g
     elif kind == "zeros":
         q, g = q * 0, g * rng.integers(0, 2, (gallery, 1))
     q, g = q.astype(np.float32), g.astype(np.float32)
     labels = random_labels(rng, queries, gallery, people=int(rng.integers(1, 6)))
-    assert_equals_naive(evaluate_ranking(q, g, *labels, max_rank=10), squared_distances(q, g), labels, max_rank=10)
+    distances = squared_distances(q, g)
+    assert_equals_naive(evaluate_ranking(q, g, *labels, max_rank=10), distances, labels, max_rank=10)
+    assert_equals_naive(evaluate_ranking(q, g, *labels, 10, cmc="identities"), distances, labels, 10, identities=True)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -83,6 +105,52 @@ def test_given_distances_equal_naive(seed):
     distances[distances == 4] = np.inf
     labels = random_labels(rng, 9, 25, people=4)
     assert_equals_naive(evaluate_ranking(None, None, *labels, distances=distances), distances, labels, 50)
+
+
+def same_place(q_pids, q_camids, g_pids, g_camids):
+    """The rule of SYSU-MM01: cameras 2 and 3 watch the same place (here 1 and 2)."""
+    return (q_camids == 2)[:, None] & (g_camids == 1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("identities", [False, True])
+def test_other_exclusions_and_cmc_over_identities(seed, identities, monkeypatch):
+    monkeypatch.setattr(ranks, "BLOCK_ELEMENTS", 64)
+    rng = np.random.default_rng(seed)
+    queries, gallery = int(rng.integers(1, 12)), int(rng.integers(1, 40))
+    distances = rng.integers(0, 6, (queries, gallery)).astype(np.float64)
+    distances[distances == 5] = np.inf
+    labels = random_labels(rng, queries, gallery, people=5)
+    labels[2][0] = 0  # the first query keeps its true match
+    result = evaluate_ranking(
+        None, None, *labels, 7, distances, exclude=same_place, cmc="identities" if identities else "pictures"
+    )
+    rule = {"excluded": lambda qp, qc, gp, gc: qc == 2 and gc == 1, "identities": identities}
+    assert_equals_naive(result, distances, labels, 7, **rule)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("given", [False, True])
+def test_rank_lists_equal_naive(seed, given, monkeypatch):
+    monkeypatch.setattr(ranks, "BLOCK_ELEMENTS", 64)
+    rng = np.random.default_rng(seed)
+    queries, gallery, k = (int(rng.integers(1, high)) for high in (12, 30, 40))
+    q, g = rng.integers(-1, 2, (queries, 3)).astype(np.float32), rng.integers(-1, 2, (gallery, 3)).astype(np.float32)
+    distances = squared_distances(q, g)
+    if given:
+        distances[distances > 5] = np.inf
+    labels = q_pids, g_pids, q_camids, g_camids = random_labels(rng, queries, gallery, people=3)
+    result = rank_gallery(*((None, None) if given else (q, g)), *labels, k, distances if given else None)
+    assert result.dtype == np.int64
+    for i in range(queries):
+        kept = [j for j in range(gallery) if not same_pid_and_camera(q_pids[i], q_camids[i], g_pids[j], g_camids[j])]
+        ranked = sorted(kept, key=lambda j: (distances[i, j], j))[:k]
+        assert result[i].tolist() == ranked + [-1] * (k - len(ranked))
+    everything = rank_gallery(
+        *((None, None) if given else (q, g)), *labels, k, distances if given else None, same_place
+    )
+    place = same_place(*(torch.from_numpy(values) for values in (q_pids, q_camids, g_pids, g_camids))).numpy()
+    assert (everything >= 0).sum(1).tolist() == np.minimum((~place).sum(1), k).tolist()
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1e25])
@@ -134,6 +202,7 @@ def test_nothing_to_score_is_an_error(g_pids, g_camids):
         {"q_camids": [0.5, 0.5]},
         {"g_camids": []},
         {"max_rank": 0},
+        {"cmc": "people"},
         {"distances": np.zeros((2, 3))},
         {"distances": np.full((2, 2), np.nan)},
         {"distances": np.zeros(4)},
@@ -152,3 +221,11 @@ def test_refuses(changed):
     assert evaluate_ranking(**arguments).valid_queries.all()
     with pytest.raises(ValueError):
         evaluate_ranking(**(arguments | changed))
+
+
+@pytest.mark.parametrize("changed", [{"k": 0}, {"query": torch.zeros(2, 3)}, {"g_pids": [1]}], ids=str)
+def test_rank_lists_refuse(changed):
+    arguments = {"query": torch.zeros(2, 2), "gallery": torch.zeros(2, 2)}
+    arguments |= {name: [0, 1] for name in ("q_pids", "g_pids", "q_camids", "g_camids")}
+    with pytest.raises(ValueError):
+        rank_gallery(**(arguments | changed))

@@ -8,11 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from NFC.datasets import build_dataset
 from NFC.datasets.synthetic import Shot, View, World
 from NFC.datasets.synthetic.groups import POSES, Groups, read_groups, shoot_group, write_groups
-from NFC.datasets.synthetic.layouts import write_layout
+from NFC.datasets.synthetic.layouts import LAYOUTS, write_layout
 from NFC.datasets.synthetic.occluders import KINDS
 from NFC.datasets.synthetic.pose import KEYPOINTS, draw_pose
 from NFC.errors import UserError
@@ -264,8 +265,9 @@ def test_sysu_mm01_folders_and_splits(tmp_path, train_pids, splits):
     assert len(pictures) == count
     for pid in range(1, total + 1):
         cameras = {path.parts[-3] for path in pictures if path.parent.name == f"{pid:04d}"}
-        assert cameras == {f"cam{n}" for n in ((1, 2, 3, 4, 5, 6) if pid % 2 else (4, 5, 6))}
-    assert {path.name for path in pictures} == {"0001.jpg", "0002.jpg"}
+        expected = (1, 2, 3, 4, 5, 6) if pid % 2 else (3, 4, 5, 6) if pid % 4 else (5, 6)
+        assert cameras == {f"cam{n}" for n in expected}
+    assert {path.name for path in pictures} == {"0001.jpg", "0002.jpg", "0003.jpg"}
     for path in pictures:
         picture = cv2.imread(str(path)).astype(int)
         spread = (picture.max(2) - picture.min(2)).mean()
@@ -282,12 +284,58 @@ def test_occluded_reid_folders(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "test_pids", "told"), [("duke", 2, "market1501, sysu_mm01"), ("sysu_mm01", 0, "1 test")]
+    ("name", "test_pids", "shots", "told"),
+    [("duke", 2, 1, "market1501, dukemtmc"), ("sysu_mm01", 0, 1, "1 test"), ("regdb", 1, 0, "0 shots")],
 )
-def test_impossible_layouts(tmp_path, name, test_pids, told):
+def test_impossible_layouts(tmp_path, name, test_pids, shots, told):
     with pytest.raises(UserError, match=told):
-        write_layout(name, tmp_path / "new", seed=0, train_pids=0, test_pids=test_pids)
+        write_layout(name, tmp_path / "new", seed=0, train_pids=0, test_pids=test_pids, shots=shots)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts_need_no_training_people(tmp_path, name):
+    """What is written is read again, and every query finds somebody."""
+    write_layout(name, tmp_path, seed=0, train_pids=0, test_pids=1, workers=1, shots=2)
+    data = build_dataset(name.removesuffix("_v2"), tmp_path)
+    assert not data.train
+    assert {r.pid for r in data.query} == {r.pid for r in data.gallery} - data.distractors
+    query, gallery = labels_of(data.query), labels_of(data.gallery)
+    found = (query[0][:, None] == gallery[0]) & ~data.exclude(*query, *gallery)
+    assert found.any(1).all()
+
+
+def labels_of(records) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor([r.pid for r in records]), torch.tensor([r.camid for r in records])
+
+
+def test_regdb_thermal_pictures_are_grey(tmp_path):
+    write_layout("regdb", tmp_path, seed=1, train_pids=0, test_pids=2, workers=1, shots=1)
+    for path in tmp_path.glob("*/*/*.bmp"):
+        picture = cv2.imread(str(path)).astype(int)
+        assert (np.ptp(picture, axis=2) == 0).all() == (path.parts[-3] == "Thermal"), path
+
+
+def test_occluded_duke_hides_only_the_queries(tmp_path):
+    jobs = list(LAYOUTS["occluded_duke"](tmp_path, seed=1, train_pids=0, test_pids=20))
+    share = {
+        split: np.mean([bool(job.view.occluder) for job in jobs if job.path.parent.name == split])
+        for split in ("query", "bounding_box_test")
+    }
+    assert share["query"] == 1 and share["bounding_box_test"] < 0.2
+
+
+def test_msmt17_is_written_in_both_versions(tmp_path):
+    jobs = {
+        name: list(LAYOUTS[name](tmp_path / name, seed=1, train_pids=2, test_pids=2))
+        for name in ("msmt17", "msmt17_v2")
+    }
+    first, second = ([(job.path.name, job.view) for job in jobs[name]] for name in jobs)
+    assert first == second
+    assert {job.path.parts[-3] for job in jobs["msmt17"]} == {"train", "test"}
+    assert {job.path.parts[-3] for job in jobs["msmt17_v2"]} == {"mask_train_v2", "mask_test_v2"}
+    people = {(job.view.pid, int(job.path.parts[-2])) for job in jobs["msmt17"]}
+    assert len(people) == 4 and {label for _, label in people} == {0, 1}  # two name spaces
 
 
 # Groups

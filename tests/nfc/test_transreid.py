@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from NFC.config import load_config, preset_file
 from NFC.errors import UserError
 from NFC.extractors import build_extractor
-from NFC.extractors.transreid import TransReID, TransReIDSizes, jigsaw_parts
+from NFC.extractors.transreid import TransReID, TransReIDSizes, from_tensors, jigsaw_parts
+from tests.nfc.extractors.learning import check_learns
 
 MINI = load_config(TransReIDSizes, preset_file("mini"), section="reid")
 
@@ -105,8 +106,66 @@ def test_cameras_and_views_shift_all_tokens():
         shifted["base.pos_embed"] = weights["base.pos_embed"] + side
         expected = naive_feature(images[i : i + 1], shifted, heads=2, depth=3)
         torch.testing.assert_close(model(images, camids, viewids)[i : i + 1], expected, rtol=1e-3, atol=1e-4)
-    with pytest.raises(ValueError, match="camids"):
-        model(images)
+    expected = naive_feature(images, weights, heads=2, depth=3)  # generated pictures come without a camera
+    torch.testing.assert_close(model(images), expected, rtol=1e-3, atol=1e-4)
+    with pytest.raises(UserError, match=r"cameras 6 \(counted from 0\), but the weights know 6 cameras"):
+        model(images, torch.tensor([3, 3]))
+
+
+@torch.no_grad()
+def test_without_jigsaw_branches():
+    model = network(jigsaw=False)
+    images = torch.rand(2, 3, 40, 28)
+    weights = model.state_dict()
+    assert not [name for name in weights if name.startswith(("b1", "b2", "classifier_", "bottleneck_"))]
+    last = {name.replace("base.blocks.2", "b1.0").replace("base.norm", "b1.1"): w for name, w in weights.items()}
+    last |= {name.replace("b1", "b2"): w for name, w in last.items() if name.startswith("b1")}
+    expected = naive_feature(images, last, heads=2, depth=3)[:, : model.feature_dim]  # the global branch
+    torch.testing.assert_close(model(images), expected, rtol=1e-3, atol=1e-4)
+
+
+# What distinguishes the official checkpoints, and what is expected of each.
+OFFICIAL = {
+    "this paper's": ({}, "lanczos"),
+    "baseline, Market1501": ({"stride": 16, "jigsaw": False}, "bilinear"),
+    "SIE, Market1501": ({"stride": 16, "jigsaw": False, "num_cameras": 6}, "bilinear"),
+    "TransReID*, Market1501": ({"num_cameras": 6}, "bilinear"),
+    "TransReID*, MSMT17": ({"num_cameras": 15, "num_classes": 1041}, "bilinear"),
+    "TransReID*, DukeMTMC": ({"num_cameras": 8, "num_classes": 702}, "bilinear"),
+    "TransReID*, Occluded-Duke": ({"stride": 11, "num_cameras": 8, "num_classes": 702}, "bilinear"),
+    "384 x 128": ({"height": 384, "num_cameras": 15, "num_classes": 1041}, "bilinear"),
+    "DeiT-S": ({"stride": 16, "dim": 384, "heads": 6, "jigsaw": False, "num_classes": 1041}, "bilinear"),
+}
+
+
+@pytest.mark.parametrize(("variant", "resize"), OFFICIAL.values(), ids=OFFICIAL)
+@pytest.mark.parametrize("preset", ["sd15", "mini"])
+def test_the_variant_is_told_by_the_tensors(variant, resize, preset):
+    own = load_config(TransReIDSizes, preset_file(preset), section="reid")
+    with torch.device("meta"):
+        official = TransReID(**variant)
+        extractor = from_tensors(official.state_dict(), own, "official.pth")
+    ours = extractor.network
+    assert [(n, t.shape) for n, t in ours.state_dict().items()] == [
+        (n, t.shape) for n, t in official.state_dict().items()
+    ]
+    assert ours.base.blocks[0].attn.num_heads == variant.get("heads", 12)
+    assert ours.base.patch_embed.proj.stride == (variant.get("stride", 12),) * 2
+    assert (extractor.height, extractor.width) == (variant.get("height", 256), 128)
+    assert extractor.uses_camids == ("num_cameras" in variant)
+    assert extractor.feature_dim == variant.get("dim", 768) * (5 if variant.get("jigsaw", True) else 1)
+    assert extractor.preprocessing.resize == (resize if preset == "sd15" else "bilinear")
+
+
+@pytest.mark.parametrize("variant", [{}, {"jigsaw": False}, {"num_cameras": 4}])
+def test_learns(variant):
+    torch.manual_seed(0)
+    sizes = {"height": 64, "width": 32, "stride": 8, "dim": 32, "depth": 3, "heads": 2}
+    model = TransReID(**sizes, num_classes=0, fc_classes=0, **variant)
+    if model.jigsaw:  # the branches hold copies
+        model.base.blocks[-1].requires_grad_(False)
+        model.base.norm.requires_grad_(False)
+    check_learns(model, uses_camids="num_cameras" in variant, unused=model.unused_at_test())
 
 
 def test_heads_for_training():
@@ -150,11 +209,12 @@ def test_official_looseness_is_tolerated(mini_tensors, tmp_path, caplog):
     """A `module.` prefix, classifiers of another class count, tensors that are not used at test time missing."""
     unused = ("classifier", "bottleneck", "base.norm.", "base.blocks.5.")
     tensors = {f"module.{n}": t for n, t in mini_tensors.items() if not n.startswith(unused)}
-    tensors["module.classifier.weight"] = torch.zeros(7, 128)
-    torch.save(tensors, tmp_path / "reid.pth")
+    tensors["module.classifier.weight"] = torch.zeros(7, 128)  # no necks, no classifiers of the branches
+    tensors["module.bottleneck_7.bias"] = torch.zeros(3)
+    torch.save({"epoch": 3, "state_dict": tensors}, tmp_path / "reid.pth")
     with caplog.at_level(logging.INFO, "NFC"):
         extractor = build_extractor("transreid", tmp_path / "reid.pth", preset="mini", device="cpu")
-    assert "1 tensors not used (classifier.weight)" in caplog.text
+    assert "1 training-only tensors not used (bottleneck_7.bias)" in caplog.text
     save_file(mini_tensors, tmp_path / "whole.safetensors")
     whole = build_extractor("transreid", tmp_path / "whole.safetensors", preset="mini", device="cpu")
     images = torch.rand(2, 3, 128, 64)
@@ -163,17 +223,32 @@ def test_official_looseness_is_tolerated(mini_tensors, tmp_path, caplog):
 
 def test_required_tensors_must_be_there(mini_tensors, tmp_path):
     tensors = {n: t for n, t in mini_tensors.items() if not n.startswith("b2.1.")}
-    tensors["base.pos_embed"] = torch.zeros(1, 211, 128)
+    tensors["base.cls_token"] = torch.zeros(1, 1, 12)
+    tensors["base.gamma"] = torch.zeros(1)
     save_file(tensors, tmp_path / "reid.safetensors")
-    with pytest.raises(UserError, match=r"3 of \d+ tensors .*\(b2.1.bias, b2.1.weight, base.pos_embed\)"):
+    faults = (
+        r"2 missing \(b2.1.bias, b2.1.weight\); 1 of another shape "
+        r"\(base.cls_token is \(1, 1, 12\), not \(1, 1, 128\)\); 1 unknown \(base.gamma\)"
+    )
+    with pytest.raises(UserError, match=faults):
         build_extractor("transreid", tmp_path / "reid.safetensors", preset="mini")
 
 
+def test_files_of_another_network_are_told(mini_tensors):
+    with pytest.raises(UserError, match=r"x\.pth does not fit: it lacks base.patch_embed.proj.weight, base.pos_embed"):
+        from_tensors({}, MINI, "x.pth")
+    with pytest.raises(UserError, match="width 128 is of no official TransReID; name the preset"):
+        from_tensors(mini_tensors, TransReIDSizes(), "x.pth")
+    tensors = mini_tensors | {"base.pos_embed": torch.zeros(1, 8, 128)}
+    with pytest.raises(UserError, match="7 patches are of no known picture size and stride"):
+        from_tensors(tensors, MINI, "x.pth")
+
+
 def test_mistakes_are_told_in_one_line(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="unknown extractor 'resnet'; choose one of: transreid"):
+    with pytest.raises(UserError, match=r"unknown extractor 'resnet'; choose one of: .*transreid"):
         build_extractor("resnet")
     with pytest.raises(UserError, match="does not exist"):
         build_extractor("transreid", tmp_path / "nothing.pth", preset="mini")
-    monkeypatch.setattr("NFC.extractors.base.PRETRAINED", tmp_path)
+    monkeypatch.setattr("NFC.extractors.weights.PRETRAINED", tmp_path)
     with pytest.raises(UserError, match=r"no transformer_20.safetensors or transformer_20.pth"):
         build_extractor("transreid")

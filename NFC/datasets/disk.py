@@ -1,0 +1,75 @@
+"""Looking at a data set on disk: folders, pictures and list files, each checked where it is read."""
+
+from pathlib import Path
+
+from ..errors import UserError
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+
+
+def require_folder(path: Path, dataset: str) -> Path:
+    """`path`, if it is a folder; else one line saying what the data set expects."""
+    if not path.is_dir():
+        raise UserError(f"{dataset}: folder {path} does not exist; expected the data set's layout under {path.parent}")
+    return path
+
+
+def list_pictures(folder: Path, dataset: str) -> list[Path]:
+    """The pictures of a folder, sorted by name; hidden files and those of other kinds (Thumbs.db) do not count."""
+    names = (p for p in require_folder(folder, dataset).iterdir() if not p.name.startswith("."))
+    return sorted(p for p in names if p.suffix.lower() in PICTURE_SUFFIXES)
+
+
+def list_folders(folder: Path, dataset: str) -> list[Path]:
+    """The sub-folders of a folder, sorted by name, without hidden ones."""
+    return sorted(p for p in require_folder(folder, dataset).iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def list_people(folder: Path, dataset: str) -> dict[int, Path]:
+    """The `<pid>/` sub-folders of a folder, by pid. `UserError` for a name that is no number, or two of one pid."""
+    people: dict[int, Path] = {}
+    for path in list_folders(folder, dataset):
+        pid = parse_pid(path.name, f"{dataset}: the name of folder {path}")
+        if pid in people:
+            raise UserError(f"{dataset}: folders {people[pid]} and {path} are the same pid; remove or join them")
+        people[pid] = path
+    return people
+
+
+def read_text(path: Path, dataset: str) -> str:
+    """The text of a file, UTF-8; `UserError` naming the file that is missing or no text."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"{dataset}: file {path} does not exist; is the data set complete?") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{dataset}: file {path} cannot be read as UTF-8 text: {error}") from error
+
+
+def read_list(path: Path, pictures: Path, dataset: str) -> list[tuple[Path, int]]:
+    """The (picture, number) of each line `<path below pictures> <number>` of a list file.
+
+    `UserError` for a line of another kind, a picture that is not on disk, one that is listed twice.
+    """
+    entries: dict[Path, int] = {}
+    for number, line in enumerate(read_text(path, dataset).splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{dataset}: line {number} of {path}"
+        fields = line.rsplit(maxsplit=1)
+        if len(fields) != 2:
+            raise UserError(f"{where} is '{line}'; expected '<picture> <pid>'")
+        picture = pictures / fields[0].strip()
+        if picture in entries:
+            raise UserError(f"{where} names {picture} a second time; remove one of the lines")
+        if not picture.is_file():
+            raise UserError(f"{where} names {picture}, which does not exist; is the data set complete?")
+        entries[picture] = parse_pid(fields[1], where)
+    return list(entries.items())
+
+
+def parse_pid(text: str, where: str) -> int:
+    """A pid from its digits; `where` starts the message of the `UserError` for anything else."""
+    if not (text.isascii() and text.isdecimal()):
+        raise UserError(f"{where} has the pid '{text}'; expected a whole number")
+    return int(text)

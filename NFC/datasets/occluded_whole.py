@@ -1,0 +1,25 @@
+"""The layout that occluded-person data sets share: `{occluded,whole}_body_images/<pid>/<picture>`.
+
+Occluded pictures are queries, whole ones the gallery. Nobody noted cameras: those of the occluded pictures are
+numbered 0, those of the whole ones 1, so that no picture is excluded.
+"""
+
+from pathlib import Path
+
+from .base import Record
+from .disk import list_people, list_pictures
+
+FOLDERS = ("occluded_body_images", "whole_body_images")  # camera 0, camera 1
+
+
+def read_occluded_whole(parent: Path, dataset: str) -> tuple[list[Record], list[Record]]:
+    """The occluded and the whole pictures below `parent`, sorted by pid and name; `UserError` for a missing folder."""
+    occluded, whole = (
+        [
+            Record(path, pid, camid, parent / name)
+            for pid, folder in list_people(parent / name, dataset).items()
+            for path in list_pictures(folder, dataset)
+        ]
+        for camid, name in enumerate(FOLDERS)
+    )
+    return occluded, whole

@@ -1,0 +1,53 @@
+"""Pictures to write, and writing them in parallel."""
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from ....errors import UserError
+from ..occluders import KINDS
+from ..world import View, World
+
+# Numbers that keep apart what one world holds for each purpose: identities of the three parts never meet.
+TRAIN_PIDS, TEST_PIDS, DISTRACTORS = 0, 100_000, 200_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to write."""
+
+    path: Path
+    view: View
+    shift: tuple[float, float] = (0.0, 0.0)  # a bad detection: the picture moved by this part of its size
+
+
+def write_jobs(seed: int, jobs: list[Job], workers: int | None = None) -> None:
+    """Render and write all pictures, in parallel."""
+    chunks = [jobs[start : start + 100] for start in range(0, len(jobs), 100)]
+    with ProcessPoolExecutor(workers) as pool, tqdm(total=len(jobs), unit="image") as progress:
+        for count in pool.map(partial(_write, seed), chunks):
+            progress.update(count)
+
+
+def _write(world_seed: int, jobs: list[Job]) -> int:
+    world = World(world_seed)
+    for job in jobs:
+        picture = world.shoot(job.view).picture
+        if any(job.shift):
+            rows, columns = (int(part * size) for part, size in zip(job.shift, picture.shape[:2], strict=True))
+            picture = np.roll(picture, (rows, columns), (0, 1))
+        job.path.parent.mkdir(parents=True, exist_ok=True)
+        parameters = [cv2.IMWRITE_JPEG_QUALITY, 95] if job.path.suffix == ".jpg" else []
+        if not cv2.imwrite(str(job.path), picture[..., ::-1], parameters):
+            raise UserError(f"cannot write {job.path}: is the disk full or the folder read-only?")
+    return len(jobs)
+
+
+def chance_occluder(rng: np.random.Generator, share: float) -> str:
+    """An occluder's kind in `share` of the cases, else none."""
+    return KINDS[int(rng.integers(len(KINDS)))] if rng.random() < share else ""

@@ -1,0 +1,293 @@
+"""NFC, ranking and re-ranking against plain implementations: seconds, memory above the input, and equal answers.
+
+python scripts/bench_nfc.py              the sizes of Market1501 and MSMT17: minutes, and 12 GB for the plain ones
+python scripts/bench_nfc.py --small      the same at toy sizes, to see that it works
+python scripts/bench_nfc.py --million    NFC on 1,000,000 x 256 as well: many minutes
+python scripts/bench_nfc.py --processor_time    seconds of one thread, for a machine that has other work to do
+
+The plain ones do what the official code does: they hold the whole distance matrix, sort or search all of it, and loop
+over samples in Python. Every case runs in a process of its own, after a small run to warm up, so that peaks are its
+own. Features are L2-normalised: a centre for each person and noise around it, little for some pictures and much for
+others. Where there is a GPU, ours runs on it as well.
+"""
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+import torch
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from NFC import NFC, evaluate_ranking, k_reciprocal_rerank
+from NFC.errors import run_command
+from NFC.neighbours import nearest_neighbours, pair_distances
+
+PICTURES_PER_PERSON, CAMERAS = 25, 6
+NOISE = (1.0, 3.5)  # length of a picture's noise relative to its centre, drawn between these
+WARM_UP = (40, 200, 64)
+K1, K2, RERANK_K1, RERANK_K2, RERANK_LAMBDA = 2, 2, 20, 6, 0.3
+
+PROCESS = Path("/proc/self")
+
+Sizes = tuple[int, int, int]  # queries (0: none), gallery or set, feature size
+
+
+@dataclass(frozen=True)
+class Case:
+    work: str  # nfc, ranking or rerank
+    sizes: Sizes
+    plain: bool = True  # False where the plain one would not fit
+
+    def shrunk(self) -> "Case":
+        queries, others, dim = self.sizes
+        return Case(self.work, (queries // 16, others // 16, dim // 16), self.plain)
+
+
+CASES = (
+    Case("nfc", (0, 19_732, 3_840)),
+    Case("nfc", (0, 19_732, 768)),
+    Case("nfc", (0, 93_820, 768), plain=False),
+    Case("ranking", (3_368, 15_913, 768)),
+    Case("rerank", (1_000, 6_000, 768)),
+    Case("rerank", (3_368, 15_913, 768), plain=False),
+)
+GROWTH = tuple(Case("nfc", (0, rows, 256), plain=False) for rows in (12_500, 25_000, 50_000))
+MILLION = Case("nfc", (0, 1_000_000, 256), plain=False)
+
+
+@dataclass(frozen=True)
+class Measured:
+    seconds: float
+    mib: float  # peak above the input
+    answer: dict[str, np.ndarray]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="toy sizes")
+    parser.add_argument("--million", action="store_true", help="NFC on a million features as well")
+    parser.add_argument("--processor_time", action="store_true", help="of one thread: for a machine with other work")
+    args = parser.parse_args()
+    cases = [*CASES, *GROWTH, *([MILLION] if args.million else [])]
+    console, gpu = Console(width=140), torch.cuda.is_available()
+    columns = ["work", "plain s", "ours s", "ratio", "plain MiB", "ours MiB", *(["GPU s", "GPU MiB"] if gpu else [])]
+    title = "processor time of one thread" if args.processor_time else f"{torch.get_num_threads()} threads"
+    title = f"torch {torch.__version__}, {title}"
+    title += f", {torch.cuda.get_device_name()}" if gpu else ""
+    table = Table(*columns, "compared with plain", title=title, box=SIMPLE, pad_edge=False)
+    for case in cases:
+        case = case.shrunk() if args.small else case
+        ours = in_own_process(measure, OURS[case.work], case.sizes, args.processor_time)
+        plain = in_own_process(measure, PLAIN[case.work], case.sizes, args.processor_time) if case.plain else None
+        row = [f"{case.work} {' x '.join(f'{n:,}' for n in case.sizes if n)}"]
+        row += [f"{plain.seconds:.2f}" if plain else "", f"{ours.seconds:.2f}"]
+        row += [f"{plain.seconds / ours.seconds:.1f}" if plain else "", f"{plain.mib:,.0f}" if plain else ""]
+        row += [f"{ours.mib:,.0f}"]
+        if gpu:
+            on_gpu = in_own_process(measure, OURS[case.work], case.sizes, device="cuda")
+            row += [f"{on_gpu.seconds:.2f}", f"{on_gpu.mib:,.0f}"]
+        row += [COMPARE[case.work](ours.answer, plain.answer, case.sizes) if plain else ""]
+        console.print("  ".join(filter(None, row)), style="dim")  # a long run shows what it has
+        table.add_row(*row)
+    console.print(table)
+
+
+def in_own_process(function: Callable, *arguments: object, **options: object):
+    """The function's answer from a fresh interpreter: the peak memory of a process never falls."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments, **options).result()
+
+
+def measure(work: Callable, sizes: Sizes, processor_time: bool = False, device: str = "cpu") -> Measured:
+    clock = time.process_time if processor_time else time.perf_counter
+    torch.set_num_threads(1 if processor_time else torch.get_num_threads())
+    warm, inputs = ([part.to(device) for part in make_inputs(size)] for size in (WARM_UP, sizes))
+    work(*warm, WARM_UP[0])
+    before, start = forget_peak(device), clock()
+    answer = work(*inputs, sizes[0])
+    if device == "cuda":
+        torch.cuda.synchronize()
+    seconds, after = clock() - start, peak_memory(device)
+    if work is our_nfc:  # which neighbours they were, outside the measurement
+        answer["neighbours"] = nearest_neighbours(inputs[0], max(K1, K2))[0]
+    return Measured(seconds, (after - before) / 2**20, {name: part.cpu().numpy() for name, part in answer.items()})
+
+
+def forget_peak(device: str) -> int:
+    """Bytes in use now; from here on `peak_memory` counts anew, where the system can do that."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    if PROCESS.exists():
+        (PROCESS / "clear_refs").write_text("5")
+    return peak_memory(device)
+
+
+def peak_memory(device: str) -> int:
+    """Bytes; without Linux' /proc those of the whole life of the process."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    if PROCESS.exists():
+        (line,) = (line for line in (PROCESS / "status").read_text().splitlines() if line.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def make_inputs(sizes: Sizes) -> tuple[Tensor, Tensor, Tensor]:
+    """Features (Q + N, d), pids and camids (Q + N,); made in place, so that making them is no peak of its own."""
+    queries, others, dim = sizes
+    count, generator = queries + others, torch.Generator().manual_seed(0)
+    people = max(1, count // PICTURES_PER_PERSON)
+    pids, camids = (torch.randint(high, (count,), generator=generator) for high in (people, CAMERAS))
+    centres = normalize(torch.randn(people, dim, generator=generator), dim=1)
+    feats = torch.empty(count, dim)
+    for rows in torch.arange(count).split(1_000):
+        noise = normalize(torch.randn(len(rows), dim, generator=generator), dim=1)
+        strength = torch.empty(len(rows), 1).uniform_(*NOISE, generator=generator)
+        feats[rows] = normalize(centres[pids[rows]] + strength * noise, dim=1)
+    return feats, pids, camids
+
+
+def our_nfc(feats: Tensor, pids: Tensor, camids: Tensor, queries: int) -> dict[str, Tensor]:
+    return {"rows": row_sums(NFC(feats, K1, K2))}
+
+
+def plain_nfc(feats: Tensor, pids: Tensor, camids: Tensor, queries: int) -> dict[str, Tensor]:
+    squares = feats.square().sum(1)
+    distances = squares[:, None] + squares - 2 * feats @ feats.T
+    distances.fill_diagonal_(torch.inf)
+    neighbours = distances.topk(max(K1, K2), dim=1, largest=False).indices
+    nearest, result = neighbours.tolist(), feats.clone()
+    for i, candidates in enumerate(nearest):
+        for j in candidates[:K1]:
+            if i in nearest[j][:K2]:
+                result[i] += feats[j]
+    return {"rows": row_sums(result), "neighbours": neighbours}
+
+
+def row_sums(feats: Tensor) -> Tensor:
+    """(N,) float64: what is compared of centralized features, one random projection."""
+    weights = torch.randn(feats.shape[1], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return torch.cat([block.cpu().double() @ weights for block in feats.split(1_000)])
+
+
+def compare_nfc(ours: dict, plain: dict, sizes: Sizes) -> str:
+    """Float32 distances of the plain one may misjudge neighbours that are all but equally far; ours must be nearer."""
+    differ = (ours["neighbours"] != plain["neighbours"]).any(1)
+    rows = np.flatnonzero(differ)
+    feats = make_inputs(sizes)[0]
+    far = [
+        pair_distances(feats, feats, torch.from_numpy(rows.repeat(max(K1, K2))), torch.from_numpy(side[rows].ravel()))
+        for side in (ours["neighbours"], plain["neighbours"])
+    ]
+    if (far[0] > far[1]).any():
+        raise AssertionError("a neighbour of the plain one is nearer than ours")
+    touched = differ | differ[ours["neighbours"]].any(1) | differ[plain["neighbours"]].any(1)
+    np.testing.assert_allclose(ours["rows"][~touched], plain["rows"][~touched], atol=1e-5)
+    same = f"neighbours equal in {(~differ).sum():,} of {len(differ):,} rows"
+    return same + (", in the others ours are nearer (float64)" if len(rows) else "")
+
+
+def our_ranking(feats: Tensor, pids: Tensor, camids: Tensor, queries: int) -> dict[str, Tensor]:
+    split = (part for labels in (pids, camids) for part in (labels[:queries], labels[queries:]))
+    result = evaluate_ranking(feats[:queries], feats[queries:], *split)
+    return {"scores": torch.tensor([result.mAP, result.mINP, *result.cmc], dtype=torch.float64)}
+
+
+def plain_ranking(feats: Tensor, pids: Tensor, camids: Tensor, queries: int) -> dict[str, Tensor]:
+    query, gallery = feats[:queries], feats[queries:]
+    distances = query.square().sum(1)[:, None] + gallery.square().sum(1) - 2 * query @ gallery.T
+    scores = rank_and_score(distances.numpy(), pids.numpy(), camids.numpy(), queries)
+    return {"scores": torch.from_numpy(scores)}
+
+
+def rank_and_score(distances: np.ndarray, pids: np.ndarray, camids: np.ndarray, queries: int) -> np.ndarray:
+    order = np.argsort(distances, axis=1)
+    q_pids, g_pids, q_camids, g_camids = pids[:queries], pids[queries:], camids[:queries], camids[queries:]
+    matches = g_pids[order] == q_pids[:, None]
+    scores = []
+    for i, row in enumerate(order):
+        kept = ~((g_pids[row] == q_pids[i]) & (g_camids[row] == q_camids[i]))
+        hits = matches[i][kept]
+        if hits.any():
+            found = hits.cumsum()
+            precision = (found / np.arange(1, len(hits) + 1))[hits].mean()
+            last = np.flatnonzero(hits)[-1] + 1
+            scores.append([precision, hits.sum() / last, *(found[:50] > 0)])
+    return np.mean(scores, axis=0)
+
+
+def compare_scores(ours: dict, plain: dict, sizes: Sizes) -> str:
+    difference = np.abs(ours["scores"] - plain["scores"]).max()
+    if difference > 1e-6:
+        raise AssertionError(f"scores differ by {difference}")
+    return f"mAP {ours['scores'][0]:.4f}, scores differ by at most {difference:.0e}"
+
+
+def our_rerank(feats: Tensor, pids: Tensor, camids: Tensor, queries: int) -> dict[str, Tensor]:
+    distances = k_reciprocal_rerank(feats[:queries], feats[queries:], RERANK_K1, RERANK_K2, RERANK_LAMBDA)
+    return {"distances": distances}
+
+
+def plain_rerank(feats: Tensor, pids: Tensor, camids: Tensor, queries: int) -> dict[str, Tensor]:
+    """The dense algorithm: three N x N matrices and loops over samples."""
+    squares = feats.square().sum(1)
+    distances = (squares[:, None] + squares - 2 * feats @ feats.T).clamp_(min=0).numpy()
+    distances = distances / distances.max(axis=1, keepdims=True)
+    ranking = np.argsort(distances, axis=1)
+    weights = np.zeros_like(distances)
+    for i in range(len(distances)):
+        reciprocal = mutual(ranking, i, RERANK_K1)
+        expanded = reciprocal
+        for candidate in reciprocal:
+            half = mutual(ranking, candidate, round(RERANK_K1 / 2))
+            if len(np.intersect1d(half, reciprocal)) > 2 / 3 * len(half):
+                expanded = np.append(expanded, half)
+        expanded = np.unique(expanded)
+        weight = np.exp(-distances[i, expanded])
+        weights[i, expanded] = weight / weight.sum()
+    weights = np.stack([weights[row[:RERANK_K2]].mean(axis=0) for row in ranking])
+    holders = [np.flatnonzero(column) for column in weights.T]
+    result = np.empty((queries, len(distances)), dtype=np.float32)
+    for i in range(queries):
+        shared = np.zeros(len(distances), dtype=np.float32)
+        for column in np.flatnonzero(weights[i]):
+            shared[holders[column]] += np.minimum(weights[i, column], weights[holders[column], column])
+        result[i] = 1 - shared / (2 - shared)
+    result = (1 - RERANK_LAMBDA) * result + RERANK_LAMBDA * distances[:queries]
+    return {"distances": torch.from_numpy(result[:, queries:])}
+
+
+def mutual(ranking: np.ndarray, i: int, k: int) -> np.ndarray:
+    forward = ranking[i, : k + 1]
+    return forward[(ranking[forward, : k + 1] == i).any(1)]
+
+
+def compare_rerank(ours: dict, plain: dict, sizes: Sizes) -> str:
+    _, pids, camids = (part.numpy() for part in make_inputs(sizes))
+    scores = [{"scores": rank_and_score(side["distances"], pids, camids, sizes[0])} for side in (ours, plain)]
+    difference = np.abs(ours["distances"] - plain["distances"]).max()
+    return f"{compare_scores(*scores, sizes)}, distances by {difference:.0e}"
+
+
+OURS = {"nfc": our_nfc, "ranking": our_ranking, "rerank": our_rerank}
+PLAIN = {"nfc": plain_nfc, "ranking": plain_ranking, "rerank": plain_rerank}
+COMPARE = {"nfc": compare_nfc, "ranking": compare_scores, "rerank": compare_rerank}
+
+
+if __name__ == "__main__":
+    run_command(main)

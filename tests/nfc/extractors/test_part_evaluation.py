@@ -1,0 +1,99 @@
+"""Part features from pictures on disk to scores, with generated pictures, NFC and keypoint prompts."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from NFC import evaluate_ranking
+from NFC.dataset_features import extract_dataset
+from NFC.datasets import build_dataset, generated_paths
+from NFC.datasets.synthetic import View, World
+from NFC.datasets.synthetic.layouts import write_layout
+from NFC.extractors import Preprocessing
+from NFC.extractors.bpbreid import BPBReID
+from NFC.extractors.kpr import KPR, KPRExtractor
+from NFC.extractors.part_network import PartExtractor
+from NFC.parts import NFC_parts, PartFeatures, fuse_generated_parts, part_distances
+from NFC.protocol import Centralization, Side, score
+from tests.nfc.extractors.test_bpbreid import TINY
+from tests.nfc.extractors.test_kpr import small_v2
+
+POSES = 2
+BOTH = Centralization(ipg=Side.both, nfc=Side.both)
+
+
+@pytest.fixture(scope="module")
+def occluded(tmp_path_factory):
+    """Occluded-REID of four synthetic people; the generated pictures of a person are the same for all originals."""
+    root = tmp_path_factory.mktemp("occluded") / "Occluded_REID"
+    write_layout("occluded_reid", root, seed=0, train_pids=0, test_pids=4, workers=1, shots=2)
+    dataset, world = build_dataset("occluded_reid", root), World(1)
+    for record in (*dataset.query, *dataset.gallery):
+        for k, path in enumerate(generated_paths(record, POSES)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(world.shoot(View(record.pid, k, 0)).picture).save(path)
+    return dataset
+
+
+def tiny_extractor(kind):
+    torch.manual_seed(0)
+    if kind == "bpbreid":
+        return PartExtractor(BPBReID(3, dim=16, num_classes=0, backbone=TINY), Preprocessing(64, 32))
+    network = KPR(small_v2(64, 32), 3, dim=16, num_classes=0, num_cameras=2)
+    torch.nn.init.normal_(network.backbone_appearance_feature_extractor.sie_embed)
+    return KPRExtractor(network, Preprocessing(64, 32), uses_camids=True)
+
+
+@torch.no_grad()
+def features_by_hand(extractor, records, keypoints=False):
+    """Originals (N, P) with camera and prompt, generated (N, M, P) without both."""
+    extractor.eval()
+
+    def embed(path, camid, prompted):
+        picture = Image.open(path).convert("RGB")
+        images = extractor.preprocess(picture, path) if prompted else extractor.preprocess(picture)
+        camids = torch.tensor([camid]) if camid is not None and extractor.uses_camids else None
+        return extractor(images[None], camids)[0]
+
+    originals = torch.stack([embed(r.path, r.camid, keypoints) for r in records])
+    generated = [torch.stack([embed(path, None, False) for path in generated_paths(r, POSES)]) for r in records]
+    return [PartFeatures.unflatten(f, extractor.parts).normalized() for f in (originals, torch.stack(generated))]
+
+
+@pytest.mark.parametrize("kind", ["bpbreid", "kpr"])
+def test_evaluation_equals_the_steps_by_hand(occluded, kind):
+    extractor = tiny_extractor(kind)
+    query, gallery = extract_dataset(occluded, extractor, ["query", "gallery"], poses=POSES, device="cpu")
+    assert query.parts == 4
+    sides = []
+    for records in (occluded.query, occluded.gallery):
+        originals, generated = features_by_hand(extractor, records)
+        fused = fuse_generated_parts(originals, generated).normalized()
+        sides.append(NFC_parts(fused, 2, 2).normalized())
+    labels = [getattr(f, name) for name in ("pids", "camids") for f in (query, gallery)]
+    by_hand = evaluate_ranking(None, None, *labels, distances=part_distances(*sides))
+    result = score("", query, gallery, BOTH)
+    assert result.mAP == pytest.approx(by_hand.mAP, abs=1e-6)
+    assert result.mAP > score("", query, gallery, Centralization()).mAP
+    assert result.id2 < score("", query, gallery, Centralization()).id2
+
+
+def test_keypoints_reach_the_original_pictures_alone(occluded, tmp_path):
+    rng = np.random.default_rng(0)
+    for record in (*occluded.query, *occluded.gallery):
+        folder = tmp_path / record.path.parents[1].name
+        folder.mkdir(exist_ok=True)
+        keypoints = np.column_stack([rng.uniform(0, 64, 17), rng.uniform(0, 128, 17), np.ones(17)])
+        skeletons = [{"keypoints": keypoints.tolist()}]
+        (folder / f"{record.path.name}_keypoints.json").write_text(json.dumps(skeletons))
+    extractor = tiny_extractor("kpr")
+    plain, _ = extract_dataset(occluded, extractor, ["query"], poses=POSES, device="cpu")
+    extractor.use_keypoints(tmp_path)
+    prompted, _ = extract_dataset(occluded, extractor, ["query"], poses=POSES, device="cpu")
+    torch.testing.assert_close(prompted.generated, plain.generated)
+    assert (prompted.feats - plain.feats).abs().amax(1).min() > 1e-4
+    originals, _ = features_by_hand(extractor, occluded.query, keypoints=True)
+    torch.testing.assert_close(PartFeatures.unflatten(prompted.feats, 4).normalized().embeddings, originals.embeddings)

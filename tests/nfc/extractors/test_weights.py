@@ -1,0 +1,160 @@
+"""Weight files as people have them: prefixed, wrapped, of another class count, damaged, or dangerous."""
+
+import logging
+import pickle
+import sys
+from pathlib import Path
+from runpy import run_path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from NFC.errors import UserError
+from NFC.extractors.weights import load_tensors, read_tensors, strip_prefix, write_safetensors
+
+CONVERT = Path(__file__).parents[3] / "scripts" / "convert_pickle.py"
+
+
+class Small(nn.Module):
+    def __init__(self, classes=5):
+        super().__init__()
+        self.body = nn.Linear(3, 2)
+        self.neck = nn.BatchNorm1d(2)
+        self.classifier = nn.Linear(2, classes)
+
+
+def tensors(classes=5):
+    torch.manual_seed(1)
+    return Small(classes).state_dict()
+
+
+def load(path, training_only=("classifier.",)):
+    network = Small()
+    load_tensors(network, strip_prefix(read_tensors(path)), path, training_only)
+    return network
+
+
+@pytest.mark.parametrize("wrap", [lambda t: t, lambda t: {"state_dict": t, "epoch": 3}, lambda t: {"model": t}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_wrapped_and_prefixed(tmp_path, wrap, prefix):
+    torch.save(wrap({prefix + name: tensor for name, tensor in tensors().items()}), tmp_path / "w.pth")
+    ours = load(tmp_path / "w.pth").state_dict()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in tensors().items())
+
+
+def test_training_state_of_torchreid_style_savers(tmp_path):
+    """Beside the tensors lie a config of a class that is not installed, NumPy numbers and an optimizer's state."""
+    sys.modules["yacs"] = module = type(sys)("yacs")
+    sys.modules["yacs.config"] = module.config = type(sys)("yacs.config")
+    node = type("CfgNode", (dict,), {"__module__": "yacs.config"})
+    module.config.CfgNode = node
+    state = {
+        "state_dict": {f"module.{name}": tensor for name, tensor in tensors().items()},
+        "rank1": np.float64(0.9),
+        "mAP": np.float32(0.8),
+        "config": node(model=node(name="x"), sizes=[256, 128]),
+        "optimizer": torch.optim.Adam([nn.Parameter(torch.zeros(1))]).state_dict(),
+    }
+    torch.save(state, tmp_path / "w.pth.tar")
+    del sys.modules["yacs"], sys.modules["yacs.config"]
+    assert torch.equal(load(tmp_path / "w.pth.tar").body.weight, tensors()["body.weight"])
+
+
+def test_another_class_count_and_missing_counters_do_not_matter(tmp_path, caplog):
+    others = {name: t for name, t in tensors(classes=9).items() if "num_batches" not in name}
+    save_file(others | {"classifier_2.weight": torch.zeros(9, 2)}, tmp_path / "w.safetensors")
+    with caplog.at_level(logging.INFO, "NFC"):
+        network = load(tmp_path / "w.safetensors", ("classifier",))
+    assert "3 training-only tensors not used (classifier.bias, classifier.weight, classifier_2.weight)" in caplog.text
+    assert torch.equal(network.body.weight, others["body.weight"]) and len(network.classifier.weight) == 5
+
+
+def test_what_matters_is_told_in_one_line(tmp_path):
+    wrong = {name: t for name, t in tensors(classes=9).items() if name != "body.bias"} | {"extra": torch.zeros(1)}
+    save_file(wrong, tmp_path / "w.safetensors")
+    with pytest.raises(UserError) as caught:
+        load(tmp_path / "w.safetensors", training_only=())
+    assert str(caught.value) == (
+        f"{tmp_path / 'w.safetensors'} does not fit, of 9 tensors: 1 missing (body.bias); 2 of another shape "
+        "(classifier.bias is (9,), not (5,), classifier.weight is (9, 2), not (5, 2)); 1 unknown (extra); "
+        "use a file of this network"
+    )
+
+
+@pytest.mark.parametrize("write", ["zip", "old", "safetensors"])
+@pytest.mark.parametrize("share", [0, 0.1, 0.3, 0.9])
+def test_truncated(tmp_path, write, share):
+    path = tmp_path / ("w.safetensors" if write == "safetensors" else "w.pth")
+    if write == "safetensors":
+        write_safetensors(tensors(), path)
+    else:
+        torch.save(tensors(), path, _use_new_zipfile_serialization=write == "zip")
+    assert read_tensors(path).keys() == tensors().keys()
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(UserError, match=r"get (the file|it) again"):
+        read_tensors(path)
+
+
+def test_a_download_page_instead_of_the_file(tmp_path):
+    (tmp_path / "w.pth").write_text("<!DOCTYPE html><title>Virus scan warning</title>")
+    with pytest.raises(UserError, match=r"it starts with b'<!DOCTYPE .*; get the file again"):
+        read_tensors(tmp_path / "w.pth")
+
+
+class Exploit:
+    def __init__(self, victim):
+        self.victim = victim
+
+    def __reduce__(self):
+        return Path.touch, (self.victim,)
+
+
+@pytest.fixture
+def exploit(tmp_path):
+    """A file of good tensors that makes another file when it is unpickled."""
+    torch.save({"state_dict": tensors(), "config": Exploit(tmp_path / "executed")}, tmp_path / "w.pth")
+    return tmp_path / "w.pth"
+
+
+def test_pickles_are_not_executed(exploit):
+    with pytest.raises(UserError, match=r"without executing a pickle.*convert_pickle\.py .* --i-trust-this-file"):
+        read_tensors(exploit)
+    exploit.write_bytes(pickle.dumps(Exploit(exploit.with_name("executed")), protocol=2))
+    with pytest.raises(UserError):
+        read_tensors(exploit)
+    assert not exploit.with_name("executed").exists()
+
+
+@pytest.fixture
+def convert(monkeypatch):
+    script = run_path(str(CONVERT))
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["convert_pickle.py", *map(str, arguments)])
+        script["main"]()
+
+    return run
+
+
+def test_converter_executes_only_what_is_trusted(exploit, convert):
+    with pytest.raises(UserError, match=r"executes code in it.* --i-trust-this-file"):
+        convert(exploit)
+    assert not exploit.with_name("executed").exists() and not exploit.with_suffix(".safetensors").exists()
+    convert(exploit, "--i-trust-this-file")
+    assert exploit.with_name("executed").exists()
+    written = load_file(exploit.with_suffix(".safetensors"))
+    assert written.keys() == tensors().keys()
+    assert all(torch.equal(written[name], tensor) for name, tensor in tensors().items())
+    with pytest.raises(UserError, match="exists already"):
+        convert(exploit, "--i-trust-this-file")
+
+
+def test_converter_says_what_is_missing(tmp_path, convert):
+    with pytest.raises(UserError, match=r"weight file .*w\.pth does not exist"):
+        convert(tmp_path / "w.pth", "--i-trust-this-file")
+    (tmp_path / "w.pth").write_bytes(b"cno_such_module\nThing\n.")
+    with pytest.raises(UserError, match="needs the Python module 'no_such_module'"):
+        convert(tmp_path / "w.pth", "--i-trust-this-file")

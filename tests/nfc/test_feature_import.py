@@ -1,0 +1,199 @@
+"""Other people's feature files: every kind reads the same, and what is wrong is one line that names the file."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from scipy.io import savemat
+
+from NFC.datasets import Record
+from NFC.errors import UserError
+from NFC.feature_files import Origin, write_feature_file
+from NFC.feature_import import read_features
+
+
+def arrays(rows: int = 6) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(rows)
+    feats, generated = rng.normal(size=(rows, 4)), rng.normal(size=(rows, 2, 4))
+    return {
+        "feats": feats.astype(np.float32),
+        "pids": np.arange(rows) % 3,
+        "camids": np.arange(rows) % 2,
+        "generated": generated.astype(np.float32),
+    }
+
+
+def save(path, values):
+    """Write `values` in the format that the suffix names."""
+    match path.suffix:
+        case ".npz":
+            np.savez(path, **values)
+        case ".npy":
+            np.save(path, values["feats"])
+        case ".mat":
+            savemat(path, values)
+        case ".pt":
+            torch.save({name: torch.from_numpy(array) for name, array in values.items()}, path)
+        case ".safetensors":
+            save_file(values, path)
+        case ".csv":
+            lines = [
+                "name,pid,camid",
+                *(f"p{i}.jpg,{p},{c}" for i, (p, c) in enumerate(zip(*labels(values), strict=True))),
+            ]
+            path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def labels(values):
+    return values["pids"], values["camids"]
+
+
+def check(features, values, generated=True):
+    assert features.feats.dtype == torch.float32 and features.pids.dtype == torch.int64
+    for name in ("feats", "pids", "camids"):
+        np.testing.assert_array_equal(getattr(features, name), values[name])
+    if generated:
+        np.testing.assert_array_equal(features.generated, values["generated"])
+    else:
+        assert features.generated is None
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".pt", ".safetensors"])
+def test_every_format_reads_the_same(tmp_path, suffix):
+    query, gallery = arrays(4), arrays(6)
+    paths = [save(tmp_path / f"q{suffix}", query), save(tmp_path / f"g{suffix}", gallery)]
+    for features, values in zip(read_features(paths), (query, gallery), strict=True):
+        check(features, values)
+
+
+def test_npy_takes_its_labels_from_a_table(tmp_path):
+    query, gallery = arrays(4), arrays(6)
+    paths = [save(tmp_path / "q.npy", query), save(tmp_path / "g.npy", gallery)]
+    tables = [save(tmp_path / "q.csv", query), save(tmp_path / "g.csv", gallery)]
+    for features, values in zip(read_features(paths, tables), (query, gallery), strict=True):
+        check(features, values, generated=False)
+    with pytest.raises(UserError, match=r"q\.npy has no pids .it has feats."):
+        read_features(paths)
+
+
+def test_one_file_of_both_splits(tmp_path):
+    query, gallery = arrays(4), arrays(6)
+    both = {f"query_{name}": array for name, array in zip(("f", "label", "cam"), query.values(), strict=False)}
+    both |= {f"gallery_{name}": array for name, array in zip(("f", "label", "cam"), gallery.values(), strict=False)}
+    path = save(tmp_path / "result.mat", both)  # (1, N) labels, as MATLAB has them
+    for features, values in zip(read_features([path, path]), (query, gallery), strict=True):
+        check(features, values, generated=False)
+
+
+def test_labels_of_a_data_set_replace_those_of_the_file(tmp_path):
+    query, gallery = arrays(4), arrays(6)
+    paths = [save(tmp_path / "q.npy", query), save(tmp_path / "g.npz", gallery)]
+    records = [[Record(tmp_path, 9 - i, i) for i in range(rows)] for rows in (4, 6)]
+    found, _ = read_features(paths, records=records)
+    assert found.pids.tolist() == [9, 8, 7, 6] and found.camids.tolist() == [0, 1, 2, 3]
+    with pytest.raises(UserError, match=r"query .*q\.npy.*4 features but 3 pids"):
+        read_features(paths, records=[records[0][:3], records[1]])
+
+
+def test_junk_is_left_out(tmp_path, caplog):
+    query, gallery = arrays(4), arrays(6)
+    gallery["pids"] = np.array([-1, 0, 1, 2, -1, 1])
+    paths = [save(tmp_path / "q.npz", query), save(tmp_path / "g.npz", gallery)]
+    _, found = read_features(paths)
+    assert found.pids.tolist() == [0, 1, 2, 1] and len(found.generated) == 4
+    assert "2 rows with a negative pid" in caplog.text
+    save(paths[1], gallery | {"pids": np.full(6, -1)})
+    with pytest.raises(UserError, match="every pid is negative"):
+        read_features(paths)
+
+
+NAN = arrays()["feats"].copy()
+NAN[2, 0], NAN[5, 3] = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"feats": NAN}, "2 of 6 rows hold NaN or infinity, the first is row 2"),
+        ({"feats": np.empty((0, 4), np.float32)}, "not empty"),
+        ({"feats": np.zeros((6, 4), np.int64)}, "must be floating point"),
+        ({"feats": np.zeros((6, 4), np.complex64)}, "must be numbers, got complex64"),
+        ({"feats": np.zeros((6, 5), np.float32), "generated": None}, "differ in size, 4 and 5"),
+        ({"feats": np.array([{}] * 6)}, "allow_pickle"),
+        ({"pids": np.arange(5)}, "6 features but 5 pids"),
+        ({"camids": np.arange(7)}, "6 features but 7 camids"),
+        ({"pids": np.arange(6) + 0.5}, "must be whole numbers"),
+        ({"pids": np.array(list("abcdef"))}, "must be numbers"),
+        ({"camids": None}, "has no camids .it has feats, pids, generated."),
+        ({"generated": np.zeros((6, 2, 3), np.float32)}, r"generated must be \(6, M, 4\)"),
+        ({"feats": None}, "has no feats"),
+    ],
+)
+def test_mistakes_name_the_file(tmp_path, change, message):
+    query, gallery = save(tmp_path / "q.npz", arrays(4)), tmp_path / "g.npz"
+    save(gallery, {name: array for name, array in (arrays() | change).items() if array is not None})
+    with pytest.raises(UserError, match=message) as caught:
+        read_features([query, gallery])
+    assert "g.npz" in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("g.pkl", b"", "pickles can run code"),
+        ("g.npz", b"no archive", "cannot read"),
+        ("g.npy", b"", "cannot read"),
+        ("g.mat", b"no mat file", "cannot read"),
+        ("g.pt", b"no tensors", "holds more than tensors|cannot read"),
+        ("g.safetensors", b"nothing", "cannot read"),
+        ("g.csv", b"pid,camid\n1,0\nx,1\n", "line 3: pid is 'x'"),
+        ("g.csv", b"person\n1\n", "has no feats"),
+        ("g.npz", None, "does not exist"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path, name, content, message):
+    query, gallery = save(tmp_path / "q.npz", arrays(4)), tmp_path / name
+    if content is not None:
+        gallery.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        read_features([query, gallery])
+    assert name in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+class Trap:
+    """Pickled, it would make a file when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_nothing_in_a_file_is_executed(tmp_path):
+    trap, query = Trap(tmp_path / "sprung"), save(tmp_path / "q.npz", arrays(4))
+    torch.save({"feats": trap}, tmp_path / "g.pt")
+    np.save(tmp_path / "g.npy", np.array([trap]), allow_pickle=True)
+    for name in ("g.pt", "g.npy"):
+        with pytest.raises(UserError, match=name):
+            read_features([query, tmp_path / name])
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_files_of_two_networks_are_refused(tmp_path):
+    origin = Origin("transreid", "aaaa", "p", "float32", "false", "market1501", "x")
+    other = Origin("transreid", "bbbb", "p", "float32", "false", "market1501", "y")
+    paths = tmp_path / "q.safetensors", tmp_path / "g.safetensors"
+    tensors = {name: torch.from_numpy(array) for name, array in arrays().items()}
+    for path, header in zip(paths, (origin, other), strict=True):
+        write_feature_file(path, tensors, header)
+    with pytest.raises(UserError, match=r"different networks .weights aaaa and bbbb."):
+        read_features(paths)
+
+
+def test_two_files_are_needed(tmp_path):
+    path = save(tmp_path / "q.npz", arrays(4))
+    for features, tables in (([path], None), ([path, path], [path])):
+        with pytest.raises(UserError, match="two files"):
+            read_features(features, tables)
