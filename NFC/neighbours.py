@@ -19,6 +19,7 @@ TILE = {"cpu": 2048, "cuda": 8192}  # rows and columns of one tile of distances
 PAIR_ELEMENTS = 2**18  # entries of one chunk of differences, which should stay in the cache
 KEPT_PER_NEIGHBOUR, KEPT_AT_LEAST = 4, 64  # pairs of a row that are measured; with more it is searched more precisely
 PRUNE_PAIRS = 2**22  # pairs found between two clean-ups
+WIDEST_TABLE = 8  # entries of a table of rows, for each that is filled
 LAST_PAIRS = 2**24  # pairs at once in the last search, which measures however many there are
 
 # (rows (B,) int64, columns) -> bool (B, columns): True where a column does not exist for a row
@@ -257,9 +258,21 @@ class _Shortlist:
 
 def _first_of_each_row(rows: Tensor, values: Tensor, k: int) -> Tensor:
     """Positions of each row's k smallest values, sorted by (row, value, position)."""
-    order = values.argsort(stable=True)
-    order = order[rows[order].argsort(stable=True)]
-    return order[_place_in_row(rows[order]) < k]
+    together = rows.argsort(stable=True)
+    counts = rows.bincount()
+    counts = counts[counts > 0]
+    if not len(counts) or counts.max() * len(counts) > WIDEST_TABLE * len(rows):  # rows of very different length
+        order = values.argsort(stable=True)
+        order = order[rows[order].argsort(stable=True)]
+        return order[_place_in_row(rows[order]) < k]
+    row = torch.arange(len(counts), device=rows.device).repeat_interleave(counts)
+    place = _place_in_row(row)
+    table = values.new_full((len(counts), int(counts.max())), torch.inf)
+    table[row, place] = values[together]
+    order = table.sort(dim=1, stable=True).indices[:, :k]
+    kept = torch.arange(order.shape[1], device=rows.device) < counts[:, None]
+    starts = counts.cumsum(0) - counts
+    return together[(starts[:, None] + order)[kept]]
 
 
 def _place_in_row(rows: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ gives |a - b|^2 / 2 = S_a + S_b - p_a p_b. The stored product v differs from the
 e_a + e_b + `Precision.result` * |v|, with e from `Packed.error`.
 """
 
+import math
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,7 @@ ALIGNMENT = 8  # columns of a packed matrix are a multiple of this
 CENTRE_SAMPLE = 256
 PACKED_AT_ONCE = 2**18  # numbers
 ADDED_AT_ONCE = {"cpu": 1024}  # columns of sums that are added up while they are in the cache
-PROBE = 256  # rows, columns and depth of the product that measures speed
+PROBE, PROBES = 256, 25  # size of the products that measure speed, and how many of them
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,14 @@ def ladder(device: torch.device) -> list[Precision]:
 def _bfloat16_is_fast(threads: int) -> bool:
     """Whether products of this CPU run clearly faster in bfloat16, measured once."""
 
-    def seconds(dtype: torch.dtype) -> float:
-        matrix = torch.ones(PROBE, PROBE, dtype=dtype)
-        times = []
-        for _ in range(4):
+    matrices = {dtype: torch.ones(PROBE, PROBE, dtype=dtype) for dtype in (torch.bfloat16, torch.float32)}
+    seconds = dict.fromkeys(matrices, math.inf)
+    for _ in range(PROBES):  # taking turns, so that other work on the machine slows both
+        for dtype, matrix in matrices.items():
             start = time.perf_counter()
             matrix @ matrix
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    return seconds(torch.bfloat16) < 0.7 * seconds(torch.float32)
+            seconds[dtype] = min(seconds[dtype], time.perf_counter() - start)
+    return seconds[torch.bfloat16] < 0.7 * seconds[torch.float32]
 
 
 @dataclass(frozen=True)
@@ -88,12 +87,12 @@ class Packed:
     def __len__(self) -> int:
         return len(self.matrix)
 
-    def as_left(self) -> Tensor:
-        """(N, K): [-p, 1, 1, 1, S1, S2, S3, 0...]."""
-        left = self.matrix.clone()
+    def as_left(self, rows: slice = slice(None)) -> Tensor:
+        """(R, K) of these rows: [-p, 1, 1, 1, S1, S2, S3, 0...]."""
+        left = self.matrix[rows].clone()
         left[:, : self.dim].neg_()
         ones, squares = (slice(self.dim + i * PIECES, self.dim + (i + 1) * PIECES) for i in (0, 1))
-        left[:, ones], left[:, squares] = self.matrix[:, squares], self.matrix[:, ones]
+        left[:, ones], left[:, squares] = self.matrix[rows, squares], self.matrix[rows, ones]
         return left
 
     def error(self, other: "Packed") -> Tensor:

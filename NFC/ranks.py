@@ -159,15 +159,24 @@ class _Counter:
 
 
 def _items_between(bits: Tensor, below: Tensor, above: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Where `bits` (B, G) are in below < bits <= above for a wanted entry of those (B, W): rows, columns, each once."""
+    """Where `bits` (B, G) are in below < bits <= above for a wanted entry of those (B, W): rows, columns, each once.
+
+    Ranges of a row ascend; those that overlap are searched as one.
+    """
     row, slot = wanted.nonzero(as_tuple=True)
-    found = [row[:0]]
+    lower, upper = below[row, slot], above[row, slot]
+    apart = torch.ones_like(row, dtype=torch.bool)
+    apart[1:] = (row[1:] != row[:-1]) | (lower[1:] >= upper[:-1])
+    first = apart.nonzero()[:, 0]
+    last = torch.cat([first[1:], first.new_full((1,), len(row))]) - 1
+    row, lower, upper = row[first], lower[first], upper[last[: len(first)]]
+    found = [(row[:0], row[:0])]
     for part in row_blocks(torch.arange(len(row), device=row.device), bits.shape[1]):
-        own, lower, upper = bits[row[part]], below[row[part], slot[part]], above[row[part], slot[part]]
-        match, col = places((own > lower[:, None]) & (own <= upper[:, None]))
-        found.append(row[part][match] * bits.shape[1] + col)
-    pairs = torch.cat(found).unique()
-    return pairs // bits.shape[1], pairs % bits.shape[1]
+        own = bits[row[part]]
+        match, col = places((own > lower[part, None]) & (own <= upper[part, None]))
+        found.append((row[part][match], col))
+    rows, cols = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return rows, cols
 
 
 def row_blocks(rows: Tensor, width: int) -> tuple[Tensor, ...]:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from .arrays import Array, in_kind
 from .errors import UserError
-from .neighbours import as_feature_pair, nearest_neighbours, tiles
-from .products import FLOAT32, Frame, pack
+from .neighbours import as_feature_pair, nearest_neighbours, pair_distances, tiles
+from .products import FLOAT32, Frame, Packed, half_distances, ladder, pack, places
 
-FARTHEST_TILE = 1024  # rows and columns: smaller ones leave out more of the lower triangle
+FARTHEST_KEPT = 64  # samples of a row, on average, that are measured to find the farthest
 SHARED_ENTRIES = 2**22  # weights compared at once
 
 
@@ -31,9 +31,10 @@ def k_reciprocal_rerank(query: Array, gallery: Array, k1: int = 20, k2: int = 6,
     if min(k1, k2) < 1 or not 0 <= lambda_value <= 1:
         raise UserError(f"need k1, k2 >= 1 and 0 <= lambda_value <= 1, got {k1}, {k2}, {lambda_value}")
     points = torch.cat([a, b])
-    packed = pack(points, Frame.around(points), FLOAT32)
+    frame = Frame.around(points)
+    packed = pack(points, frame, FLOAT32)
     left, right = packed.as_left(), packed.matrix.T  # left @ right: half squared distances
-    largest = _largest_distances(left, right)
+    largest = _largest_distances(points, frame, packed)
     nearest, _ = nearest_neighbours(points, max(k1, k2 - 1))
     nearest = np.column_stack([np.arange(len(points)), nearest.cpu().numpy()])
 
@@ -46,15 +47,26 @@ def k_reciprocal_rerank(query: Array, gallery: Array, k1: int = 20, k2: int = 6,
     return in_kind(result, query)
 
 
-def _largest_distances(left: Tensor, right: Tensor) -> Tensor:
-    """(N,) float32: each row's largest half squared distance; 1 where all samples coincide."""
-    largest = left.new_zeros(len(left))
-    parts = tiles(len(left), left.device, FARTHEST_TILE)
-    for i, rows in enumerate(parts):
-        for cols in parts[i:]:
-            tile = left[rows] @ right[:, cols]
-            largest[rows] = largest[rows].maximum(tile.amax(1))
-            largest[cols] = largest[cols].maximum(tile.amax(0))
+def _largest_distances(points: Tensor, frame: Frame, precise: Packed) -> Tensor:
+    """(N,) float32: each row's largest half squared distance; 1 where all samples coincide.
+
+    A fast product leaves those that may be the largest, which are then measured; where they are too many, so is
+    everything, by the precise product.
+    """
+    precision = ladder(points.device)[0]
+    packed = pack(points, frame, precision)
+    error = packed.error(packed)
+    largest = precise.matrix.new_zeros(len(points))
+    for rows in tiles(len(points), points.device):
+        fast = half_distances(packed.as_left(rows), packed)
+        most = fast.amax(1).double()
+        slack = 2 * (error[rows] + error.max()) + 3 * precision.result * most.abs()
+        row, col = places(fast >= (most - slack).to(fast.dtype)[:, None])
+        if len(row) <= FARTHEST_KEPT * len(fast):
+            far = pair_distances(points, points, row + rows.start, col, frame.scale, largest.dtype) / 2
+            largest[rows] = largest[rows].scatter_reduce(0, row, far, "amax")
+        else:
+            largest[rows] = half_distances(precise.as_left(rows), precise).amax(1)
     return torch.where(largest > 0, largest, 1.0)
 
 

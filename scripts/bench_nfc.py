@@ -37,7 +37,8 @@ from NFC.errors import run_command
 from NFC.neighbours import nearest_neighbours, pair_distances
 
 PICTURES_PER_PERSON, CAMERAS = 25, 6
-NOISE = (1.0, 3.5)  # length of a picture's noise relative to its centre, drawn between these
+NOISE = (0.3, 1.6)  # length of a picture's noise relative to its centre, drawn between these
+DIRECTIONS = 64  # that features differ in, however many numbers they have
 WARM_UP = (40, 200, 64)
 K1, K2, RERANK_K1, RERANK_K2, RERANK_LAMBDA = 2, 2, 20, 6, 0.3
 
@@ -153,12 +154,13 @@ def make_inputs(sizes: Sizes) -> tuple[Tensor, Tensor, Tensor]:
     count, generator = queries + others, torch.Generator().manual_seed(0)
     people = max(1, count // PICTURES_PER_PERSON)
     pids, camids = (torch.randint(high, (count,), generator=generator) for high in (people, CAMERAS))
-    centres = normalize(torch.randn(people, dim, generator=generator), dim=1)
+    axes = torch.randn(DIRECTIONS, dim, generator=generator)
+    centres = normalize(torch.randn(people, DIRECTIONS, generator=generator), dim=1)
     feats = torch.empty(count, dim)
     for rows in torch.arange(count).split(1_000):
-        noise = normalize(torch.randn(len(rows), dim, generator=generator), dim=1)
+        noise = normalize(torch.randn(len(rows), DIRECTIONS, generator=generator), dim=1)
         strength = torch.empty(len(rows), 1).uniform_(*NOISE, generator=generator)
-        feats[rows] = normalize(centres[pids[rows]] + strength * noise, dim=1)
+        feats[rows] = normalize((centres[pids[rows]] + strength * noise) @ axes, dim=1)
     return feats, pids, camids
 
 
@@ -244,11 +246,11 @@ def our_rerank(feats: Tensor, pids: Tensor, camids: Tensor, queries: int) -> dic
 
 
 def plain_rerank(feats: Tensor, pids: Tensor, camids: Tensor, queries: int) -> dict[str, Tensor]:
-    """The dense algorithm: three N x N matrices and loops over samples."""
+    """The dense algorithm in the order of the code in common use: N x N matrices and loops over samples."""
     squares = feats.square().sum(1)
     distances = (squares[:, None] + squares - 2 * feats @ feats.T).clamp_(min=0).numpy()
-    distances = distances / distances.max(axis=1, keepdims=True)
-    ranking = np.argsort(distances, axis=1)
+    distances = np.transpose(distances / distances.max(axis=0))
+    ranking = np.argsort(distances).astype(np.int32)
     weights = np.zeros_like(distances)
     for i in range(len(distances)):
         reciprocal = mutual(ranking, i, RERANK_K1)
