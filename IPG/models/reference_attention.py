@@ -17,7 +17,7 @@ from torch import Tensor
 ReferenceFeatures = dict[str, Tensor | tuple[Tensor, Tensor]]
 
 SELF_ATTENTION = ".attn1.processor"
-BLOCK_ELEMENTS = 2**22  # attention weights of one block
+BLOCK_ELEMENTS = 2**21  # attention weights of one block, 4 MB: what stays in the cache
 
 
 @dataclass(frozen=True)
