@@ -1,0 +1,45 @@
+"""The figures that the paper prints, read from `configs/reproduce/paper.yaml`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from ..report.table import PERCENT, Figures
+
+FILE = Path(__file__).resolve().parents[2] / "configs" / "reproduce" / "paper.yaml"
+
+
+@dataclass(frozen=True)
+class BenchmarkRow:
+    """A row of Table 1: a network on a data set (keys of a world), before and after centralization."""
+
+    row: str
+    dataset: str
+    network: str
+    extractor: str
+    base: Figures
+    ours: Figures
+
+
+def paper_rows(table: str) -> Mapping[str, Figures]:
+    """Published figures of Table 2 to 5 by row name, in [0, 1]; empty for a table whose figures are not known."""
+    return {row: _unit(figures) for row, figures in _read().get(table, {}).items()}
+
+
+def benchmark_rows() -> Sequence[BenchmarkRow]:
+    """The rows of Table 1."""
+    return [
+        BenchmarkRow(**{**row, "base": _unit(row["base"]), "ours": _unit(row["ours"])}) for row in _read()["table1"]
+    ]
+
+
+@cache
+def _read() -> dict:
+    return OmegaConf.to_container(OmegaConf.load(FILE))
+
+
+def _unit(figures: Figures) -> Figures:
+    return {metric: value / 100 if metric in PERCENT else value for metric, value in figures.items()}

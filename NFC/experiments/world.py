@@ -1,0 +1,203 @@
+"""A world: which data sets and networks there are, what is lacking, and the features of one on the other."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import timm
+import torch
+from torch import nn
+
+from ..dataset_features import FeatureFolder, extract_dataset
+from ..datasets import Dataset, build_dataset, generated_paths
+from ..errors import UserError
+from ..extractors import BACKBONES, EXTRACTORS, Extractor, Preprocessing, build_extractor
+from ..feature_files import describe_network
+from ..features import FeatureSet
+from ..protocol import Centralization, Protocol, Scores, score
+
+Thing = TypeVar("Thing")
+
+UNTRAINED = "untrained"  # a ResNet-18 with random weights, which needs no file
+
+
+class Lacking(UserError):
+    """An experiment cannot be run. `needs`: what is missing in a few words -> a line that says where to get it."""
+
+    def __init__(self, needs: Mapping[str, str]) -> None:
+        super().__init__("; ".join(needs.values()))
+        self.needs = needs
+
+    @property
+    def note(self) -> str:
+        return "needs " + ", ".join(self.needs)
+
+
+@dataclass
+class DataSource:
+    """A data set: its reader, where it lies, the reader's options, where to get it."""
+
+    dataset: str
+    root: str
+    options: dict[str, str] = field(default_factory=dict)
+    get: str = ""
+
+
+@dataclass
+class NetworkSource:
+    """A ReID network: its name in the registry, its weights (None: the preset's own), where to get them."""
+
+    extractor: str
+    weights: str | None = None
+    preset: str = "sd15"
+    get: str = ""
+
+
+@dataclass
+class GeneratorSource:
+    """The generator that draws what a data set lacks."""
+
+    preset: str = "sd15"
+    directory: str | None = None
+    pose_dir: str = "standard_poses"
+    get: str = ""
+
+
+@dataclass
+class Sources:
+    """Everything that lies somewhere else, by key. A world need not have every key that the paper has."""
+
+    datasets: dict[str, DataSource] = field(default_factory=dict)
+    networks: dict[str, NetworkSource] = field(default_factory=dict)
+    generator: GeneratorSource = field(default_factory=GeneratorSource)
+    batch_size: int = 64
+    num_workers: int = 2
+    device: str | None = None
+    poses: int = 8
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A data set with the features of one network, generated pictures included."""
+
+    dataset: Dataset
+    query: FeatureSet
+    gallery: FeatureSet
+
+    def score(self, name: str, settings: Centralization) -> Scores:
+        return score(name, self.query, self.gallery, settings, Protocol.of(self.dataset))
+
+
+class World:
+    """Sources, and the place where features are kept.
+
+    prepare: called before a data set is read, to make what can be made (a synthetic world writes the data set and
+    draws its pictures); None where everything must be there. stand_in: the network used where the world has none
+    of the paper's for a data set.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sources: Sources,
+        features: Path,
+        prepare: Callable[[str, DataSource], None] | None = None,
+        stand_in: str | None = None,
+    ) -> None:
+        self.name, self.sources, self.features, self.prepare, self.stand_in = name, sources, features, prepare, stand_in
+        self.lacking: dict[str, None] = {}  # what was found missing so far, each line once
+        self.dataset = lru_cache(self._dataset)
+        self.bench = lru_cache(maxsize=2)(self._bench)
+
+    def _dataset(self, key: str) -> Dataset:
+        """The data set of a key; `Lacking` where it does not lie in its place."""
+        source = self.sources.datasets[key]
+        if self.prepare:
+            self.prepare(key, source)
+        if not Path(source.root).exists():
+            raise Lacking({f"data set {key}": f"data set {key}: no folder {source.root}; get: {source.get}"})
+        return build_dataset(source.dataset, source.root, **source.options)
+
+    def network(self, key: str) -> Extractor | nn.Module:
+        """The network of a key; `Lacking` where it is not built yet, or its weights are not in their place."""
+        if key not in self.sources.networks:
+            raise Lacking({f"network {key}": f"network {key}: the {self.name} world has none"})
+        source = self.sources.networks[key]
+        if source.extractor == UNTRAINED:
+            return _untrained()
+        if not is_built(source.extractor):
+            what = f"extractor {source.extractor}"
+            raise Lacking({what: f"network {key}: {what} is not built yet"})
+        if source.weights and not Path(source.weights).is_file():
+            raise Lacking({f"weights of {key}": f"network {key}: no weights {source.weights}; get: {source.get}"})
+        return build_extractor(source.extractor, source.weights, source.preset, self.sources.device)
+
+    def remember(self, error: Lacking) -> None:
+        """Keep the lines of an experiment, or of a row of it, that could not be run."""
+        self.lacking |= dict.fromkeys(error.needs.values())
+
+    def _bench(self, dataset: str, network: str) -> Bench:
+        """Features of a network on a data set, from their files where they were extracted before.
+
+        Raises `Lacking` with everything that this pair lacks.
+        """
+        lacking: dict[str, str] = {}
+        extractor = collect(lacking, lambda: self.network(network))
+        in_vain = extractor is None and self.prepare is not None  # nothing is drawn for a network that is not there
+        data = None if in_vain else collect(lacking, lambda: self.dataset(dataset))
+        if data:
+            lacking |= self._lacking_pictures(dataset, data)
+        if lacking:
+            raise Lacking(lacking)
+        query, gallery = extract_dataset(
+            data,
+            extractor,
+            fused=("query", "gallery"),
+            poses=self.sources.poses,
+            files=FeatureFolder(self.features / network / dataset, describe_network(network, extractor)),
+            batch_size=self.sources.batch_size,
+            num_workers=self.sources.num_workers,
+            device=self.sources.device,
+        )
+        return Bench(data, query, gallery)
+
+    def _lacking_pictures(self, key: str, data: Dataset) -> dict[str, str]:
+        """A line that says how many generated pictures are missing, and the command that draws them."""
+        people = [record for record in (*data.query, *data.gallery) if record.pid not in data.distractors]
+        wanted = {path for record in people for path in generated_paths(record, self.sources.poses)}
+        missing = [path for path in wanted if not path.is_file()]
+        if not missing:
+            return {}
+        source, generator = self.sources.datasets[key], self.sources.generator
+        command = ["python", "inference.py", "--preset", generator.preset]
+        command += ["--dataset", source.dataset, "--dataset_dir", source.root]
+        command += [f"dataset_options.{name}={value}" for name, value in source.options.items()]
+        line = (
+            f"data set {key}: {len(missing)} of {len(wanted)} generated pictures are missing, such as {min(missing)}; "
+            f"draw them: {shlex.join(command)} (weights of the generator: {generator.get})"
+        )
+        return {f"generated pictures of {key}": line}
+
+
+def is_built(extractor: str) -> bool:
+    """Whether the registry of extractors knows a name, or the kind before its colon."""
+    return extractor in EXTRACTORS or extractor.split(":")[0] in BACKBONES
+
+
+def collect(lacking: dict[str, str], fetch: Callable[[], Thing]) -> Thing | None:
+    """What `fetch` gives; where it raises `Lacking`, None, and its needs are added to `lacking`."""
+    try:
+        return fetch()
+    except Lacking as error:
+        lacking |= error.needs
+        return None
+
+
+def _untrained(seed: int = 0) -> Extractor:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = timm.create_model("resnet18", pretrained=False, num_classes=0)
+    return Extractor(network, network.num_features, Preprocessing(height=128, width=64)).eval().requires_grad_(False)
