@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench bench-nfc bench-ipg bench-quality
+.PHONY: help venv demo test lint bench bench-nfc bench-ipg bench-extractors bench-quality
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -28,6 +28,9 @@ bench-nfc: $(VENV)/installed ## NFC, ranking and re-ranking: plain implementatio
 
 bench-ipg: $(VENV)/installed ## full-size generation: the official order of work against ours
 	$(PY) scripts/bench_ipg.py
+
+bench-extractors: $(VENV)/installed ## pictures a second of every ReID network at full size
+	$(PY) scripts/bench_extractors.py
 
 bench-quality: $(VENV)/installed ## what faster settings cost in quality
 	$(PY) scripts/bench_quality.py

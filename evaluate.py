@@ -58,11 +58,11 @@ def main() -> None:
         return
     scores, written = evaluate(config)
     if scores:  # the main process
+        if config.out:
+            written += write_report(Path(config.out), scores, config.title, resolved(config))
         console = Console()
         console.width = max(console.width, TABLE_WIDTH)
         console.print(terminal_table(scores, config.title))
-        if config.out:
-            written += write_report(Path(config.out), scores, config.title, resolved(config))
         for path in written:
             console.print(f"wrote {path}", soft_wrap=True)
 

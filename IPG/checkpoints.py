@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from NFC.errors import UserError
-from NFC.extractors.base import SUFFIXES, find_weights, name_list, read_tensors
+from NFC.extractors.weights import SUFFIXES, find_weights, name_list, read_tensors
 from NFC.files import replacing
 
 from . import official_weights

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from NFC.errors import UserError
 from NFC.extractors import Extractor, build_extractor
-from NFC.extractors.base import default_directory, picture_tensor
+from NFC.extractors.base import picture_tensor
+from NFC.extractors.weights import default_directory
 
 from .checkpoints import find_vae, find_weights, load_module, load_vae
 from .models import (
@@ -62,6 +63,11 @@ class IPGPipeline:
     ) -> None:
         self.preset, self.dtype = preset, dtype
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if extractor.feature_dim != ifr.proj_motion.in_features:
+            raise UserError(
+                f"the ReID network gives {extractor.feature_dim} numbers, but the IFR takes "
+                f"{ifr.proj_motion.in_features}: use the transformer_20 that belongs to this IFR"
+            )
         networks = (extractor, ifr, pose_guider, reference_unet, denoising_unet)
         # Convolutions in half precision are faster channels-last, those in float32 are slower.
         memory_format = torch.preserve_format if dtype == torch.float32 else torch.channels_last

@@ -9,7 +9,7 @@ from IPG.models.reference_attention import KERNELS
 from IPG.poses import CHANNEL_ORDERS
 from IPG.presets import load_preset
 from NFC.errors import UserError
-from NFC.extractors.base import default_directory
+from NFC.extractors.weights import default_directory
 from NFC.features import pick_device
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

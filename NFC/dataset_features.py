@@ -42,7 +42,8 @@ def extract_dataset(
     """Features of all pictures of query and gallery, on the CPU.
 
     fused: the splits ("query", "gallery") whose generated pictures, `poses` of them an original, are wanted too.
-    Originals are extracted with their cameras where the extractor uses them, generated pictures without; an original
+    Originals are extracted with their cameras where the extractor uses them, and it is told which of these are infrared
+    where it asks (`use_infrared`); generated pictures are extracted without. An original
     that stands in for a generated picture keeps the feature that it has. files: where features are kept and found
     again; None extracts everything. loading: see `extract_shards`.
     Raises `UserError` for a missing or unreadable picture, or features that are not finite.
@@ -52,6 +53,8 @@ def extract_dataset(
     generated = {
         split: _find_generated(getattr(dataset, split), poses, missing, dataset.distractors) for split in fused
     }
+    if hasattr(extractor, "use_infrared"):
+        extractor.use_infrared(dataset.infrared)
     job = _Extraction(dataset, extractor, files, loading)
     return job.split("query", generated.get("query")), job.split("gallery", generated.get("gallery"))
 

@@ -1,5 +1,6 @@
 """The one exception for mistakes a user can repair, and how the command line shows it."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -16,7 +17,8 @@ class Terminated(KeyboardInterrupt):
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a script's `main` and leave the process with its exit code.
 
-    A `UserError` becomes one line on stderr and exit code 2; Ctrl-C becomes exit code 130, a polite kill 143.
+    A `UserError` becomes one line on stderr and exit code 2; Ctrl-C becomes exit code 130, a polite kill 143, and
+    output that nobody reads any more (`| head`) 141.
     """
 
     def terminate(number: int, frame: object) -> None:
@@ -25,10 +27,14 @@ def run_command(main: Callable[[], int | None]) -> None:
     signal.signal(signal.SIGTERM, terminate)
     try:
         code = main()
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt as stop:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         code = 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes there
+        code = 128 + signal.SIGPIPE
     sys.exit(code or 0)

@@ -45,6 +45,7 @@ class EvaluateConfig:
     extractor: str = "transreid"
     preset: str = "sd15"
     weights: str | None = None  # extractor weights; by default the preset's own
+    keypoints: str | None = None  # folder of keypoint files that KPR is prompted with
     ipg: Side = Side.none  # none, gallery, query or both
     nfc: Side = Side.none
     eta: float = 1.0
@@ -57,6 +58,7 @@ class EvaluateConfig:
     rerank_k1: int = 20
     rerank_k2: int = 6
     rerank_lambda: float = 0.3
+    affinity: bool = False  # SAAI's affinity inference, on sysu_mm01 and regdb
     poses: int = 8
     missing_generated: MissingGenerated = MissingGenerated.error  # or original: the picture stands in for itself
     ablation: bool = False  # the four rows Base, +NFC, +IPG, +NFC+IPG instead of one row with ipg and nfc
@@ -81,6 +83,7 @@ class EvaluateConfig:
         steps = [f"ipg {self.ipg.value}", f"nfc {self.nfc.value}"]
         steps += [f"expansion {self.expansion}"] if self.expansion else []
         steps += ["re-ranked"] if self.rerank else []
+        steps += ["affinity"] if self.affinity else []
         return {", ".join(steps): self.settings}
 
     @property
@@ -104,6 +107,9 @@ def evaluate(config: EvaluateConfig) -> tuple[list[Scores], list[Path]]:
     if dataset and this_process().is_main_process:
         for line in check(dataset):
             logger.warning("%s", line)
+    nobody = frozenset() if config.distractor is None else frozenset({config.distractor})
+    protocol = Protocol.of(dataset) if dataset else Protocol(distractors=nobody)
+    protocol.check(config.settings)
     if config.features:
         records = (dataset.query, dataset.gallery) if dataset else None
         query, gallery = read_features(config.features, config.labels, records)
@@ -115,8 +121,6 @@ def evaluate(config: EvaluateConfig) -> tuple[list[Scores], list[Path]]:
     if not this_process().is_main_process:
         return [], []
     query, gallery = query.to(device), gallery.to(device)
-    nobody = frozenset() if config.distractor is None else frozenset({config.distractor})
-    protocol = Protocol.of(dataset) if dataset else Protocol(distractors=nobody)
     scores = score_rows(query, gallery, rows, protocol)
     if not config.save_features:
         return scores, []
@@ -158,6 +162,10 @@ def _extract(
 ) -> tuple[FeatureSet, FeatureSet]:
     """Raw features of the data set's pictures, from the network or from `features_dir`."""
     extractor = build_extractor(config.extractor, config.weights, config.preset, device)
+    if config.keypoints:
+        if not hasattr(extractor, "use_keypoints"):
+            raise UserError(f"extractor '{config.extractor}' takes no keypoints; leave them out, or use kpr")
+        extractor.use_keypoints(config.keypoints)
     files = None
     if config.features_dir:
         network = describe_network(config.extractor, extractor, config.precision, config.flip)

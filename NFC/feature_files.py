@@ -39,6 +39,7 @@ class Origin:
     flip: str
     dataset: str = ""
     pictures: str = ""
+    keypoints: str = ""  # of original pictures, where the network is prompted with them
     format: str = FORMAT
 
     def differences(self, other: "Origin") -> list[str]:
@@ -49,16 +50,31 @@ class Origin:
 def describe_network(
     name: str, extractor: nn.Module, precision: Precision = Precision.float32, flip: bool = False
 ) -> Origin:
-    """The part of an origin that is about the network: its name, its tensors and what its preprocessing does."""
+    """The part of an origin that is about the network: name, tensors (and program), preprocessing, keypoint files."""
     weights = hashlib.sha256()
     for key, tensor in sorted(extractor.state_dict().items()):
         weights.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
         weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    if program := getattr(extractor, "program", None):
+        beside = program.with_name(f"{program.name}.data")  # tensors of a large ONNX file
+        weights.update(_fingerprint([program, beside] if beside.is_file() else [program]).encode())
     noise = np.random.default_rng(0).integers(0, 256, (96, 48, 3), dtype=np.uint8)
     prepared = extractor.preprocess(Image.fromarray(noise)).contiguous()
     preprocessing = hashlib.sha256(f"{tuple(prepared.shape)}".encode() + prepared.numpy().tobytes())
     digests = (digest.hexdigest()[:16] for digest in (weights, preprocessing))
-    return Origin(name, *digests, precision.value, str(flip).lower())
+    folder = getattr(extractor, "keypoints", None)
+    keypoints = _fingerprint(sorted(folder.glob("*/*_keypoints.json"))) if folder else ""
+    return Origin(name, *digests, precision.value, str(flip).lower(), keypoints=keypoints)
+
+
+def _fingerprint(files: Sequence[Path]) -> str:
+    """Of the names and contents of files, wherever they lie."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.name} {content}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def describe_pictures(
@@ -66,7 +82,8 @@ def describe_pictures(
 ) -> Origin:
     """`network` with the data set's name and a fingerprint of a list of pictures: names, sizes, times, cameras.
 
-    Raises `UserError` naming a picture that is not there.
+    Keypoints do not matter to generated pictures, camids=None, which are not prompted. Raises `UserError` naming a
+    picture that is not there.
     """
     digest = hashlib.sha256()
     for index, path in enumerate(paths):
@@ -77,7 +94,8 @@ def describe_pictures(
         name = path.relative_to(root) if path.is_relative_to(root) else path
         line = f"{name.as_posix()} {status.st_size} {status.st_mtime_ns} {camids[index] if camids else ''}\n"
         digest.update(line.encode())
-    return replace(network, dataset=dataset, pictures=digest.hexdigest()[:16])
+    keypoints = network.keypoints if camids else ""
+    return replace(network, dataset=dataset, pictures=digest.hexdigest()[:16], keypoints=keypoints)
 
 
 def through_file(

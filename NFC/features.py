@@ -137,7 +137,8 @@ def extract_shards(
     (B, feature_dim). It is moved to `device` (a GPU if there is one). Where it says `.uses_camids`, it is called with
     the (B,) int64 `camids` too, and where `.uses_paths`, `.preprocess` gets the picture's path. Generated pictures,
     camids=None, come without both.
-    flip: the mean of the features of each picture and of its mirror image, before any normalisation.
+    flip: the mean of the features of each picture and of its mirror image, before any normalisation; the mirror image
+    is the extractor's `.mirror(images)` where it has that.
     Progress with the time left goes to stderr. Raises `UserError` for no paths or an unreadable picture.
     """
     if not paths:
@@ -190,7 +191,10 @@ def _embed(
     reduced = precision is not Precision.float32
     with torch.autocast(images.device.type, getattr(torch, precision.value), enabled=reduced):
         feats = extractor(images, *camids).float()
-        return (feats + extractor(images.flip(-1), *camids).float()) / 2 if flip else feats
+        if not flip:
+            return feats
+        mirrored = extractor.mirror(images) if hasattr(extractor, "mirror") else images.flip(-1)
+        return (feats + extractor(mirrored, *camids).float()) / 2
 
 
 @contextmanager

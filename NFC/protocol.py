@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from .affinity import affinity_distances
 from .centralization import NFC, fuse_generated
 from .datasets import Dataset, Trial
 from .errors import UserError
@@ -44,7 +45,8 @@ class Centralization:
     1. `ipg`: add the features of generated pictures, weight `eta`, `reduction` sum or mean (Eq. 9).
     2. `nfc`: add the mutual nearest neighbours in the set itself, `k1` and `k2` (Algorithm 1; k2 may exceed k1).
     3. `expansion`: add to each query its so many nearest gallery features, weight similarity**`alpha`.
-    4. `rerank`: replace distances by k-reciprocal ones, `rerank_k1`, `rerank_k2`, `rerank_lambda`.
+    4. `rerank`: replace distances by k-reciprocal ones, `rerank_k1`, `rerank_k2`, `rerank_lambda`; or `affinity`: by
+       those of SAAI's affinity inference, with its authors' numbers for the benchmark.
     Equation and algorithm are those of Pose2ID, arXiv 2503.00938.
     """
 
@@ -60,6 +62,7 @@ class Centralization:
     rerank_k1: int = 20
     rerank_k2: int = 6
     rerank_lambda: float = 0.3
+    affinity: bool = False
 
     def __post_init__(self) -> None:
         if self.reduction not in ("sum", "mean"):
@@ -73,6 +76,8 @@ class Centralization:
         if min(self.rerank_k1, self.rerank_k2) < 1 or not 0 <= self.rerank_lambda <= 1:
             given = f"{self.rerank_k1}, {self.rerank_k2} and {self.rerank_lambda}"
             raise UserError(f"rerank_k1 and rerank_k2 must be at least 1, rerank_lambda in [0, 1]; got {given}")
+        if self.rerank and self.affinity:
+            raise UserError("rerank and affinity both replace the distances; give one of them")
 
 
 # Rows of the paper's Table 2.
@@ -92,10 +97,16 @@ class Protocol:
     exclude: Exclude = same_camera
     cmc: str = "pictures"
     distractors: frozenset[int] = frozenset()
+    affinity: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Protocol":
-        return cls(dataset.trials, dataset.exclude, dataset.cmc, dataset.distractors)
+        return cls(dataset.trials, dataset.exclude, dataset.cmc, dataset.distractors, dataset.affinity)
+
+    def check(self, settings: Centralization) -> None:
+        """Raise `UserError` for settings that these rules do not know."""
+        if settings.affinity and self.affinity is None:
+            raise UserError("affinity inference is defined for sysu_mm01 and regdb; leave out affinity")
 
 
 MARKET1501 = Protocol()
@@ -172,8 +183,9 @@ def score(
     if query.feats.shape[1] != gallery.feats.shape[1]:
         sizes = f"{query.feats.shape[1]} and {gallery.feats.shape[1]}"
         raise UserError(f"query and gallery features differ in size, {sizes}; use those of one network")
-    if query.parts and (settings.expansion or settings.rerank):
-        raise UserError("query expansion and re-ranking are not defined for part features; leave them out")
+    if query.parts and (settings.expansion or settings.rerank or settings.affinity):
+        raise UserError("query expansion, re-ranking and affinity are not defined for part features; leave them out")
+    protocol.check(settings)
     results = [_score_trial(q, g, settings, protocol) for q, g in trial_features(query, gallery, protocol)]
     rankings, densities = zip(*results, strict=True)
     return Scores(name, settings, rankings, densities)
@@ -202,6 +214,8 @@ def _score_trial(
     distances = None
     if settings.rerank:
         distances = k_reciprocal_rerank(q, g, settings.rerank_k1, settings.rerank_k2, settings.rerank_lambda)
+    elif settings.affinity:
+        distances = affinity_distances(q, g, *protocol.affinity)
     elif query.parts:
         distances = part_distances(PartFeatures.unflatten(q, query.parts), PartFeatures.unflatten(g, query.parts))
     ranking = evaluate_ranking(

@@ -34,7 +34,7 @@ from IPG.models import (
 )
 from IPG.presets import Preset, load_preset
 from NFC.errors import run_command
-from NFC.extractors import Extractor
+from NFC.extractors import Extractor, Preprocessing
 from NFC.extractors.transreid import TransReID
 
 GUIDANCE = 3.5
@@ -114,7 +114,7 @@ def random_networks(preset: Preset) -> dict[str, nn.Module]:
     torch.manual_seed(0)
     reid = preset.reid
     networks = {
-        "extractor": Extractor(TransReID.from_sizes(reid), reid.feature_dim, reid.height, reid.width),
+        "extractor": Extractor(TransReID.from_sizes(reid), reid.feature_dim, Preprocessing(reid.height, reid.width)),
         "ifr": build_ifr(preset),
         "pose_guider": build_pose_guider(preset),
         "reference_unet": build_reference_unet(preset),

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from NFC.errors import UserError, run_command
-from NFC.extractors.base import read_tensors
+from NFC.extractors.weights import read_tensors
 from NFC.files import replacing
 
 SUFFIXES = {"safetensors": ".safetensors", "pth": ".pth"}

@@ -7,6 +7,7 @@ which is the same in all trials. Visible pictures have camera 0, thermal ones ca
 
 from pathlib import Path
 
+from .. import affinity
 from ..errors import UserError
 from .base import Dataset, Record, Trial
 from .disk import parse_pid, read_list
@@ -43,6 +44,8 @@ def read_regdb(root: Path, direction: str, trial: str | int) -> Dataset:
             Trial(_places(asked, queries), _places(ranked, pictures))
             for asked, ranked in zip(query, gallery, strict=True)
         ],
+        infrared=frozenset({CAMERAS["thermal"]}),
+        affinity=affinity.REGDB,
         published=PUBLISHED if trial != ALL else {split: PUBLISHED[split] for split in ("query", "gallery")},
     )
 

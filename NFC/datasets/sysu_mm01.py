@@ -14,6 +14,7 @@ import numpy as np
 from scipy.io import loadmat
 from torch import Tensor
 
+from .. import affinity
 from ..errors import UserError
 from .base import Dataset, Record, Trial
 from .disk import list_people, list_pictures, parse_pid, read_text
@@ -58,6 +59,8 @@ def read_sysu_mm01(root: Path, mode: str, shots: int, draw: str) -> Dataset:
         trials=[Trial(range(len(query)), sorted(place[record] for record in drawn)) for drawn in galleries],
         exclude=same_place,
         cmc="identities",
+        infrared=frozenset(camera - 1 for camera in INFRARED),
+        affinity=affinity.SYSU_MM01[mode, shots],
         published=PUBLISHED | {"gallery": (pictures * shots, people)},
     )
 

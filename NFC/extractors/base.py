@@ -1,6 +1,7 @@
 """What every extractor offers: a network, its preprocessing record, and whether it wants to know the camera."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,35 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .weights import (
-    SUFFIXES,
-    default_directory,
-    find_weights,
-    load_tensors,
-    name_list,
-    read_tensors,
-    strip_prefix,
-    weights_file,
-)
-
-__all__ = [
-    "HALF",
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "SUFFIXES",
-    "Extractor",
-    "Preprocessing",
-    "camera_rows",
-    "default_directory",
-    "find_weights",
-    "load_tensors",
-    "measured_extractor",
-    "name_list",
-    "picture_tensor",
-    "read_tensors",
-    "strip_prefix",
-    "weights_file",
-]
+from .weights import name_list
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -83,20 +56,15 @@ class Extractor(nn.Module):
     """A ReID network with its preprocessing record; features of `feature_dim` numbers.
 
     Where `uses_camids`, original pictures come with their zero-based camera ids; generated pictures, which no camera
-    took, come without.
+    took, come without. `program` is the file of a network that is more than its tensors (ONNX, exported).
     """
 
+    program: Path | None = None
+
     def __init__(
-        self,
-        network: nn.Module,
-        feature_dim: int,
-        preprocessing: Preprocessing | int,
-        width: int | None = None,
-        uses_camids: bool = False,
+        self, network: nn.Module, feature_dim: int, preprocessing: Preprocessing, uses_camids: bool = False
     ) -> None:
         super().__init__()
-        if width is not None:  # (network, feature_dim, height, width): RGB in [-1, 1], Lanczos-resized
-            preprocessing = Preprocessing(preprocessing, width)
         self.network = network
         self.feature_dim = feature_dim
         self.preprocessing = preprocessing

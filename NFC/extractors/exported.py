@@ -108,4 +108,6 @@ def build(weights: str | Path | None, preset: str) -> Extractor:
         raise
     except Exception as error:  # three libraries, each with its own exceptions
         raise UserError(f"cannot read the network in {path}: {' '.join(str(error).split())[:150]}") from error
-    return measured_extractor(network, preprocessing)
+    extractor = measured_extractor(network, preprocessing)
+    extractor.program = path
+    return extractor

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from ..errors import UserError
 from .base import IMAGENET_MEAN, IMAGENET_STD, OPENCV_BILINEAR, Preprocessing, camera_rows
 from .part_network import PartExtractor, PartNetwork, count_parts, stack_scales
-from .prompts import CHANNELS, keypoint_file, prompt_heatmaps, read_people
+from .prompts import CHANNELS, keypoint_file, prompt_heatmaps, read_people, swap_sides
 from .swin import SoliderSwin, SwinV2, translate_solider
 from .weights import load_tensors, read_tensors, strip_prefix, weights_file
 
@@ -110,7 +110,7 @@ def is_solider(tensors: Mapping[str, Tensor]) -> bool:
 
 
 class KPRExtractor(PartExtractor):
-    """KPR; with `use_keypoints`, `preprocess` adds each picture's prompt as 8 more channels."""
+    """KPR; with `use_keypoints`, `preprocess` adds the prompt of each original picture as 8 more channels."""
 
     uses_paths = True
     keypoints: Path | None = None
@@ -122,14 +122,22 @@ class KPRExtractor(PartExtractor):
         self.keypoints = Path(folder)
 
     def preprocess(self, picture: Image.Image, path: str | Path | None = None) -> Tensor:
-        """(3, H, W), or (11, H, W) with keypoints: those of the file that belongs to the picture at `path`."""
+        """(3, H, W), or (11, H, W) with keypoints: those of the file that belongs to the picture at `path`.
+
+        A picture without a path, as generated ones come, has no prompt.
+        """
         pixels = super().preprocess(picture)
-        if self.keypoints is None:
+        if self.keypoints is None or path is None:
             return pixels
-        file = keypoint_file(self.keypoints, Path(path)) if path else None
+        file = keypoint_file(self.keypoints, Path(path))
         source = picture.height, picture.width
         people = read_people(file, source) if file else []
         return torch.cat([pixels, prompt_heatmaps(people, source, pixels.shape[1:])])
+
+    def mirror(self, images: Tensor) -> Tensor:
+        """The mirror images of preprocessed pictures (B, 3 or 11, H, W): left limbs become right ones."""
+        colours, prompts = images.flip(-1).split([3, images.shape[1] - 3], dim=1)
+        return torch.cat([colours, swap_sides(prompts)], dim=1) if prompts.shape[1] else colours
 
     def forward(self, images: Tensor, camids: Tensor | None = None) -> Tensor:
         """(B, 3, H, W), or (B, 11, H, W) with prompts -> (B, parts * dim + parts)."""

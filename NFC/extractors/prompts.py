@@ -15,6 +15,7 @@ KEYPOINTS = 17  # COCO's
 MIN_CONFIDENCE = 0.3
 # Channels 2 to 7: head, left arm, right arm, left leg, right leg, torso (channel 0: background, 1: other people).
 GROUPS = ((0, 1, 2, 3, 4), (7, 9), (8, 10), (13, 15), (14, 16), (5, 6, 11, 12))
+OTHER_SIDE = [0, 1, 2, 4, 3, 6, 5, 7]  # the channel that each becomes in a mirror
 
 
 def prompt_heatmaps(people: Sequence[np.ndarray], source: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -33,6 +34,11 @@ def prompt_heatmaps(people: Sequence[np.ndarray], source: tuple[int, int], size:
             prompt[1] = np.maximum.reduce([prompt[1], *heatmaps])
     prompt[0] = np.clip(1 - prompt[1:].sum(0), 0, 1)
     return torch.from_numpy(prompt)
+
+
+def swap_sides(prompts: Tensor) -> Tensor:
+    """(B, 8, H, W) -> the same with left and right limbs exchanged, for the prompts of mirrored pictures."""
+    return prompts[:, OTHER_SIDE]
 
 
 def _heatmap(point: np.ndarray, source: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

@@ -3,7 +3,7 @@
 Names of the modules are those of the official checkpoint, so nothing has to be translated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -101,6 +101,7 @@ class SAAI(nn.Module):
         self.attn_pool = AttentionPool(parts, height // 16 * (width // 16), 2048)
         self.feature_dim = (parts + 1) * 2048
         self.bn_neck = DualNeck(self.feature_dim)
+        self.infrared_cameras = INFRARED_CAMERAS
         if num_classes:  # the heads serve training alone
             for name in ("visible_classifier", "infrared_classifier", "visible_classifier_", "infrared_classifier_"):
                 setattr(self, name, nn.Linear(self.feature_dim, num_classes, bias=False))
@@ -114,27 +115,35 @@ class SAAI(nn.Module):
     def forward(self, images: Tensor, camids: Tensor | None = None) -> Tensor:
         """Test feature: (B, 3, H, W), ImageNet-normalised -> (B, (parts + 1) * 2048): the parts, then the global one.
 
-        camids: (B,) cameras of SYSU-MM01 counted from 0; `INFRARED_CAMERAS` go through the infrared neck, all others
-        and pictures without a camera (generated ones) through the visible one.
+        camids: (B,) counted from 0; `infrared_cameras`, by default those of SYSU-MM01, go through the infrared neck,
+        all others and pictures without a camera (generated ones) through the visible one.
         """
         pixels = self.backbone(images).flatten(2).transpose(1, 2)  # (B, positions, 2048)
         feats = torch.cat([self.attn_pool(pixels), pixels.mean(1, keepdim=True)], dim=1).flatten(1)
         if camids is None:
             return self.bn_neck.bn_neck_v(feats)
-        return self.bn_neck(feats, torch.isin(camids, torch.tensor(INFRARED_CAMERAS, device=camids.device)))
+        return self.bn_neck(feats, torch.isin(camids, camids.new_tensor(self.infrared_cameras)))
 
 
-def build(weights: str | Path | None, preset: str) -> Extractor:
-    """SAAI with an official file. It needs the cameras of the data set, which tell visible from infrared."""
+class SAAIExtractor(Extractor):
+    """SAAI with its cameras, which tell visible from infrared."""
+
+    def use_infrared(self, camids: Collection[int]) -> None:
+        """Say which cameras of the data set are infrared; `extract_dataset` does."""
+        self.network.infrared_cameras = tuple(sorted(camids))
+
+
+def build(weights: str | Path | None, preset: str) -> SAAIExtractor:
+    """SAAI with an official file. The data set has to say which of its cameras are infrared, see `SAAIExtractor`."""
     path = weights_file(weights, preset, "saai")
     return from_tensors(strip_prefix(read_tensors(path)), path)
 
 
-def from_tensors(tensors: Mapping[str, Tensor], path: str | Path) -> Extractor:
+def from_tensors(tensors: Mapping[str, Tensor], path: str | Path) -> SAAIExtractor:
     """SAAI with `tensors`, which came from `path`."""
     if "attn_pool.part_tokens" not in tensors:
         raise UserError(f"{path} does not fit: it lacks attn_pool.part_tokens; use a file of SAAI")
     network = SAAI(len(tensors["attn_pool.part_tokens"]), num_classes=0)
     load_tensors(network, tensors, path, network.unused_at_test())
     preprocessing = Preprocessing(288, 144, "bilinear", IMAGENET_MEAN, IMAGENET_STD)
-    return Extractor(network, network.feature_dim, preprocessing, uses_camids=True)
+    return SAAIExtractor(network, network.feature_dim, preprocessing, uses_camids=True)

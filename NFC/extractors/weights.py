@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..files import replacing
 
 PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
-SUFFIXES = (".safetensors", ".pth")
+SUFFIXES = (".safetensors", ".pth", ".pth.tar")
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts put the tensors
 
 # What torchreid-style savers put beside the tensors. The config class stands for a plain dictionary.
@@ -37,12 +37,12 @@ def default_directory(preset: str) -> Path:
 
 
 def find_weights(directory: str | Path, stem: str) -> Path:
-    """The file `<stem>.safetensors` or `<stem>.pth` in `directory`; `UserError` when there is neither."""
+    """The file `<stem>.safetensors`, `.pth` or `.pth.tar` in `directory`; `UserError` when there is none."""
     for suffix in SUFFIXES:
         path = Path(directory) / f"{stem}{suffix}"
         if path.is_file():
             return path
-    names = " or ".join(f"{stem}{suffix}" for suffix in SUFFIXES)
+    names = f"{stem}{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
     raise UserError(
         f"no {names} in {directory}: put the weights there (scripts/download_weights.py fetches the official ones), "
         "or name another directory"
@@ -50,7 +50,7 @@ def find_weights(directory: str | Path, stem: str) -> Path:
 
 
 def weights_file(weights: str | Path | None, preset: str, stem: str) -> Path:
-    """The file a user named, or else the preset's own, `<stem>.safetensors` or `<stem>.pth`."""
+    """The file a user named, or else the preset's own, see `find_weights`."""
     return Path(weights) if weights else find_weights(default_directory(preset), stem)
 
 

@@ -123,3 +123,21 @@ def test_bad_features_are_one_line_and_nothing_is_overwritten(files, tmp_path, c
     assert code == 2
     assert len(error.splitlines()) == 1 and told in error and "gallery.npz" in error
     assert [path.name for path in out.iterdir()] == ["results.json"] and (out / "results.json").read_text() == "old"
+
+
+def test_output_that_nobody_reads(files, tmp_path):
+    """As with `| head`: no traceback, and the report is written all the same."""
+
+    def run_unread(*arguments):
+        command = [sys.executable, str(ROOT / "evaluate.py"), *map(str, arguments)]
+        reading, writing = os.pipe()
+        os.close(reading)
+        result = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=300)
+        os.close(writing)
+        return result
+
+    result = run_unread("--features", *files, "--out", tmp_path / "out")
+    assert "Traceback" not in result.stderr and "BrokenPipe" not in result.stderr
+    assert (tmp_path / "out/results.json").is_file()
+    result = run_unread("--dry_run")
+    assert result.returncode == 141 and result.stderr == ""

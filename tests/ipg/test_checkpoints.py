@@ -119,7 +119,7 @@ def test_nested_and_old_style_torch_files(tmp_path):
 
 
 def test_missing_files_say_what_was_looked_for(tmp_path):
-    with pytest.raises(UserError, match=r"no IFR.safetensors or IFR.pth in"):
+    with pytest.raises(UserError, match=r"no IFR.safetensors, .pth or .pth.tar in"):
         find_weights(tmp_path, "IFR")
     with pytest.raises(UserError, match="does not exist"):
         read_tensors(tmp_path / "nothing.pth")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from IPG import IPGPipeline
 from IPG.models import SCHEDULERS, build_scheduler, reference_attention
@@ -117,7 +118,7 @@ def test_without_a_vae_latents_still_work(mini_weights, tmp_path):
 def test_mistakes_are_told_in_one_line(mini_weights, tmp_path, pipe):
     with pytest.raises(UserError, match=r"weights directory .* does not exist"):
         IPGPipeline.from_pretrained(tmp_path / "nowhere", preset="mini")
-    with pytest.raises(UserError, match=r"no IFR.safetensors or IFR.pth"):
+    with pytest.raises(UserError, match=r"no IFR.safetensors, .pth or .pth.tar in"):
         IPGPipeline.from_pretrained(tmp_path, preset="mini")
     with pytest.raises(UserError, match="unknown preset"):
         IPGPipeline.from_pretrained(mini_weights, preset="giant")
@@ -183,3 +184,15 @@ def test_attention_in_blocks_equals_the_whole(monkeypatch, block):
 def test_an_unknown_kernel_is_refused(pipe):
     with pytest.raises(UserError, match="choose one of: sdpa, xformers"):
         pipe.optimise(kernel="flash")
+
+
+def test_a_reid_network_of_another_kind_is_refused(mini_weights, tmp_path):
+    for path in mini_weights.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    tensors = load_file(mini_weights / "transformer_20.safetensors")
+    branches = ("b1.", "b2.", *(f"{kind}_{part}." for kind in ("classifier", "bottleneck") for part in range(1, 5)))
+    (tmp_path / "transformer_20.safetensors").unlink()
+    whole = {name: tensor for name, tensor in tensors.items() if not name.startswith(branches)}
+    save_file(whole, tmp_path / "transformer_20.safetensors")
+    with pytest.raises(UserError, match="the ReID network gives 128 numbers, but the IFR takes 640"):
+        IPGPipeline.from_pretrained(tmp_path, preset="mini", device="cpu")

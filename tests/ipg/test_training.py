@@ -17,7 +17,7 @@ from IPG.training.loop import STATE_FILE, Loop, LoopConfig, learning_rate_factor
 from IPG.training.objective import IPGObjective, ObjectiveConfig, min_snr_weight
 from NFC.datasets.synthetic.groups import Groups, read_groups, write_groups
 from NFC.errors import UserError
-from NFC.extractors import Extractor
+from NFC.extractors import Extractor, Preprocessing
 from tests.ipg.tiny import random_network, tiny_preset
 
 # Loss
@@ -358,7 +358,8 @@ def frozen() -> dict[str, nn.Module]:
     sizes = VAESizes("kl", 8, block_out_channels=[8] * 4, layers_per_block=[1], norm_num_groups=4, scaling_factor=0.5)
     torch.manual_seed(0)
     reid = preset.reid
-    extractor = Extractor(random_network("transformer_20", preset), reid.feature_dim, reid.height, reid.width)
+    network = random_network("transformer_20", preset)
+    extractor = Extractor(network, reid.feature_dim, Preprocessing(reid.height, reid.width))
     return {"vae": build_vae(sizes).eval(), "extractor": extractor.eval()}
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from NFC import ID2, NFC, evaluate_ranking, fuse_generated, k_reciprocal_rerank, protocol
+from NFC.affinity import affinity_distances
 from NFC.dataset_features import extract_dataset
 from NFC.datasets import Trial, build_dataset
 from NFC.errors import UserError
@@ -173,3 +174,21 @@ def test_one_visible_part_is_scored_like_a_plain_feature():
 def test_settings_are_checked(wrong):
     with pytest.raises(UserError):
         Centralization(**wrong)
+
+
+def test_affinity_replaces_the_distances_of_its_benchmarks():
+    query, gallery = crowd(20, 5, seed=1), crowd(40, 5, seed=2)
+    trials = [Trial(range(20), range(20)), Trial(range(20), range(20, 40))]
+    settings, expected = Centralization(nfc=Side.both, affinity=True), []
+    for trial in trials:
+        q, g = query[torch.tensor(trial.query)], gallery[torch.tensor(trial.gallery)]
+        distances = affinity_distances(centralize(q, settings, "query"), centralize(g, settings, "gallery"), 6, 3)
+        labels = q.pids, g.pids, q.camids, g.camids
+        expected.append(evaluate_ranking(None, None, *labels, distances=distances).mAP)
+    row = score("affinity", query, gallery, settings, Protocol(trials, affinity=(6, 3)))
+    assert [ranking.mAP for ranking in row.rankings] == expected
+    assert row.mAP != score("", query, gallery, replace(settings, affinity=False), Protocol(trials)).mAP
+    with pytest.raises(UserError, match="defined for sysu_mm01 and regdb"):
+        score("", query, gallery, settings)
+    with pytest.raises(UserError, match="give one of them"):
+        Centralization(rerank=True, affinity=True)

@@ -250,5 +250,5 @@ def test_mistakes_are_told_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="does not exist"):
         build_extractor("transreid", tmp_path / "nothing.pth", preset="mini")
     monkeypatch.setattr("NFC.extractors.weights.PRETRAINED", tmp_path)
-    with pytest.raises(UserError, match=r"no transformer_20.safetensors or transformer_20.pth"):
+    with pytest.raises(UserError, match=r"no transformer_20.safetensors, .pth or .pth.tar"):
         build_extractor("transreid")

@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 
 from NFC.errors import UserError
-from NFC.extractors import build_extractor
-from NFC.extractors.kpr import KPR, translate
+from NFC.extractors import Preprocessing, build_extractor
+from NFC.extractors.kpr import KPR, KPRExtractor, translate
 from NFC.extractors.prompts import keypoint_file, prompt_heatmaps, read_people
 from NFC.extractors.swin import SoliderSwin, SwinV2
+from NFC.feature_files import describe_network, describe_pictures
 from NFC.parts import PartFeatures, part_distances
 from tests.golden.recipe import normal
 from tests.nfc.extractors.official import checkpoint, cosine_distance, error, golden, manifest, shapes
@@ -279,3 +280,36 @@ def test_extracted_features_come_apart(small, tmp_path):
     extractor = build_extractor("kpr", tmp_path / "kpr.pth", device="cpu")
     parts = PartFeatures.unflatten(extractor(torch.randn(2, 3, 256, 128)), extractor.parts)
     assert parts.embeddings.shape == (2, 4, 512) and set(parts.visibility.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_the_mirror_exchanges_left_and_right():
+    """A prompt of mirrored keypoints, with sides renamed, is the mirrored prompt."""
+    left_right = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+    rng = np.random.default_rng(0)
+    keypoints = np.column_stack([rng.integers(0, 128, 17), rng.integers(0, 256, 17), np.ones(17)])
+    mirrored = keypoints[left_right] * [-1, 1, 1] + [127, 0, 0]
+    extractor = KPRExtractor(KPR(small_v2(64, 32), 2, dim=8, num_classes=0), Preprocessing(256, 128))
+    size = (256, 128)
+    colours = torch.rand(1, 3, *size)
+    images = torch.cat([colours, prompt_heatmaps([keypoints], size, size)[None]], dim=1)
+    result = extractor.mirror(images)
+    assert torch.equal(result[:, :3], colours.flip(-1)) and torch.equal(extractor.mirror(colours), colours.flip(-1))
+    torch.testing.assert_close(result[0, 3:], prompt_heatmaps([mirrored], size, size))
+    assert not torch.equal(images.flip(-1), result)
+
+
+def test_feature_files_know_the_keypoints(tmp_path):
+    extractor = KPRExtractor(KPR(small_v2(64, 32), 2, dim=8, num_classes=0), Preprocessing(64, 32))
+    plain = describe_network("kpr", extractor)
+    write_keypoints(tmp_path / "keypoints" / "query", "a.jpg", [{"keypoints": [1] * 51}])
+    extractor.use_keypoints(tmp_path / "keypoints")
+    prompted = describe_network("kpr", extractor)
+    assert prompted.differences(plain) == ["keypoints"]
+    (tmp_path / "keypoints/query/a.jpg_keypoints.json").write_text("[]")
+    other = describe_network("kpr", extractor)
+    assert other.differences(prompted) == ["keypoints"] and other.keypoints
+    (tmp_path / "a.jpg").touch()
+    originals, generated = (
+        describe_pictures(other, "toy", tmp_path, [tmp_path / "a.jpg"], camids) for camids in ([0], None)
+    )
+    assert originals.keypoints == other.keypoints and generated.keypoints == ""

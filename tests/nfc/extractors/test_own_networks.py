@@ -15,6 +15,7 @@ from torch import nn
 
 from NFC.errors import UserError
 from NFC.extractors import build_extractor
+from NFC.feature_files import describe_network
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "extractors.md"
 OWN = """
@@ -259,3 +260,16 @@ def test_backbones_without_network(monkeypatch):
         build_extractor("transformers:google/vit-base-patch16-224")
     with pytest.raises(UserError, match=r"timm has no network 'resnet10'; close names: .*resnet10t"):
         build_extractor("timm:resnet10")
+
+
+def test_feature_files_know_the_program(tmp_path):
+    """Two files of the same tensors need not compute the same."""
+    path, _ = write_exported(tmp_path, ".pt")
+    extractor = build_extractor("file", path, device="cpu")
+    before = describe_network("file", extractor)
+    assert describe_network("file", build_extractor("file", path, device="cpu")) == before
+    path.write_bytes(path.read_bytes() + b" ")
+    after = describe_network("file", extractor)
+    assert after.differences(before) == ["weights"]
+    path.with_name("network.pt.data").write_bytes(b"tensors")
+    assert describe_network("file", extractor).differences(after) == ["weights"]

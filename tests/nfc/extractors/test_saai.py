@@ -4,9 +4,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
+from NFC.dataset_features import extract_dataset
+from NFC.datasets import build_dataset
+from NFC.datasets.synthetic.layouts import write_layout
 from NFC.errors import UserError
-from NFC.extractors import build_extractor
-from NFC.extractors.saai import SAAI
+from NFC.extractors import Preprocessing, build_extractor
+from NFC.extractors.saai import SAAI, SAAIExtractor
 from tests.golden.recipe import uniform
 from tests.nfc.extractors.official import checkpoint, cosine_distance, error, golden, manifest, shapes
 from tests.nfc.extractors.small_training import before_and_after, without_gradient
@@ -121,3 +124,22 @@ def test_a_small_one_learns():
     )
     assert after > before + 0.1
     assert without_gradient(network, network.unused_at_test()) == []
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", ["regdb", "sysu_mm01", "market1501"])
+def test_the_data_set_says_which_cameras_are_infrared(tmp_path, layout):
+    write_layout(layout, tmp_path, seed=0, train_pids=2, test_pids=2, workers=1, shots=1)
+    dataset = build_dataset(layout, tmp_path)
+    torch.manual_seed(0)
+    network = small().eval()
+    torch.nn.init.normal_(network.bn_neck.bn_neck_i.weight)
+    extractor = SAAIExtractor(network, network.feature_dim, Preprocessing(64, 32), uses_camids=True)
+    query, gallery = extract_dataset(dataset, extractor, device="cpu")
+    sides = {"regdb": (False, True), "sysu_mm01": (True, False), "market1501": (False, False)}[layout]
+    for records, features, infrared in zip((dataset.query, dataset.gallery), (query, gallery), sides, strict=True):
+        images = torch.stack([extractor.preprocess(Image.open(record.path)) for record in records])
+        pixels = network.backbone(images).flatten(2).transpose(1, 2)
+        before = torch.cat([network.attn_pool(pixels), pixels.mean(1, keepdim=True)], dim=1).flatten(1)
+        neck = network.bn_neck.bn_neck_i if infrared else network.bn_neck.bn_neck_v
+        torch.testing.assert_close(features.feats, neck(before), rtol=1e-4, atol=1e-5)

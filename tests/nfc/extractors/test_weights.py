@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from NFC.errors import UserError
-from NFC.extractors.weights import load_tensors, read_tensors, strip_prefix, write_safetensors
+from NFC.extractors.weights import find_weights, load_tensors, read_tensors, strip_prefix, write_safetensors
 
 CONVERT = Path(__file__).parents[3] / "scripts" / "convert_pickle.py"
 
@@ -158,3 +158,11 @@ def test_converter_says_what_is_missing(tmp_path, convert):
     (tmp_path / "w.pth").write_bytes(b"cno_such_module\nThing\n.")
     with pytest.raises(UserError, match="needs the Python module 'no_such_module'"):
         convert(tmp_path / "w.pth", "--i-trust-this-file")
+
+
+def test_files_are_found_by_all_their_endings(tmp_path):
+    with pytest.raises(UserError, match=r"no kpr\.safetensors, \.pth or \.pth\.tar in"):
+        find_weights(tmp_path, "kpr")
+    for suffix in (".pth.tar", ".pth", ".safetensors"):  # each goes before the last
+        (tmp_path / f"kpr{suffix}").touch()
+        assert find_weights(tmp_path, "kpr") == tmp_path / f"kpr{suffix}"

@@ -1,0 +1,116 @@
+"""Speed of the ReID networks at full size, with random weights: pictures a second and peak memory.
+
+python scripts/bench_extractors.py [--only saai kpr] [--batch_size 8] [--repetitions 3]
+
+Preprocessed pictures to features, in float32 and bfloat16 (by autocast, as evaluate.py does), on the CPU and on a GPU
+if there is one. Each figure is the fastest of some repetitions after one to warm up, in a process of its own; memory is
+the process's on the CPU, the allocated one on a GPU.
+"""
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from NFC.errors import UserError, run_command
+from NFC.extractors.bpbreid import BPBReID
+from NFC.extractors.clipreid import ClipReIDResNet, ClipReIDViT
+from NFC.extractors.kpr import KPR
+from NFC.extractors.pmt import PMT
+from NFC.extractors.saai import SAAI
+from NFC.extractors.swin import SoliderSwin, SwinV2
+from NFC.extractors.transreid import TransReID
+
+WIDTH = 120  # of the table, also where there is no terminal
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network of the registry, and the height and width of its pictures."""
+
+    extractor: str
+    build: Callable[[], nn.Module]
+    size: tuple[int, int] = (256, 128)
+
+
+VARIANTS = {
+    "TransReID, ViT-B, stride 12": Variant("transreid", TransReID),
+    "CLIP-ReID, ViT-B, stride 16": Variant("clipreid", ClipReIDViT),
+    "CLIP-ReID, ViT-B, stride 12 (SIE-OLP)": Variant("clipreid", lambda: ClipReIDViT(stride=12)),
+    "CLIP-ReID, RN50": Variant("clipreid", ClipReIDResNet),
+    "PMT, ViT-B, stride 12": Variant("pmt", PMT),
+    "SAAI": Variant("saai", SAAI, (288, 144)),
+    "BPBReID, 5 parts": Variant("bpbreid", BPBReID, (384, 128)),
+    "KPR, ImageNet (Swin v2)": Variant("kpr", lambda: KPR(SwinV2(256, 128))),
+    "KPR, SOLIDER": Variant("kpr", lambda: KPR(SoliderSwin(384, 128)), (384, 128)),
+}
+
+
+@torch.inference_mode()
+def measure(name: str, device: str, dtype: torch.dtype, batch_size: int, repetitions: int) -> tuple[float, float]:
+    """Pictures a second and peak GiB of one variant; to be called in a fresh process."""
+    torch.manual_seed(0)
+    network = VARIANTS[name].build().eval().to(device)
+    images = torch.randn(batch_size, 3, *VARIANTS[name].size, device=device)
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        with torch.autocast(device, dtype, enabled=dtype is not torch.float32):
+            network(images)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    seconds()
+    fastest = min(seconds() for _ in range(repetitions))
+    on_cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return batch_size / fastest, (torch.cuda.max_memory_allocated() if device == "cuda" else on_cpu) / 2**30
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="extractors of the registry; default: all")
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--repetitions", type=int, default=3)
+    args = parser.parse_args()
+    registered = {variant.extractor for variant in VARIANTS.values()}
+    if unknown := set(args.only or ()) - registered:
+        raise UserError(f"no network '{min(unknown)}'; choose among: {', '.join(sorted(registered))}")
+    if min(args.batch_size, args.repetitions) < 1:
+        raise UserError(f"batch_size and repetitions must be at least 1, got {args.batch_size} and {args.repetitions}")
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    table = Table(title=f"pictures/s (peak GiB), batches of {args.batch_size}, {torch.get_num_threads()} threads")
+    table.add_column("")
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    for column in (f"{device}, {dtype}" for device in devices for dtype in dtypes):
+        table.add_column(column, justify="right")
+    for name, variant in VARIANTS.items():
+        if args.only and variant.extractor not in args.only:
+            continue
+        cells = []
+        for device in devices:
+            for dtype in dtypes.values():
+                with ProcessPoolExecutor(1, get_context("spawn")) as process:
+                    job = process.submit(measure, name, device, dtype, args.batch_size, args.repetitions)
+                    speed, peak = job.result()
+                cells.append(f"{speed:.1f} ({peak:.1f})")
+        table.add_row(name, *cells)
+    console = Console()
+    console.width = max(console.width, WIDTH)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    run_command(main)
