@@ -1,9 +1,10 @@
 """How well generated pictures keep the identity: do they find the right person in the real gallery?
 
-python scripts/score_generated.py --root DIR [--preset mini] [--poses 8]
+python scripts/score_generated.py --root DIR [--preset mini] [--poses 8] [--keypoints standard_poses/keypoints.json]
 
 Every picture of `query_gen/` is a query of its own. Two figures: against the whole real gallery, and against the
-gallery without the camera of its reference, as the Market1501 rule has it.
+gallery without the camera of its reference, as the Market1501 rule has it. With --keypoints also: how many joints of
+the pictures, whose poses are estimated again, are where they were to be (within 0.1 of the figure's height)?
 """
 
 import argparse
@@ -16,6 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from torch.nn.functional import normalize
 
+from IPG.poses import read_keypoints
+from IPG.poses.error import pose_errors, share_within
+from IPG.poses.prepare import build_estimator, default_weights
 from NFC import evaluate_ranking
 from NFC.datasets import build_dataset, generated_paths
 from NFC.errors import run_command
@@ -34,6 +38,7 @@ def main() -> None:
     parser.add_argument("--preset", default="mini")
     parser.add_argument("--weights", default=None)
     parser.add_argument("--poses", type=int, default=8)
+    parser.add_argument("--keypoints", type=Path, default=None, help="keypoints.json: measure pose error")
     parser.add_argument("--out", type=Path, default=None, help="folder for generated.json")
     args = parser.parse_args()
     dataset = build_dataset(args.dataset, args.root)
@@ -55,6 +60,12 @@ def main() -> None:
         result = evaluate_ranking(generated, gallery, pids, g_pids, own, g_camids)
         scores[name] = {"rank1": float(result.cmc[0]), "mAP": result.mAP}
         print(f"generated pictures, {name.replace('_', ' ')}: Rank-1 {result.cmc[0]:.1%}, mAP {result.mAP:.1%}")
+    if args.keypoints:
+        wanted = read_keypoints(args.keypoints)
+        estimator = build_estimator("vitpose", default_weights("vitpose", args.preset), device)
+        keypoints = [wanted[f"pose{k}"] for k in range(1, args.poses + 1)] * len(dataset.query)
+        scores["joints_within_0.1"] = share_within(pose_errors(estimator, pictures, keypoints))
+        print(f"generated pictures, joints within 0.1 of the figure's height: {scores['joints_within_0.1']:.1%}")
     if args.out:
         write_text(args.out / "generated.json", json.dumps(scores, indent=1) + "\n")
 

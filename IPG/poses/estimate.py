@@ -1,0 +1,204 @@
+"""Pictures of one person each -> 18 keypoints: by ViTPose, by OpenPose, or read from files of another program."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
+
+from IPG.checkpoints import save_safetensors
+from NFC.errors import UserError
+from NFC.extractors.weights import name_list
+from NFC.files import write_text
+
+from .coco import openpose_from_coco
+
+# (names, RGB pictures) -> (18, 3) float64 each: x, y in pixels (pixel centres at whole numbers) and confidence in 0..1.
+Estimator = Callable[[Sequence[str], Sequence[Image.Image]], list[np.ndarray]]
+
+COCO_EXPERT = 0  # of ViTPose+, which has an expert for each data set
+OPENPOSE_INPUT = 368  # rows that OpenPose was trained for
+MARGIN = 0.5  # how far outside of a picture a joint may be, in picture sizes
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where weights of an estimator are looked for under `pretrained/`, and which repository of the hub has them."""
+
+    folder: str
+    repository: str
+    files: tuple[str, ...]
+
+
+WEIGHTS = {
+    "vitpose": Weights(
+        "vitpose",
+        "usyd-community/vitpose-base-simple",
+        ("config.json", "preprocessor_config.json", "model.safetensors"),
+    ),
+    "openpose": Weights("openpose", "lllyasviel/Annotators", ("body_pose_model.pth",)),
+}
+
+
+class ViTPose:
+    """ViTPose (Xu et al., arXiv 2204.12484) as `transformers` has it, on a whole picture as the person's box.
+
+    folder: what `save_pretrained` writes or the hub holds. Raises `UserError` when it is something else.
+    """
+
+    def __init__(self, folder: Path, device: str | torch.device = "cpu") -> None:
+        check_files(folder, WEIGHTS["vitpose"])
+        try:
+            self.processor = VitPoseImageProcessor.from_pretrained(folder, local_files_only=True)
+            with _without_progress():
+                self.network, loaded = VitPoseForPoseEstimation.from_pretrained(
+                    folder, local_files_only=True, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+                )
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split("\n")[0].split())
+            raise UserError(f"{folder} holds no ViTPose: {reason}") from error
+        if loaded["missing_keys"]:
+            raise UserError(f"{folder}/model.safetensors lacks {name_list(loaded['missing_keys'])}; get it again")
+        self.network = self.network.eval().to(device)
+
+    @torch.inference_mode()
+    def __call__(self, names: Sequence[str], pictures: Sequence[Image.Image]) -> list[np.ndarray]:
+        boxes = [[[0.0, 0.0, float(picture.width), float(picture.height)]] for picture in pictures]
+        pixels = self.processor(pictures, boxes=boxes, return_tensors="pt")["pixel_values"].to(self.network.device)
+        experts = {}
+        if self.network.config.backbone_config.num_experts > 1:
+            experts = {"dataset_index": torch.full((len(pixels),), COCO_EXPERT, device=pixels.device)}
+        outputs = self.network(pixels, **experts)
+        found = self.processor.post_process_pose_estimation(outputs, boxes)
+        poses = []
+        for picture, (person,) in zip(pictures, found, strict=True):
+            size = np.array(picture.size)
+            points = np.nan_to_num(person["keypoints"].numpy()).clip(-MARGIN * size, (1 + MARGIN) * size)
+            scores = person["scores"].numpy().clip(0, 1)
+            poses.append(openpose_from_coco(np.column_stack([points, scores])))
+        return poses
+
+
+@contextmanager
+def _without_progress() -> Iterator[None]:
+    """No progress bar of `transformers` while weights are read."""
+    shown = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers.utils.logging.enable_progress_bar()
+
+
+class OpenPose:
+    """OpenPose (Cao et al., arXiv 1812.08008) as `controlnet_aux` has it; of several people the one with most joints.
+
+    folder: holds `body_pose_model.pth`. Joints that it does not find have confidence 0.
+    """
+
+    def __init__(self, folder: Path, device: str | torch.device = "cpu") -> None:
+        check_files(folder, WEIGHTS["openpose"])
+        from controlnet_aux.open_pose.body import Body  # slow to import, and needed here alone
+
+        self.body = Body(str(folder / WEIGHTS["openpose"].files[0])).to(device)
+
+    def __call__(self, names: Sequence[str], pictures: Sequence[Image.Image]) -> list[np.ndarray]:
+        return [self._estimate(picture) for picture in pictures]
+
+    def _estimate(self, picture: Image.Image) -> np.ndarray:
+        scale = OPENPOSE_INPUT / picture.height
+        enlarged = picture.resize((max(1, round(picture.width * scale)), OPENPOSE_INPUT), Image.Resampling.BICUBIC)
+        people = self.body.format_body_result(*self.body(np.ascontiguousarray(np.asarray(enlarged)[:, :, ::-1])))
+        points = np.zeros((18, 3))
+        if people:
+            person = max(people, key=lambda body: body.total_parts)
+            for row, joint in enumerate(person.keypoints):
+                if joint is not None:
+                    points[row] = (joint.x + 0.5) / scale - 0.5, (joint.y + 0.5) / scale - 0.5, min(joint.score, 1)
+        return points
+
+
+class KeypointFiles:
+    """Keypoints that another program found: a folder of OpenPose's own files, or one file of JSON lines.
+
+    Folder: `<picture's stem>_keypoints.json` with {"people": [{"pose_keypoints_2d": [x, y, confidence, ...]}]}, of the
+    18-keypoint model or of BODY_25; of several people the surest. Lines: {"path": ..., "keypoints": [[x, y,
+    confidence], ...]}, 18 rows as OpenPose orders them or 17 as COCO does. All in pixels of the picture.
+    Pictures without keypoints get confidence 0 everywhere.
+    """
+
+    def __init__(self, source: Path) -> None:
+        if not source.exists():
+            raise UserError(f"{source} does not exist; give a folder of OpenPose's JSON files or a .jsonl file")
+        self.source = source
+        self.of_name: Mapping[str, np.ndarray] = {} if source.is_dir() else _read_lines(source)
+
+    def __call__(self, names: Sequence[str], pictures: Sequence[Image.Image]) -> list[np.ndarray]:
+        return [self._find(name) for name in names]
+
+    def _find(self, name: str) -> np.ndarray:
+        if not self.source.is_dir():
+            return self.of_name.get(name, np.zeros((18, 3)))
+        file = (self.source / name).with_name(f"{Path(name).stem}_keypoints.json")
+        return _read_openpose(file) if file.is_file() else np.zeros((18, 3))
+
+
+BODY_25_ROWS = [*range(8), *range(9, 19)]  # of the 18: BODY_25 has the middle of the hips in row 8
+
+
+def _read_openpose(path: Path) -> np.ndarray:
+    try:
+        people = json.loads(path.read_text())["people"]
+        bodies = [np.reshape(person["pose_keypoints_2d"], (-1, 3)).astype(np.float64) for person in people]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no keypoint file of OpenPose: {error}") from error
+    if not bodies:
+        return np.zeros((18, 3))
+    body = max(bodies, key=lambda points: points[:, 2].sum())
+    return _as_openpose(body[BODY_25_ROWS] if len(body) == 25 else body, path)
+
+
+def _read_lines(path: Path) -> dict[str, np.ndarray]:
+    found = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            found[row["path"]] = _as_openpose(np.array(row["keypoints"], np.float64), f"{path}, line {number}")
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{path}, line {number}: no path and keypoints: {error}") from error
+    return found
+
+
+def _as_openpose(points: np.ndarray, where: object) -> np.ndarray:
+    if points.shape == (17, 3):
+        return openpose_from_coco(points)
+    if points.shape != (18, 3):
+        raise UserError(f"{where}: keypoints of shape {points.shape}; expected 18 (OpenPose) or 17 (COCO) of x, y, c")
+    return points
+
+
+def check_files(folder: Path, weights: Weights) -> None:
+    """`UserError` that says what `folder` lacks, where to get it and where to put it."""
+    lacking = [name for name in weights.files if not (folder / name).is_file()]
+    if lacking:
+        raise UserError(
+            f"{folder} lacks {', '.join(lacking)}: download {'them' if len(lacking) > 1 else 'it'} from "
+            f"https://huggingface.co/{weights.repository} and put {'them' if len(lacking) > 1 else 'it'} there, or use "
+            "the small weights that come with this repository: --preset mini"
+        )
+
+
+def save_estimator(network: VitPoseForPoseEstimation, processor: VitPoseImageProcessor, folder: Path) -> None:
+    """Write a ViTPose, in float16, as `ViTPose` reads it."""
+    write_text(folder / "config.json", network.config.to_json_string())
+    write_text(folder / "preprocessor_config.json", processor.to_json_string())
+    save_safetensors(network, folder / "model.safetensors", torch.float16)

@@ -1,0 +1,218 @@
+"""The job behind `scripts/prepare_poses.py`: estimate the pose of every picture, draw it, resume, clean.
+
+Each process appends what it has estimated to a file of its own, batch by batch, so a killed run loses at most the
+batch in hand. The main process joins these files into `keypoints.jsonl` at the start and at the end of a run.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from PIL import Image
+from tqdm import tqdm
+
+from IPG import manifest
+from IPG.pictures import PICTURE_SUFFIXES, read_picture
+from NFC.config import preset_file
+from NFC.datasets import build_dataset
+from NFC.errors import UserError
+from NFC.extractors.weights import default_directory
+from NFC.features import pick_device, this_process
+
+from .clean import CleanConfig, clean, sharpness, sure_joints
+from .estimate import WEIGHTS, Estimator, KeypointFiles, OpenPose, ViTPose
+from .records import PoseRecord, read_records, write_records
+from .skeleton import draw_skeleton, write_pose_picture
+
+KEYPOINTS = "keypoints.jsonl"
+PICTURES = "pictures"
+SPLITS = ("train", "query", "gallery")
+ESTIMATORS = ("vitpose", "openpose", "json")
+
+
+@dataclass
+class PrepareConfig:
+    """Everything a job depends on. `resolve` replaces `None`."""
+
+    preset: str = "sd15"  # mini: the small ViTPose that comes with this repository
+    estimator: str = "vitpose"  # or openpose, or json: keypoints of another program
+    weights: str | None = None  # their folder; for json the folder or file of keypoints
+    dataset: str | None = None  # layout of dataset_dir: market1501, sysu_mm01, ...
+    dataset_dir: str | None = None  # a data set
+    dataset_options: dict[str, str] = field(default_factory=dict)
+    splits: list[str] = field(default_factory=lambda: list(SPLITS))
+    picture_dir: str | None = None  # or any folder of pictures, with the folders in it
+    out_dir: str | None = None  # <dataset_dir or picture_dir>_poses
+    draw: bool = True  # pose pictures, for looking at them and for inference.py
+    height: int = 128  # of pose pictures
+    width: int = 64
+    batch_size: int = 64
+    device: str | None = None  # cuda where there is one
+    clean: CleanConfig = field(default_factory=CleanConfig)
+
+
+def resolve(config: PrepareConfig) -> PrepareConfig:
+    """Fill in, in place, what depends on other values; `UserError` for values that cannot work."""
+    if (config.dataset_dir is None) == (config.picture_dir is None):
+        raise UserError("name either dataset_dir, a data set, or picture_dir, a folder of pictures")
+    if config.dataset and not config.dataset_dir:
+        raise UserError(f"dataset {config.dataset} needs dataset_dir, the folder it lies in")
+    preset_file(config.preset)
+    choices = [("estimator", config.estimator, ESTIMATORS), *(("splits", split, SPLITS) for split in config.splits)]
+    for name, value, known in choices:
+        if value not in known:
+            raise UserError(f"{name} '{value}' is unknown; choose one of: {', '.join(known)}")
+    for name in ("batch_size", "height", "width"):
+        if getattr(config, name) < 1:
+            raise UserError(f"{name} is {getattr(config, name)}; it must be at least 1")
+    if config.dataset_dir:
+        config.dataset = config.dataset or "market1501"
+    source = Path(config.dataset_dir or config.picture_dir)
+    config.out_dir = config.out_dir or str(source.with_name(f"{source.resolve().name}_poses"))
+    if config.picture_dir and Path(config.out_dir).resolve().is_relative_to(source.resolve()):
+        raise UserError(f"out_dir {config.out_dir} lies in picture_dir; name another")
+    config.device = str(pick_device(config.device))
+    if config.estimator == "json" and not config.weights:
+        raise UserError("estimator json needs weights, the folder of OpenPose's JSON files or the .jsonl file")
+    if config.estimator != "json":
+        config.weights = config.weights or str(default_weights(config.estimator, config.preset))
+    return config
+
+
+def default_weights(estimator: str, preset: str) -> Path:
+    """Where the weights of an estimator are: those of the full size in `pretrained/`, or the small ones shipped."""
+    if preset == "mini" and estimator == "vitpose":
+        return default_directory(preset) / "pose_estimator"
+    return default_directory("sd15") / WEIGHTS[estimator].folder
+
+
+def build_estimator(estimator: str, weights: str | Path, device: str = "cpu") -> Estimator:
+    """One of `ESTIMATORS`; `UserError` says what is missing and where to get it."""
+    if estimator == "json":
+        return KeypointFiles(Path(weights))
+    return {"vitpose": ViTPose, "openpose": OpenPose}[estimator](Path(weights), device)
+
+
+def list_pictures(config: PrepareConfig) -> tuple[Path, list[str]]:
+    """The folder that holds all pictures of the job, and their paths in it, sorted."""
+    if config.dataset_dir:
+        dataset = build_dataset(config.dataset, config.dataset_dir, **config.dataset_options)
+        records = chain.from_iterable(getattr(dataset, split) for split in config.splits)
+        root, paths = dataset.root, {record.path for record in records}
+    else:
+        root = Path(config.picture_dir)
+        if not root.is_dir():
+            raise UserError(f"folder {root} does not exist; give an existing folder of pictures")
+        found = (path for path in root.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+        paths = {path for path in found if not path.name.startswith(".")}
+    if not paths:
+        raise UserError(f"{root} holds no pictures to estimate poses of")
+    for path in paths:
+        if not path.is_relative_to(root):
+            raise UserError(f"picture {path} lies outside of {root}; put it there, paths of poses are relative to it")
+    return root, sorted(path.relative_to(root).as_posix() for path in paths)
+
+
+def prepare(config: PrepareConfig) -> tuple[dict[str, int], list[str]]:
+    """Run a resolved job; returns the counts of the cleaning and a line for each picture that cannot be read.
+
+    `out_dir` gets keypoints.jsonl (see `PoseRecord`), pictures/<path>.png in the convention of `standard_poses/`, what
+    `clean` writes, and manifest.json with what all of it was made with.
+    """
+    process = this_process()
+    root, names = list_pictures(config)
+    out = Path(config.out_dir)
+    estimator = build_estimator(config.estimator, config.weights, config.device)
+    description = _describe(config)
+    manifest.check(out, description)
+    if process.is_main_process:
+        manifest.save(out, description)
+        _join(out, names)
+    process.wait_for_everyone()
+    done = {record.path for record in _read_joined(out)}
+    share = [name for name in names if name not in done][process.process_index :: process.num_processes]
+    failures = _estimate(estimator, config, root, share, process)
+    failures = gather_object(failures) if process.num_processes > 1 else failures
+    process.wait_for_everyone()
+    counts: dict[str, int] = {}
+    if process.is_main_process:
+        counts = clean(_join(out, names), root, out, config.clean)
+        manifest.save(out, description, failures)
+    return counts, failures
+
+
+def _describe(config: PrepareConfig) -> manifest.Manifest:
+    settings = {"estimator": config.estimator}
+    if config.draw:
+        settings |= {"size": f"{config.height} x {config.width}", "confidence": config.clean.confidence}
+    weights = Path(config.weights)
+    if config.estimator != "json":
+        weights /= WEIGHTS[config.estimator].files[-1]
+    files = {"weights": manifest.fingerprint(weights)} if weights.is_file() else {}
+    return manifest.describe(settings, {"weights": config.weights, "batch_size": config.batch_size}, {}, files)
+
+
+def _read_joined(out: Path) -> list[PoseRecord]:
+    return read_records(out / KEYPOINTS) if (out / KEYPOINTS).is_file() else []
+
+
+def _join(out: Path, names: Sequence[str]) -> list[PoseRecord]:
+    """Put what all processes have written into one file, in the order of `names`; others, of other splits, follow.
+
+    Returns the records of `names` that are there.
+    """
+    parts = sorted(out.glob(f"{KEYPOINTS}.part*"))
+    records = {record.path: record for record in _read_joined(out)}
+    records |= {record.path: record for part in parts for record in read_records(part, partial=True)}
+    wanted = [records.pop(name) for name in names if name in records]
+    write_records(out / KEYPOINTS, [*wanted, *records.values()])
+    for part in parts:
+        part.unlink()
+    return wanted
+
+
+def _estimate(
+    estimator: Estimator, config: PrepareConfig, root: Path, names: Sequence[str], process: PartialState
+) -> list[str]:
+    """Estimate this process's share; returns a line for each picture that cannot be read."""
+    failures = []
+    part = Path(config.out_dir) / f"{KEYPOINTS}.part{process.process_index}"
+    bar = tqdm(total=len(names), desc="poses", unit="picture", disable=not process.is_main_process)
+    with bar as progress, part.open("a", encoding="utf-8") as file:
+        for start in range(0, len(names), config.batch_size):
+            batch = {}
+            for name in names[start : start + config.batch_size]:
+                try:
+                    batch[name] = read_picture(root / name)
+                except UserError as error:
+                    failures.append(str(error))
+                    tqdm.write(str(error), file=sys.stderr)
+            for record in _records(estimator, batch):
+                if config.draw:
+                    _draw(record, config)
+                file.write(record.to_line())
+            file.flush()
+            progress.update(min(config.batch_size, len(names) - start))
+    return failures
+
+
+def _records(estimator: Estimator, pictures: dict[str, Image.Image]) -> list[PoseRecord]:
+    if not pictures:
+        return []
+    poses = estimator(list(pictures), list(pictures.values()))
+    return [
+        PoseRecord(name, picture.width, picture.height, sharpness(picture), points)
+        for (name, picture), points in zip(pictures.items(), poses, strict=True)
+    ]
+
+
+def _draw(record: PoseRecord, config: PrepareConfig) -> None:
+    """Write `pictures/<path>.png` of the job's size."""
+    points = sure_joints(record.keypoints, config.clean.confidence)
+    points[:, :2] = (points[:, :2] + 0.5) * [config.width / record.width, config.height / record.height] - 0.5
+    place = Path(config.out_dir) / PICTURES / f"{record.path}.png"
+    write_pose_picture(place, draw_skeleton(points, (config.height, config.width)))
