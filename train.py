@@ -1,59 +1,91 @@
-"""Train the generator: `accelerate launch train.py --config configs/train/ipg_mini.yaml [key=value ...]`."""
+"""Train the generator (Pose2ID, arXiv 2503.00938, Eq. 6).
+
+python train.py                                                                  # the small networks, synthetic people
+accelerate launch train.py --config configs/train/ipg.yaml data.dataset=market1501 data.dataset_dir=data/Market-1501
+
+A data set needs its poses first: scripts/prepare_poses.py. Running a command again goes on from the last checkpoint.
+"""
 
 import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from omegaconf import OmegaConf
 
-from IPG.checkpoints import load_vae, save_safetensors
-from IPG.models import build_denoising_unet, build_ifr, build_pose_guider, build_reference_unet, build_scheduler
+from IPG.checkpoints import load_vae
+from IPG.models import build_scheduler
 from IPG.presets import load_preset
-from IPG.training.data import PairSampler
+from IPG.settings import DTYPES
+from IPG.training.data import DataConfig, build_material, hold_out
+from IPG.training.encoded import encode_material
 from IPG.training.loop import Loop, LoopConfig
+from IPG.training.networks import NetworksConfig, build_networks, export_frozen, export_networks, frozen_files
 from IPG.training.objective import IPGObjective, ObjectiveConfig
+from IPG.training.pairs import Pairs
+from IPG.training.validation import Validation, ValidationConfig
 from NFC.config import load_config
-from NFC.datasets.synthetic.groups import read_groups
-from NFC.errors import run_command
+from NFC.errors import UserError, run_command
 from NFC.extractors import build_extractor
+from NFC.features import pick_device, this_process
+from NFC.files import write_text
 
 
 @dataclass
 class TrainConfig:
-    preset: str = "mini"
-    groups: str = "runs/groups"
-    vae: str = "pretrained/mini/vae"
-    reid: str = "pretrained/mini/transformer_20.safetensors"
-    cache: str = "runs/cache"
+    preset: str = "sd15"
+    data: DataConfig = field(default_factory=DataConfig)
+    networks: NetworksConfig = field(default_factory=NetworksConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
+
+    def __post_init__(self) -> None:
+        if self.loop.validate_every and not self.validation.held_out:
+            raise UserError("loop.validate_every needs validation.held_out above 0: nobody is kept out of training")
+
+
+def train(config: TrainConfig) -> None:
+    preset, main_process = load_preset(config.preset), this_process().is_main_process
+    vae_file, reid_file = frozen_files(config.preset, config.networks)
+    learnt = held_out = build_material(config.data)
+    if config.validation.held_out:
+        learnt, held_out = hold_out(learnt, config.validation.held_out)
+    device = pick_device()
+    vae = load_vae(vae_file, preset).eval().requires_grad_(False).to(device)
+    extractor = build_extractor("transreid", reid_file, config.preset, device)
+    torch.manual_seed(config.loop.seed)
+    networks = build_networks(preset, config.networks)
+
+    output = Path(config.loop.output_dir)
+    if main_process:
+        print(learnt.summary)
+        write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
+        export_frozen(vae_file, reid_file, output)
+    encoded = encode_material(learnt, vae, extractor, preset, Path(config.data.cache))
+    pairs = Pairs(learnt, encoded, preset, config.data.targets)
+    objective = IPGObjective(*networks.values(), build_scheduler(preset), config.objective)
+    validation = None
+    if config.loop.validate_every:
+        validation = Validation(held_out, networks, vae, extractor, preset, config.validation)
+
+    def export(folder: Path) -> None:
+        export_networks(networks, preset, folder, DTYPES[config.networks.export_dtype])
+
+    Loop(objective, pairs, export, config.loop, validation).run()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", default="configs/train/ipg_mini.yaml")
-    parser.add_argument("overrides", nargs="*", help="key=value")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="configs/train/ipg_mini.yaml", help="YAML file (%(default)s)")
+    parser.add_argument("--dry_run", action="store_true", help="print the resolved config and stop")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings to change")
     args = parser.parse_intermixed_args()
     config = load_config(TrainConfig, args.config, args.overrides)
-    sizes = load_preset(config.preset)
-    vae = load_vae(config.vae, sizes).eval()
-    extractor = build_extractor("transreid", config.reid, config.preset, device="cpu")
-    sampler = PairSampler(read_groups(Path(config.groups)), vae, extractor, Path(config.cache), config.loop.batch_size)
-
-    torch.manual_seed(config.loop.seed)
-    networks = {
-        "IFR": build_ifr(sizes),
-        "pose_guider": build_pose_guider(sizes),
-        "reference_unet": build_reference_unet(sizes),
-        "denoising_unet": build_denoising_unet(sizes),
-    }
-    objective = IPGObjective(*networks.values(), build_scheduler(sizes), config.objective)
-
-    def export(path: Path) -> None:
-        for name, network in networks.items():
-            save_safetensors(network, path / f"{name}.safetensors", torch.float16)
-
-    Loop(objective, sampler, export, config.loop).run()
+    if args.dry_run:
+        print(OmegaConf.to_yaml(OmegaConf.structured(config)), end="")
+        return
+    train(config)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The job behind `evaluate.py`: features from a data set or from files, scores of every row, centralized features."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from .protocol import (
     score_rows,
     trial_features,
 )
+from .report.rank_lists import compare_rank_lists
+from .report.score_page import write_score_page
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class EvaluateConfig:
     features_dir: str | None = None  # folder where raw features are kept and found again
     save_features: str | None = None  # folder for centralized features
     out: str | None = None  # folder for the report
+    page: str | None = None  # HTML file with the table, curves and the queries that gained and lost most
 
     @property
     def settings(self) -> Centralization:
@@ -95,12 +98,19 @@ class EvaluateConfig:
 
 
 def evaluate(config: EvaluateConfig) -> tuple[list[Scores], list[Path]]:
-    """Score every row and save centralized features where wanted; returns the scores and the folders written to.
+    """Score every row, write the page and centralized features where wanted; returns the scores and what was written.
 
     Under `accelerate launch` only the main process scores; the others help to extract and return nothing.
     Raises `UserError` for whatever the user can repair, before anything is written.
     """
     rows, device = config.rows, pick_device(config.device)
+    if config.page and not config.page.lower().endswith((".html", ".htm")):
+        raise UserError(f"page '{config.page}' is no HTML file; give a name that ends in .html")
+    if config.page and not config.root:
+        raise UserError(
+            "page shows pictures, and feature files hold none; give --dataset and --root, such as --dataset custom and "
+            "--root TABLE.csv, or leave out page"
+        )
     if config.save_features and len(rows) > 1:
         raise UserError("save_features saves the features of one row; leave out ablation, and give ipg and nfc")
     dataset = build_dataset(config.dataset, config.root, **config.options) if config.root else None
@@ -121,11 +131,13 @@ def evaluate(config: EvaluateConfig) -> tuple[list[Scores], list[Path]]:
     if not this_process().is_main_process:
         return [], []
     query, gallery = query.to(device), gallery.to(device)
-    scores = score_rows(query, gallery, rows, protocol)
-    if not config.save_features:
-        return scores, []
-    save_centralized(Path(config.save_features), query, gallery, config.settings, protocol)
-    return scores, [Path(config.save_features)]
+    scores, written = score_rows(query, gallery, rows, protocol), []
+    if config.page:
+        written.append(_write_page(Path(config.page), config.title, dataset, query, gallery, scores))
+    if config.save_features:
+        save_centralized(Path(config.save_features), query, gallery, config.settings, protocol)
+        written.append(Path(config.save_features))
+    return scores, written
 
 
 def save_centralized(
@@ -145,6 +157,19 @@ def save_centralized(
                 arrays["parts"] = torch.tensor(features.parts)
             with replacing(path) as partial, partial.open("wb") as file:
                 np.savez(file, **{name: tensor.cpu().numpy() for name, tensor in arrays.items()})
+
+
+def _write_page(
+    path: Path, title: str, dataset: Dataset, query: FeatureSet, gallery: FeatureSet, scores: Sequence[Scores]
+) -> Path:
+    """The page with the first row's rank lists against the last one's; a single row is held against no step at all."""
+    first, last = scores[0], scores[-1]
+    name, before = (first.name, first.settings) if len(scores) > 1 else ("no step", Centralization())
+    compared = f"Before: {name}. After: {last.name}. AP: average precision in percent."
+    if dataset.trials:
+        compared += f" Trial 1 of {len(dataset.trials)}."
+    lists = compare_rank_lists(dataset, query, gallery, before, last.settings)
+    return write_score_page(path, title, scores, lists, compared)
 
 
 def _possible_rows(

@@ -209,15 +209,7 @@ def _score_trial(
     pids = torch.cat([query.pids, gallery.pids])
     people = ~torch.isin(pids, pids.new_tensor(sorted(protocol.distractors)))
     density = _densities(torch.cat([q, g])[people], pids[people], query.parts).mean().item()
-    if settings.expansion:
-        q = normalize(expand_queries(q, g, settings.expansion, settings.alpha), dim=1)
-    distances = None
-    if settings.rerank:
-        distances = k_reciprocal_rerank(q, g, settings.rerank_k1, settings.rerank_k2, settings.rerank_lambda)
-    elif settings.affinity:
-        distances = affinity_distances(q, g, *protocol.affinity)
-    elif query.parts:
-        distances = part_distances(PartFeatures.unflatten(q, query.parts), PartFeatures.unflatten(g, query.parts))
+    q, distances = compare(q, g, query.parts, settings, protocol)
     ranking = evaluate_ranking(
         q,
         g,
@@ -231,6 +223,26 @@ def _score_trial(
         cmc=protocol.cmc,
     )
     return ranking, density
+
+
+def compare(
+    query: Tensor, gallery: Tensor, parts: int, settings: Centralization, protocol: Protocol
+) -> tuple[Tensor, Tensor | None]:
+    """What is ranked after centralization: the query features (Q, d), expanded where wanted, and distances (Q, G).
+
+    query (Q, d), gallery (G, d): centralized. parts: see `FeatureSet`. The distances are None where those between the
+    features are meant: without body parts, re-ranking and affinity inference.
+    """
+    if settings.expansion:
+        query = normalize(expand_queries(query, gallery, settings.expansion, settings.alpha), dim=1)
+    if settings.rerank:
+        numbers = settings.rerank_k1, settings.rerank_k2, settings.rerank_lambda
+        return query, k_reciprocal_rerank(query, gallery, *numbers)
+    if settings.affinity:
+        return query, affinity_distances(query, gallery, *protocol.affinity)
+    if parts:
+        return query, part_distances(PartFeatures.unflatten(query, parts), PartFeatures.unflatten(gallery, parts))
+    return query, None
 
 
 def _densities(feats: Tensor, pids: Tensor, parts: int) -> Tensor:

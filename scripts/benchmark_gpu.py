@@ -108,7 +108,7 @@ class Report:
         self.references, self.peak_tflops, self.device = references, peak_tflops, device
         self.table = Table(title=title)
         for column in ("", "images/s", "s per reference", "peak GiB", "MFU", "times plain"):
-            self.table.add_column(column, justify="right" if column else "left")
+            self.table.add_column(column, justify="right" if column else "left", no_wrap=True)
         self.first: float | None = None
 
     def row(self, name: str, work: Callable[[], None], tflop_per_reference: float) -> None:
@@ -116,7 +116,8 @@ class Report:
         try:
             seconds, peak = measure(work, self.device)
         except (ImportError, NotImplementedError, torch.OutOfMemoryError) as error:
-            cells = f"{type(error).__name__}: {str(error).splitlines()[0][:40]}", "", "", "", ""
+            Console(stderr=True, width=WIDTH).print(f"{name}: {error}")
+            name, cells = f"{name}: {type(error).__name__}", ("-",) * 5
         else:
             self.first = self.first or seconds
             cells = (
@@ -167,9 +168,8 @@ def main() -> None:
             for size in args.batch_sizes:
                 ours(f"{kernel}, {mode}, batch {size}", size)
     bench.pipe.optimise(args.kernels[0], compile=modes[-1] == "compiled")
-    for dial in DIALS:
-        size = args.batch_sizes[-1]
-        ours(f"{args.kernels[0]}, {modes[-1]}, batch {size}, {dial}", size, dial)
+    for dial in DIALS:  # with the first kernel and the last mode and batch size
+        ours(f"... {dial}", args.batch_sizes[-1], dial)
     Console(width=WIDTH).print(report.table)
 
 

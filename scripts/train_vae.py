@@ -43,10 +43,10 @@ class Reconstruction(nn.Module):
         super().__init__()
         self.vae = vae
 
-    def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, batch: dict[str, Tensor], generators: list[torch.Generator]) -> tuple[Tensor, dict[str, float]]:
         pictures = batch["pictures"]
         latents = self.vae.encode(pictures).latent
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators]).to(latents)
         decoded = self.vae.decode(latents + LATENT_NOISE * noise).sample.float()
         squared, absolute = F.mse_loss(decoded, pictures), F.l1_loss(decoded, pictures)
         edges = sum(F.l1_loss(decoded.diff(dim=d), pictures.diff(dim=d)) for d in (2, 3))
@@ -84,11 +84,14 @@ def main() -> None:
     torch.manual_seed(config.seed)
     vae = build_vae(load_preset(args.preset).vae)
 
-    def batches(generator: torch.Generator) -> dict[str, Tensor]:
-        group = torch.randint(len(groups.pictures), (config.batch_size,), generator=generator).numpy()
-        member = torch.randint(groups.pictures.shape[1], (config.batch_size,), generator=generator).numpy()
-        top = torch.randint((groups.pictures.shape[2] - CROP) // 8 + 1, (1,), generator=generator).item() * 8
-        return {"pictures": to_range(torch.from_numpy(groups.pictures[group, member, top : top + CROP]))}
+    def crop(generator: torch.Generator) -> Tensor:
+        count, members, height = groups.pictures.shape[:3]
+        limits = (count, members, (height - CROP) // 8 + 1)
+        group, member, top = (torch.randint(limit, (), generator=generator).item() for limit in limits)
+        return to_range(torch.from_numpy(groups.pictures[group, member, 8 * top : 8 * top + CROP]))
+
+    def batches(generators: list[torch.Generator]) -> dict[str, Tensor]:
+        return {"pictures": torch.stack([crop(generator) for generator in generators])}
 
     Loop(Reconstruction(vae), batches, lambda path: export(vae, groups, path), config).run()
 

@@ -120,13 +120,16 @@ class HeatmapLoss(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, batch: dict[str, Tensor], generators: list[torch.Generator]) -> tuple[Tensor, dict[str, float]]:
         heatmaps = self.network(batch["pictures"]).heatmaps.float()
         return (heatmaps - batch["heatmaps"]).square().sum((2, 3)).mean(), {}
 
 
 class PoseSampler:
-    """Batches of `pictures` (B, 3, H, W), normalised, and `heatmaps` (B, 17, h, w) from groups, augmented."""
+    """Batches of `pictures` (B, 3, H, W), normalised, and `heatmaps` (B, 17, h, w) from groups, augmented.
+
+    All of a batch comes from its first generator.
+    """
 
     def __init__(
         self, groups: Groups, processor: VitPoseImageProcessor, heatmap_size: tuple[int, int], batch_size: int
@@ -136,8 +139,8 @@ class PoseSampler:
         self.mean, self.std = (torch.tensor(v)[:, None, None] for v in (processor.image_mean, processor.image_std))
         self.occluded = np.flatnonzero(groups.labels[:, 3])
 
-    def __call__(self, generator: torch.Generator) -> dict[str, Tensor]:
-        rng = np.random.default_rng(torch.randint(2**62, (1,), generator=generator).item())
+    def __call__(self, generators: list[torch.Generator]) -> dict[str, Tensor]:
+        rng = np.random.default_rng(torch.randint(2**62, (1,), generator=generators[0]).item())
         rows, members = rng.integers(self.groups.pictures.shape[:2], size=(self.batch_size, 2)).T
         if len(self.occluded):
             chosen = rng.random(self.batch_size) < OCCLUDED

@@ -1,113 +1,188 @@
-"""Training pairs from groups of synthetic pedestrians, with all that is frozen computed beforehand."""
+"""What there is to learn from: pictures of people with their poses, of a data set or of the synthetic world."""
 
 import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
-from tqdm import tqdm
+from PIL import Image
 
-from NFC.datasets.synthetic.groups import Groups
-from NFC.extractors import Extractor
+from NFC.datasets import Record, build_dataset
+from NFC.datasets.synthetic.groups import Groups, read_groups
+from NFC.errors import UserError
 
-from ..models import VAE, encode_pictures
-from ..poses.skeleton import draw_skeleton
-
-ENCODE_BATCH = 64
-PIXEL_CENTRE = np.array([0.5, 0.5, 0])  # the world's coordinates start at a picture's corner
+from ..pictures import read_picture
+from ..poses.clean import sure_joints
+from ..poses.records import PoseRecord, read_kept, read_records
 
 
-def _written(path: Path, shape: tuple[int, ...], dtype: type, rows, unit: str) -> np.ndarray:
-    """The array at `path`; when it is not there, made of the chunks that `rows` yields and put there whole."""
-    if not path.is_file():
-        partial = path.with_suffix(".partial")
-        array = np.lib.format.open_memmap(partial, "w+", dtype, shape)
-        first = 0
-        with tqdm(total=len(array), unit=unit, desc=path.stem) as progress:
-            for chunk in rows():
-                array[first : first + len(chunk)] = chunk
-                first += len(chunk)
-                progress.update(len(chunk))
-        array.flush()
-        partial.replace(path)
-    return np.load(path, mmap_mode="r")
+@dataclass
+class DataConfig:
+    """Either `groups`, or `dataset_dir` with what scripts/prepare_poses.py wrote for it."""
+
+    groups: str | None = None  # folder of synthetic groups
+    dataset: str | None = None  # layout of dataset_dir: market1501, custom, ...
+    dataset_dir: str | None = None
+    dataset_options: dict[str, str] = field(default_factory=dict)
+    poses_dir: str | None = None  # <dataset_dir>_poses
+    confidence: float = 0.3  # joints that are less sure are not drawn
+    targets: int = 1  # pictures learnt at once from one reference
+    cache: str = "runs/cache"  # what the frozen networks say of the pictures
 
 
-def fingerprint(vae: VAE, extractor: Extractor, groups: Groups) -> str:
-    """Names what the cached arrays depend on: the weights of both networks and the pictures (a sample of them)."""
-    digest = hashlib.sha256(str(groups.pictures.shape).encode())
-    digest.update(np.ascontiguousarray(groups.pictures[:: max(1, len(groups.pictures) // 50), 0]).tobytes())
-    for network in (vae, extractor):
-        for name, tensor in sorted(network.state_dict().items()):
-            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+@dataclass(frozen=True)
+class Person:
+    """Numbers of the pictures of one person that make pairs: any reference, and as target any other picture."""
+
+    pid: int
+    references: np.ndarray  # (R,) int64
+    targets: np.ndarray  # (T,) int64; at least one other than any reference
 
 
-class PairSampler:
-    """Batches of references with all other pictures of their group as targets.
+@dataclass(frozen=True)
+class Material:
+    """P pictures, numbered from 0, and the people they show.
 
-    The latents, ReID features and pose pictures of all groups are computed once and kept in a folder of `cache`
-    named after the pictures and the networks.
+    read: number -> RGB picture. keypoints: (P, 18, 3) of x, y in 0..1 and confidence, 0 for joints that are not to be
+    drawn. digest: changes with the pictures. summary: a line for people.
     """
 
-    def __init__(self, groups: Groups, vae: VAE, extractor: Extractor, cache: Path, batch_size: int) -> None:
-        cache = cache / fingerprint(vae, extractor, groups)
-        cache.mkdir(parents=True, exist_ok=True)
-        count, members, height, width = groups.pictures.shape[:4]
-        self.groups, self.batch_size = groups, batch_size
-        example = torch.zeros(1, 3, height, width)
-        with torch.inference_mode():
-            latent_shape = encode_pictures(vae, example).shape[1:]
-            self.uncond_feature = extractor(example)[0]
-        shape = (count, members)
-        self.latents = _written(
-            cache / "latents.npy", (*shape, *latent_shape), np.float16, lambda: self._latents(vae), "group"
+    read: Callable[[int], Image.Image]
+    keypoints: np.ndarray
+    people: Sequence[Person]
+    digest: str
+    summary: str
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+
+def build_material(config: DataConfig) -> Material:
+    """The pictures that a config names; `UserError` for whatever is missing or does not belong together."""
+    if (config.groups is None) == (config.dataset_dir is None):
+        raise UserError("name either data.dataset_dir, a data set, or data.groups, a folder of synthetic groups")
+    if config.dataset and not config.dataset_dir:
+        raise UserError(f"data.dataset {config.dataset} needs data.dataset_dir, the folder it lies in")
+    if config.targets < 1:
+        raise UserError(f"data.targets is {config.targets}; it must be at least 1")
+    return group_material(read_groups(Path(config.groups))) if config.groups else dataset_material(config)
+
+
+def hold_out(material: Material, share: float) -> tuple[Material, Material]:
+    """(to learn from, to validate on): no pid is in both; the second has about `share` of the pids.
+
+    Which pids these are depends on the pids and the share alone. `UserError` if one side would be empty.
+    """
+    pids = sorted({person.pid for person in material.people})
+    count = round(share * len(pids))
+    if not 0 < count < len(pids):
+        raise UserError(f"validation.held_out {share} of {len(pids)} people is {count}; both sides need some")
+    held = set(np.random.default_rng(0).permutation(pids)[:count].tolist())
+    sides: tuple[list[Person], list[Person]] = [], []
+    for person in material.people:
+        sides[person.pid in held].append(person)
+    return replace(material, people=sides[0]), replace(material, people=sides[1])
+
+
+def group_material(groups: Groups) -> Material:
+    """The pictures of a group make pairs; where one is occluded, that one is the reference."""
+    count, members, height, width = groups.pictures.shape[:4]
+    everybody = np.arange(members)
+    people = []
+    for first, (pid, _, _, occluded) in zip(range(0, count * members, members), groups.labels, strict=True):
+        numbers = first + everybody
+        people.append(Person(int(pid), *((numbers[:1], numbers[1:]) if occluded else (numbers, numbers))))
+    digest = hashlib.sha256(str(groups.pictures.shape).encode())
+    digest.update(np.ascontiguousarray(groups.pictures[:: max(1, count // 50), 0]).tobytes())
+    return Material(
+        lambda number: Image.fromarray(groups.pictures[divmod(number, members)]),
+        groups.keypoints.reshape(-1, 18, 3) / np.float32([width, height, 1]),
+        people,
+        digest.hexdigest(),
+        f"{count:,} groups of {members} pictures",
+    )
+
+
+def dataset_material(config: DataConfig) -> Material:
+    """The training pictures of a data set that its cleaning list keeps. Pairs are of one pid and one kind of camera.
+
+    Visible and infrared pictures of a person are no pair: a generated picture is to look like its reference. People
+    with a single picture are left out.
+    """
+    name = config.dataset or "market1501"
+    dataset = build_dataset(name, config.dataset_dir, **config.dataset_options)
+    if not dataset.train:
+        raise UserError(f"{name} at {config.dataset_dir} has no training pictures; train on another data set")
+    poses = _kept_poses(config, name)
+    kept: dict[tuple[int, bool], list[tuple[Record, PoseRecord]]] = {}
+    for record in sorted(dataset.train, key=lambda record: record.path):
+        if pose := poses.get(record.path.relative_to(dataset.root).as_posix()):
+            kept.setdefault((record.pid, record.camid in dataset.infrared), []).append((record, pose))
+    if not kept:
+        raise UserError(
+            f"{_poses_dir(config)} keeps no training picture of {name} at {config.dataset_dir}; "
+            f"if it is that of another data set, {_remedy(config, name)}"
         )
-        self.features = _written(
-            cache / "features.npy",
-            (*shape, extractor.feature_dim),
-            np.float16,
-            lambda: self._features(extractor),
-            "group",
+    pairs = {person: own for person, own in kept.items() if len(own) > 1}
+    if not pairs:
+        raise UserError(f"{name} at {config.dataset_dir}: nobody has two kept training pictures, so there are no pairs")
+    people, pictures = [], []
+    for (pid, _), own in pairs.items():
+        numbers = np.arange(len(pictures), len(pictures) + len(own))
+        people.append(Person(pid, numbers, numbers))
+        pictures.extend(own)
+    return Material(
+        lambda number: _read(*pictures[number]),
+        np.stack([_normalised(pose, config.confidence) for _, pose in pictures]),
+        people,
+        _digest(record.path for record, _ in pictures),
+        f"{name}: {len(dataset.train):,} training pictures, {sum(map(len, kept.values())):,} of them kept; pairs of "
+        f"{len(pictures):,} pictures of {len(pairs):,} people, {len(kept) - len(pairs):,} left out with one picture",
+    )
+
+
+def _read(record: Record, pose: PoseRecord) -> Image.Image:
+    """The picture, if the pose can be its own."""
+    picture = read_picture(record.path)
+    if picture.size != (pose.width, pose.height):
+        raise UserError(
+            f"{record.path} is {picture.width} x {picture.height}, but its pose is of a picture of {pose.width} x "
+            f"{pose.height}: are these the poses of another data set? write them anew with scripts/prepare_poses.py"
         )
-        self.poses = _written(
-            cache / "poses.npy", (*shape, height, width, 3), np.uint8, lambda: self._poses((height, width)), "group"
-        )
+    return picture
 
-    def __call__(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Any picture is the reference; in a group with an occluded picture that one is."""
-        count, members = self.latents.shape[:2]
-        group = torch.randint(count, (self.batch_size,), generator=generator).numpy()
-        member = torch.randint(members, (self.batch_size,), generator=generator).numpy()
-        member = np.where(self.groups.labels[group, 3] == 1, 0, member)
-        others = (member[:, None] + np.arange(1, members)) % members
-        rows = group[:, None]
-        return {
-            "reference_latents": torch.from_numpy(self.latents[group, member]).float(),
-            "features": torch.from_numpy(self.features[group, member]).float(),
-            "uncond_feature": self.uncond_feature.clone(),
-            "target_latents": torch.from_numpy(self.latents[rows, others]).float(),
-            "poses": torch.from_numpy(self.poses[rows, others]).movedim(-1, 2).float() / 255,
-        }
 
-    def _batches(self):
-        """(n, members, 3, H, W) float32 pictures in [-1, 1]."""
-        for start in range(0, len(self.groups.pictures), ENCODE_BATCH):
-            pictures = torch.tensor(self.groups.pictures[start : start + ENCODE_BATCH])
-            yield pictures.movedim(-1, 2).float() / 127.5 - 1
+def _poses_dir(config: DataConfig) -> Path:
+    source = Path(config.dataset_dir)
+    return Path(config.poses_dir or source.with_name(f"{source.resolve().name}_poses"))
 
-    @torch.inference_mode()
-    def _latents(self, vae: VAE):
-        for pictures in self._batches():
-            latents = encode_pictures(vae, pictures.flatten(0, 1))
-            yield latents.unflatten(0, pictures.shape[:2]).numpy()
 
-    @torch.inference_mode()
-    def _features(self, extractor: Extractor):
-        for pictures in self._batches():
-            yield extractor(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2]).numpy()
+def _kept_poses(config: DataConfig, name: str) -> dict[str, PoseRecord]:
+    """By path, the poses of all pictures that the cleaning list keeps."""
+    folder = _poses_dir(config)
+    for file in ("keypoints.jsonl", "kept.jsonl"):
+        if not (folder / file).is_file():
+            raise UserError(f"{folder} holds no {file}; {_remedy(config, name)}")
+    kept = read_kept(folder / "kept.jsonl")
+    return {record.path: record for record in read_records(folder / "keypoints.jsonl") if record.path in kept}
 
-    def _poses(self, size: tuple[int, int]):
-        for keypoints in self.groups.keypoints:
-            yield np.stack([draw_skeleton(points - PIXEL_CENTRE, size) for points in keypoints])[None]
+
+def _remedy(config: DataConfig, name: str) -> str:
+    place = f" --out_dir {config.poses_dir}" if config.poses_dir else ""
+    return f"run: python scripts/prepare_poses.py --dataset {name} --dataset_dir {config.dataset_dir}{place}"
+
+
+def _normalised(pose: PoseRecord, confidence: float) -> np.ndarray:
+    """(18, 3) of x, y in 0..1 and confidence, 0 for joints below `confidence`."""
+    points = sure_joints(pose.keypoints, confidence)
+    points[:, :2] = (points[:, :2] + 0.5) / [pose.width, pose.height]
+    return points
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        state = path.stat()
+        digest.update(f"{path}\n{state.st_size}\n{state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

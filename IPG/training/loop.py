@@ -1,113 +1,101 @@
-"""The training loop: accelerate, EMA, learning-rate schedule, checkpoints and exact resuming.
+"""The training loop: accelerate, averaged weights, validation, checkpoints and exact resuming.
 
-Everything random in a step comes from (seed, step, process), so a run that was killed and resumed takes the
-same steps as one that was not.
+Everything random in a step comes from (seed, step, place in the batch), so a run that was killed and resumed takes the
+same steps as one that was not, and so do one process and several that share its batch.
 """
 
-import math
+import signal
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
+from accelerate.utils import DistributedDataParallelKwargs, gather
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
-from NFC.errors import UserError
-from NFC.files import replacing
+from NFC.errors import Terminated, UserError
+from NFC.files import remove_leftovers
 
-STATE_FILE = "state.pt"
-SCHEDULES = ("constant", "cosine")
+from .losses import LossLog
+from .optimizers import build_optimizer, learning_rate_factor
+from .randomness import row_generators, seed_of
+from .settings import LoopConfig
+from .state import changing_tensors, fixed_settings, load_changing_tensors, read_state, write_state
+
+Batch = dict[str, Tensor]
+Validation = Callable[[Path, int], dict[str, float]]
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # our names -> accelerate's
 
 
-@dataclass
-class LoopConfig:
-    """What every training run needs to know, whatever it trains."""
-
-    output_dir: str = "runs/train"
-    max_train_steps: int = 20000
-    max_minutes: float = 0.0  # stop after this long, 0: never; the schedule then follows the clock
-    batch_size: int = 32
-    learning_rate: float = 1e-5
-    lr_schedule: str = "constant"  # or "cosine"
-    warmup_steps: int = 1
-    weight_decay: float = 1e-2
-    max_grad_norm: float = 1.0
-    ema_decay: float = 0.0  # 0: no moving average
-    precision: str = "float32"  # or "bfloat16", "float16": that of the products, weights stay float32
-    checkpoint_every: int = 500
-    log_every: int = 50
-    seed: int = 12580
-
-    def __post_init__(self) -> None:
-        for name, choices in (("lr_schedule", SCHEDULES), ("precision", tuple(PRECISIONS))):
-            if getattr(self, name) not in choices:
-                raise UserError(f"{name} '{getattr(self, name)}' is not one of: {', '.join(choices)}")
-
-
-def step_generator(seed: int, step: int, process: int = 0) -> torch.Generator:
-    """The random numbers of one step of one process."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + step) * 1009 + process)
-
-
-def learning_rate_factor(config: LoopConfig, step: int, progress: float) -> float:
-    """Factor on the learning rate at `step`, with `progress` 0..1 through the run."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    if config.lr_schedule == "constant":
-        return warm
-    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
-
-
 class Loop:
-    """Train `model`, whose forward takes a batch and a generator and returns (loss, {name: scalar}).
+    """Train the parameters of `model` that require gradients.
 
-    batches: generator of the step -> batch, on any device. export: writes the weights to keep into a folder; it is
-    called with the averaged weights in place, at every checkpoint.
+    batches: generators -> dict of tensors on any device; model: (batch, generators) -> (loss, {name: scalar}), with a
+    loss that is a mean over samples. generators: one torch.Generator on the CPU for each of the `batch_size` samples;
+    what is drawn from them depends neither on the number of processes nor on gradient accumulation.
+    export: writes the weights to keep into a folder, at every checkpoint. validate: (folder, steps taken) ->
+    {name: number} to log, every `validate_every` steps. Both are called on the main process with the averaged weights
+    in place.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        batches: Callable[[torch.Generator], dict[str, Tensor]],
+        batches: Callable[[list[torch.Generator]], Batch],
         export: Callable[[Path], None],
         config: LoopConfig,
+        validate: Validation | None = None,
     ) -> None:
-        self.config, self.model, self.batches, self.export = config, model, batches, export
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=PRECISIONS[config.precision])
+        self.config, self.model, self.batches, self.export, self.validate = config, model, batches, export, validate
+        on_gpu = torch.cuda.is_available()
+        if config.precision == "float16" and not on_gpu:
+            raise UserError("precision=float16 trains on GPUs only; use bfloat16 or float32 here")
+        # A network may have parameters that its loss does not depend on.
+        parallel = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(
+            cpu=not on_gpu, mixed_precision=PRECISIONS[config.precision], kwargs_handlers=[parallel]
+        )
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-        self.wrapped, self.optimizer = self.accelerator.prepare(model, self.optimizer)
-        self.ema = EMAModel(self.parameters, decay=config.ema_decay) if config.ema_decay else None
-        self.step, self.seconds = 0, 0.0
+        self.wrapped, self.optimizer = self.accelerator.prepare(model, build_optimizer(self.parameters, config))
+        self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=on_gpu) if config.ema_decay else None
+        self.step, self.seconds, self.stopped_by = 0, 0.0, 0
         self.path = Path(config.output_dir)
+        self.log = LossLog(self.path, self.accelerator, config.tensorboard)
 
     def run(self) -> None:
-        """Take steps until `max_train_steps` or `max_minutes`, resuming from the last checkpoint if there is one."""
+        """Take steps until `max_train_steps` or `max_minutes`, resuming from the last checkpoint if there is one.
+
+        On Ctrl-C or a polite kill the step is finished and a checkpoint written before `KeyboardInterrupt` is raised.
+        """
+        config = self.config
         self._resume()
         started, before = time.monotonic(), self.seconds
         main = self.accelerator.is_main_process
-        bar = tqdm(total=self.config.max_train_steps, initial=self.step, unit="step", disable=not main, mininterval=5)
-        averages: dict[str, float] = {}
-        while self._progress() < 1:
-            for name, value in self._take_step().items():
-                averages[name] = value if name not in averages else 0.98 * averages[name] + 0.02 * value
-            self.step += 1
-            elapsed = torch.tensor(before + time.monotonic() - started, device=self.accelerator.device)
-            self.seconds = broadcast(elapsed).item()  # all processes follow one clock
-            bar.total = round(self.step / self._progress())  # under max_minutes an estimate
-            bar.update()
-            if self.step % self.config.log_every == 0:
-                bar.set_postfix({name: f"{value:.4f}" for name, value in averages.items()})
-            if self.step % self.config.checkpoint_every == 0 or self._progress() >= 1:
-                self._checkpoint()
-        bar.close()
+        bar = tqdm(total=config.max_train_steps, initial=self.step, unit="step", disable=not main, mininterval=5)
+        with bar, self._signals_noted():
+            while self._progress() < 1 and not self.stopped_by:
+                self._take_step()
+                self._agree(before + time.monotonic() - started)
+                bar.total = round(self.step / self._progress())  # under max_minutes an estimate
+                bar.update()
+                last = self._progress() >= 1 or self.stopped_by
+                validation = self._validate() if self._due(config.validate_every) else {}
+                if validation or last or self._due(config.log_every) or self._due(config.checkpoint_every):
+                    means = self.log.flush(**validation)
+                    bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()})
+                if last or self._due(config.checkpoint_every):
+                    self._checkpoint()
+        if self.stopped_by:
+            raise Terminated if self.stopped_by == signal.SIGTERM else KeyboardInterrupt
+
+    def _due(self, every: int) -> bool:
+        return every > 0 and self.step % every == 0
 
     def _progress(self) -> float:
         by_steps = self.step / self.config.max_train_steps
@@ -118,52 +106,113 @@ class Loop:
         on_cpu = self.accelerator.device.type == "cpu"
         return sdpa_kernel(SDPBackend.MATH) if on_cpu else nullcontext()
 
-    def _take_step(self) -> dict[str, float]:
-        config = self.config
-        generator = step_generator(config.seed, self.step, self.accelerator.process_index)
-        factor = learning_rate_factor(config, self.step, self._progress())
+    def _take_step(self) -> None:
+        config, parts = self.config, self.config.gradient_accumulation
+        learning_rate = config.learning_rate * learning_rate_factor(config, self.step, self._progress())
         for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * factor
-        batch = {name: value.to(self.accelerator.device) for name, value in self.batches(generator).items()}
-        with self.accelerator.autocast(), self._attention():
-            loss, logs = self.wrapped(batch, generator)
-        self.accelerator.backward(loss)
+            group["lr"] = learning_rate
+        measured: dict[str, Tensor | float] = {}
+        for part in range(parts):
+            with self.accelerator.no_sync(self.wrapped) if part + 1 < parts else nullcontext():
+                for name, value in self._gradients(part).items():
+                    measured[name] = measured.get(name, 0.0) + value / parts
         if config.max_grad_norm:
             self.accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema:
             self.ema.step(self.parameters)
-        return {"loss": loss.item(), **logs}
+        self.step += 1
+        self.log.add(self.step, {"learning_rate": learning_rate}, measured)
+
+    def _gradients(self, part: int) -> dict[str, Tensor | float]:
+        """Add the gradients of one batch; returns its loss and what else the model measured."""
+        config = self.config
+        turn = part * self.accelerator.num_processes + self.accelerator.process_index
+        rows = range(turn * config.batch_size, (turn + 1) * config.batch_size)
+        generators = row_generators(config.seed, self.step, rows)
+        torch.manual_seed(seed_of(config.seed, self.step, turn, "network"))  # dropout and the like
+        batch = {name: value.to(self.accelerator.device) for name, value in self.batches(generators).items()}
+        with self._attention():
+            loss, measured = self.wrapped(batch, generators)
+        self.accelerator.backward(loss / config.gradient_accumulation)
+        return {"loss": loss.detach(), **measured}
+
+    def _agree(self, seconds: float) -> None:
+        """All processes follow one clock, and stop together."""
+        if self.accelerator.num_processes > 1:
+            known = torch.tensor([seconds, self.stopped_by], device=self.accelerator.device, dtype=torch.float64)
+            longest, number = gather(known[None]).amax(0).tolist()
+            seconds, self.stopped_by = longest, int(number)
+        self.seconds = seconds
+
+    @contextmanager
+    def _signals_noted(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM only set `stopped_by`; a second one stops at once."""
+
+        def note(number: int, frame: object) -> None:
+            self.stopped_by = number
+            restore()
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        before = {number: signal.signal(number, note) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            restore()
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights are in the model."""
+        if not self.ema:
+            yield
+            return
+        self.ema.store(self.parameters)
+        self.ema.copy_to(self.parameters)
+        try:
+            yield
+        finally:
+            self.ema.restore(self.parameters)
+
+    def _validate(self) -> dict[str, float]:
+        self.accelerator.wait_for_everyone()
+        if not self.validate or not self.accelerator.is_main_process:
+            return {}
+        with self._averaged():
+            return {f"validation/{name}": value for name, value in self.validate(self.path, self.step).items()}
 
     def _checkpoint(self) -> None:
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
+        scaler = self.accelerator.scaler
         state = {
             "step": self.step,
             "seconds": self.seconds,
-            "model": self.model.state_dict(),
+            "settings": fixed_settings(self.config, self.accelerator.num_processes),
+            "model": changing_tensors(self.model),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
+            "scaler": scaler.state_dict() if scaler else None,
         }
-        with replacing(self.path / STATE_FILE) as partial:
-            torch.save(state, partial)
-        if self.ema:
-            self.ema.store(self.parameters)
-            self.ema.copy_to(self.parameters)
-        self.export(self.path)
-        if self.ema:
-            self.ema.restore(self.parameters)
+        write_state(self.path, state)
+        with self._averaged():
+            self.export(self.path)
 
     def _resume(self) -> None:
-        file = self.path / STATE_FILE
-        if not file.is_file():
-            return
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.ema:
-            self.ema.load_state_dict(state["ema"])
-            self.ema.to(self.accelerator.device)
-        self.step, self.seconds = state["step"], state["seconds"]
+        if self.accelerator.is_main_process:
+            remove_leftovers(self.path)
+        state = read_state(self.path, fixed_settings(self.config, self.accelerator.num_processes))
+        if state:
+            load_changing_tensors(self.model, state["model"], self.path)
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.ema:
+                self.ema.load_state_dict(state["ema"])
+                self.ema.to(self.accelerator.device)
+            if state.get("scaler"):
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            self.step, self.seconds = state["step"], state["seconds"]
+        self.log.start(self.step)

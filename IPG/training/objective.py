@@ -46,21 +46,23 @@ class IPGObjective(nn.Module):
         self.reference_unet, self.denoising_unet = reference_unet, denoising_unet
         self.scheduler, self.config = scheduler, config
 
-    def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, batch: dict[str, Tensor], generators: list[torch.Generator]) -> tuple[Tensor, dict[str, float]]:
         """One loss.
 
         batch holds R references with K targets each: reference_latents (R, C, h, w), features (R, F), uncond_feature
-        (F,), target_latents (R, K, C, h, w), poses (R, K, 3, H, W) in [0, 1]. generator: draws on the CPU.
+        (F,), target_latents (R, K, C, h, w), poses (R, K, 3, H, W) in [0, 1]. generators: R, on the CPU; what is drawn
+        for a reference comes from its own.
         """
         target = batch["target_latents"]
         references, poses = target.shape[:2]
-        dropped = torch.rand(references, generator=generator).to(target.device) < self.config.uncond_ratio
+        chances = torch.cat([torch.rand(1, generator=generator) for generator in generators])
+        dropped = chances.to(target.device) < self.config.uncond_ratio  # (R,)
         features = torch.where(dropped[:, None], batch["uncond_feature"], batch["features"])
         tokens = self.ifr(features)  # (R, T, token_dim)
         kept = self.reference_unet(batch["reference_latents"], tokens)
 
+        timesteps, noise = self._draw(target, generators)
         latents = target.flatten(0, 1)  # (R * K, C, h, w)
-        timesteps, noise = self._draw(latents, generator)
         noisy = self.scheduler.add_noise(latents, noise, timesteps)
         predicted = self.denoising_unet(
             noisy,
@@ -76,10 +78,12 @@ class IPGObjective(nn.Module):
             error = error * min_snr_weight(self.scheduler.alphas_cumprod.to(error), timesteps, self.config.snr_gamma)
         return error.mean(), {}
 
-    def _draw(self, latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Uniform timesteps (B,) and noise like the latents, with an offset for each picture and channel."""
-        count = self.scheduler.config.num_train_timesteps
-        timesteps = torch.randint(count, (len(latents),), generator=generator)
-        noise = torch.randn(latents.shape, generator=generator)
-        noise = noise + self.config.noise_offset * torch.randn(*latents.shape[:2], 1, 1, generator=generator)
-        return timesteps.to(latents.device), noise.to(latents)
+    def _draw(self, target: Tensor, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
+        """Uniform timesteps (R * K,) and noise (R * K, C, h, w), with an offset for each picture and channel."""
+        count, shape = self.scheduler.config.num_train_timesteps, target.shape[1:]
+        timesteps, noise = [], []
+        for generator in generators:
+            timesteps.append(torch.randint(count, shape[:1], generator=generator))
+            offset = self.config.noise_offset * torch.randn(*shape[:2], 1, 1, generator=generator)
+            noise.append(torch.randn(shape, generator=generator) + offset)
+        return torch.cat(timesteps).to(target.device), torch.cat(noise).to(target)

@@ -1,7 +1,7 @@
 """Scores as tables, plots, rank lists and one HTML page.
 
 table.py is what a table says, formats.py how it looks as text, plots.py and pictures.py are figures, page.py is the
-HTML page, write.py puts the scores of an evaluation into files.
+HTML page, write.py and score_page.py put the scores of an evaluation into files.
 """
 
 from .write import terminal_table, write_report

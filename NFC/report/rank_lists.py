@@ -8,7 +8,7 @@ import numpy as np
 
 from ..datasets import Dataset, Record
 from ..features import FeatureSet
-from ..protocol import Centralization, Protocol, centralize, trial_features
+from ..protocol import Centralization, Protocol, centralize, compare, trial_features
 from ..ranking import evaluate_ranking, rank_gallery
 
 Splits = tuple[FeatureSet, FeatureSet]  # query and gallery
@@ -49,7 +49,6 @@ def compare_rank_lists(
     """The `count` queries that gained and that lost most average precision, with their k nearest pictures.
 
     query, gallery: raw features of the data set's records. Of a protocol with several trials, the first is shown.
-    Re-ranking and query expansion are left out.
     """
     protocol = Protocol.of(dataset)
     splits = next(trial_features(query, gallery, protocol))
@@ -96,7 +95,9 @@ def changed_most(precision: tuple[np.ndarray, np.ndarray], count: int = 5) -> tu
 def _rank(splits: Splits, settings: Centralization, protocol: Protocol, k: int) -> tuple[np.ndarray, np.ndarray]:
     """(Q, k) nearest gallery indices and (Q,) average precision."""
     query, gallery = splits
-    feats = centralize(query, settings, "query"), centralize(gallery, settings, "gallery")
+    q, g = centralize(query, settings, "query"), centralize(gallery, settings, "gallery")
+    q, distances = compare(q, g, query.parts, settings, protocol)
     labels = query.pids, gallery.pids, query.camids, gallery.camids
-    nearest = rank_gallery(*feats, *labels, k=k, exclude=protocol.exclude)
-    return nearest, evaluate_ranking(*feats, *labels, exclude=protocol.exclude).average_precision
+    nearest = rank_gallery(q, g, *labels, k=k, distances=distances, exclude=protocol.exclude)
+    ranking = evaluate_ranking(q, g, *labels, distances=distances, exclude=protocol.exclude)
+    return nearest, ranking.average_precision

@@ -90,10 +90,10 @@ def test_training_lowers_the_loss(groups):
     loss = HeatmapLoss(network)
     sampler = PoseSampler(groups, processor, (16, 8), batch_size=4)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
-    generator = torch.Generator().manual_seed(0)
+    generators = [torch.Generator().manual_seed(0)]
     losses = []
     for _ in range(16):
-        value, _ = loss(sampler(generator), generator)
+        value, _ = loss(sampler(generators), generators)
         value.backward()
         optimizer.step()
         optimizer.zero_grad()
