@@ -15,6 +15,7 @@ from NFC.extractors.base import picture_tensor
 from NFC.extractors.weights import default_directory
 
 from .checkpoints import find_vae, find_weights, load_module, load_vae
+from .memory import keep_freed_memory
 from .models import (
     IFR,
     VAE,
@@ -120,12 +121,14 @@ class IPGPipeline:
         """Choose how, not what, is computed; returns itself.
 
         kernel: "sdpa" or "xformers". compile: `torch.compile` of the repeated transformer blocks of the denoising UNet;
-        the first call then takes minutes. Raises `UserError` for an unknown kernel.
+        the first call then takes minutes. On a CPU also `keep_freed_memory`. Raises `UserError` for an unknown kernel.
         """
         if kernel not in KERNELS:
             raise UserError(f"attention kernel '{kernel}' is unknown; choose one of: {', '.join(KERNELS)}")
         set_reference_processors(self.reference_unet, ReferenceWriter, KERNELS[kernel])
         set_reference_processors(self.denoising_unet, ReferenceReader, KERNELS[kernel])
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if compile:
             limits = torch._dynamo.config
             limits.recompile_limit = max(limits.recompile_limit, COMPILED_VARIANTS)

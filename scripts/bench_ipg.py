@@ -170,7 +170,7 @@ def main() -> None:
     row("ours, float32", seconds, str(largest_difference(expected, images[0])))
     del pipe
     gc.collect()
-    pipe = IPGPipeline(preset, **networks, device="cpu", dtype=torch.bfloat16)
+    pipe = IPGPipeline(preset, **networks, device="cpu", dtype=torch.bfloat16).optimise()
     warm_up()
     images, seconds = timed(lambda: pipe([reference], poses, **settings))
     row("ours, bfloat16", seconds, str(largest_difference(expected, images[0])))
