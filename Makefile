@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench bench-nfc bench-ipg bench-extractors bench-quality
+.PHONY: help venv demo test reproduce lint bench bench-nfc bench-ipg bench-extractors bench-quality
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -16,6 +16,9 @@ demo: $(VENV)/installed ## pictures from ref/ and standard_poses/, then a scored
 
 test: $(VENV)/installed-dev ## run the tests
 	$(PY) -m pytest
+
+reproduce: $(VENV)/installed ## the paper's tables and figures, on synthetic people
+	$(PY) scripts/reproduce.py all --world synthetic
 
 lint: $(VENV)/installed-dev ## check style
 	$(PY) -m ruff check .

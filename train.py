@@ -19,16 +19,19 @@ from IPG.presets import load_preset
 from IPG.settings import DTYPES
 from IPG.training.data import DataConfig, build_material, hold_out
 from IPG.training.encoded import encode_material
-from IPG.training.loop import Loop, LoopConfig
+from IPG.training.loop import Loop
 from IPG.training.networks import NetworksConfig, build_networks, export_frozen, export_networks, frozen_files
 from IPG.training.objective import IPGObjective, ObjectiveConfig
 from IPG.training.pairs import Pairs
+from IPG.training.settings import LoopConfig
 from IPG.training.validation import Validation, ValidationConfig
 from NFC.config import load_config
 from NFC.errors import UserError, run_command
 from NFC.extractors import build_extractor
 from NFC.features import pick_device, this_process
 from NFC.files import write_text
+
+DEFAULT_CONFIG = Path(__file__).parent / "configs/train/ipg_mini.yaml"
 
 
 @dataclass
@@ -77,7 +80,7 @@ def train(config: TrainConfig) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="configs/train/ipg_mini.yaml", help="YAML file (%(default)s)")
+    parser.add_argument("--config", default=DEFAULT_CONFIG, help="YAML file (configs/train/ipg_mini.yaml)")
     parser.add_argument("--dry_run", action="store_true", help="print the resolved config and stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings to change")
     args = parser.parse_intermixed_args()

@@ -32,6 +32,16 @@ def as_features(values: Array, name: str, ndim: int = 2) -> Tensor:
     return feats
 
 
+def as_feature_pair(query: Array, gallery: Array) -> tuple[Tensor, Tensor]:
+    """(Q, d) and (G, d) floating tensors of one dtype, on the query's device; else `UserError`."""
+    a = as_features(query, "query")
+    b = as_features(gallery, "gallery").to(a.device)
+    if a.shape[1] != b.shape[1]:
+        raise UserError(f"query and gallery features differ in size: {a.shape[1]} and {b.shape[1]}")
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    return a.to(dtype), b.to(dtype)
+
+
 def as_labels(values: object, name: str, length: int, device: torch.device | str = "cpu") -> Tensor:
     """`values` (array, tensor or sequence of integers) as an int64 tensor of `length`; else `UserError`."""
     labels = values if isinstance(values, Tensor) else np.asarray(values)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .arrays import Array, as_features, compute_dtype, in_kind
+from .arrays import Array, as_feature_pair, as_features, compute_dtype, in_kind
 from .errors import UserError
 from .products import FLOAT64, Frame, Packed, Precision, bits_above, half_distances, ladder, pack, places
 
@@ -24,21 +24,26 @@ LAST_PAIRS = 2**24  # pairs at once in the last search, which measures however m
 
 # (rows (B,) int64, columns) -> bool (B, columns): True where a column does not exist for a row
 Hidden = Callable[[Tensor, slice], Tensor]
+# (half distances, their rows and columns packed, and where these are): sees a tile before it is searched
+Watch = Callable[[Tensor, Packed, Packed, slice, slice], None]
 
 
 @torch.no_grad()
-def nearest_neighbours(feats: Array, k: int, tile: int | None = None) -> tuple[Array, Array]:
+def nearest_neighbours(
+    feats: Array, k: int, tile: int | None = None, watch: Watch | None = None
+) -> tuple[Array, Array]:
     """The k nearest other rows of each row, by squared Euclidean distance.
 
     feats: (N, d) floating, any device. Distances are those of a direct sum in float64.
     Returns indices (N, K) int64 and squared distances (N, K) (float32, or float64 for float64 input), nearest
     first, K = min(k, N - 1). A row is never its own neighbour, but its duplicates are. Ties go to the lower index.
-    tile: rows and columns that are compared at once; the answer does not depend on it.
+    tile: rows and columns that are compared at once; the answer does not depend on it. watch: is shown the tiles on
+    and above the diagonal.
     Raises `UserError` (a ValueError) for k < 1, NaN, infinity, a wrong number of axes or no rows.
     """
     points = as_features(feats, "feats")
     _require_k(k)
-    indices, distances = _Search(points, points, min(k, len(points) - 1), tile, own=True).run()
+    indices, distances = _Search(points, points, min(k, len(points) - 1), tile, own=True, watch=watch).run()
     return in_kind(indices, feats), in_kind(distances, feats)
 
 
@@ -57,16 +62,6 @@ def nearest_in_gallery(
     _require_k(k)
     indices, distances = _Search(a, b, min(k, len(b)), tile, hidden=hidden).run()
     return in_kind(indices, query), in_kind(distances, query)
-
-
-def as_feature_pair(query: Array, gallery: Array) -> tuple[Tensor, Tensor]:
-    """(Q, d) and (G, d) floating tensors of one dtype, on the query's device; else `UserError`."""
-    a = as_features(query, "query")
-    b = as_features(gallery, "gallery").to(a.device)
-    if a.shape[1] != b.shape[1]:
-        raise UserError(f"query and gallery features differ in size: {a.shape[1]} and {b.shape[1]}")
-    dtype = torch.promote_types(a.dtype, b.dtype)
-    return a.to(dtype), b.to(dtype)
 
 
 def pair_distances(
@@ -88,6 +83,11 @@ def pair_distances(
     return result
 
 
+def float32_error(dim: int) -> float:
+    """How far `pair_distances` in float32 may be from the true ones, relative to itself, and at least `dim` * tiny."""
+    return (dim + 8) * 2**-23
+
+
 def _require_k(k: int) -> None:
     if k < 1:
         raise UserError(f"k must be at least 1, got {k}")
@@ -97,9 +97,16 @@ class _Search:
     """One search for the k nearest of `a` in `b`; `own`: both are the same rows, and none is its own neighbour."""
 
     def __init__(
-        self, a: Tensor, b: Tensor, k: int, tile: int | None, own: bool = False, hidden: Hidden | None = None
+        self,
+        a: Tensor,
+        b: Tensor,
+        k: int,
+        tile: int | None,
+        own: bool = False,
+        hidden: Hidden | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        self.a, self.b, self.k, self.own, self.hidden = a, b, k, own, hidden
+        self.a, self.b, self.k, self.own, self.hidden, self.watch = a, b, k, own, hidden, watch
         self.tile = tile
         self.indices = torch.full((len(a), k), -1, dtype=torch.int64, device=a.device)
         self.distances = torch.full((len(a), k), torch.inf, dtype=compute_dtype(a), device=a.device)
@@ -149,12 +156,17 @@ class _Search:
         blocks = [(part, pack(self.a[part], self.frame, precision)) for part in parts]
         for part, block in blocks:  # near the diagonal first: a good bound from the start keeps later tiles empty
             tile = half_distances(block.as_left(), block)
+            if self.watch:
+                self.watch(tile, block, block, part, part)
             tile.fill_diagonal_(torch.inf)
             shortlist.scan(tile, block, block, part, part)
         for i, (rows, left) in enumerate(blocks):
             mirrored = left.as_left()
             for cols, right in blocks[i + 1 :]:
-                shortlist.scan(half_distances(mirrored, right), left, right, rows, cols, symmetric=True)
+                tile = half_distances(mirrored, right)
+                if self.watch:
+                    self.watch(tile, left, right, rows, cols)
+                shortlist.scan(tile, left, right, rows, cols, symmetric=True)
         return shortlist.prune()
 
     def _finish(self, shortlist: "_Shortlist") -> None:
@@ -167,8 +179,8 @@ class _Search:
             kth = nearly.new_zeros(len(self.a))
             last = _first_of_each_row(rows, nearly, self.k)
             kth.scatter_reduce_(0, rows[last], nearly[last], "amax")
-            error = (self.a.shape[1] + 8) * 2**-23  # of a sum of squares, relative to itself
-            kept = nearly <= kth[rows] * (1 + 4 * error) + 8 * self.a.shape[1] * torch.finfo(torch.float32).tiny
+            dim = self.a.shape[1]
+            kept = nearly <= kth[rows] * (1 + 4 * float32_error(dim)) + 8 * dim * torch.finfo(torch.float32).tiny
             rows, cols = rows[kept], cols[kept]
         exact = self._measure(rows, cols, torch.float64)
         nearest = _first_of_each_row(rows, exact, self.k)

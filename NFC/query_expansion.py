@@ -3,9 +3,9 @@
 import torch
 from torch.nn.functional import cosine_similarity
 
-from .arrays import Array, compute_dtype, in_kind
+from .arrays import Array, as_feature_pair, compute_dtype, in_kind
 from .errors import UserError
-from .neighbours import as_feature_pair, nearest_in_gallery
+from .neighbours import nearest_in_gallery
 
 
 @torch.no_grad()

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arrays import Array, as_labels, as_tensor
+from .arrays import Array, as_feature_pair, as_labels, as_tensor
 from .errors import UserError
-from .neighbours import as_feature_pair, nearest_in_gallery
+from .neighbours import nearest_in_gallery
 from .ranks import Exclude, Labels, Ranks, ranks_by_distances, ranks_by_features, row_blocks
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .neighbours import pair_distances
+from .neighbours import float32_error, pair_distances
 from .products import FLOAT64, Frame, Packed, bits_above, bits_below, half_distances, ladder, pack, places
 
 BLOCK_ELEMENTS = 2**22  # entries of one block of distances
@@ -146,12 +146,24 @@ class _Counter:
         before = bits <= below[:, :1] if self.identities else None
         for start in range(0, len(row), MEASURED_AT_ONCE):
             r, i = row[start : start + MEASURED_AT_ONCE], item[start : start + MEASURED_AT_ONCE]
-            nearer = self.measure(rows[r], i)[:, None] <= matches.distances[r]
+            nearer = self.nearer(rows[r], i, matches.distances[r])
             ahead.index_add_(0, r, (nearer & (bits[r, i][:, None] > below[r])).long())
             if before is not None:
                 before[r, i] |= nearer[:, 0]
         first = ahead[:, 0] if before is None else self.labels.count_identities(before)
         return Ranks(rows[settled], matches.hits[settled], ahead[settled], first[settled]), rows[~settled]
+
+    def nearer(self, rows: Tensor, cols: Tensor, distances: Tensor) -> Tensor:
+        """(P, W) bool: which of `distances` (P, W) the items (P,) do not exceed; sums in float32 settle most."""
+        if self.query.dtype == torch.float64:
+            return self.measure(rows, cols)[:, None] <= distances
+        dim = self.query.shape[1]
+        rough = pair_distances(self.query, self.gallery, rows, cols, self.scale, torch.float32)[:, None].double() / 2
+        slack = 2 * float32_error(dim) * rough + 8 * dim * torch.finfo(torch.float32).tiny
+        result = rough <= distances
+        unsure = ((rough - distances).abs_() <= slack).any(1)
+        result[unsure] = self.measure(rows[unsure], cols[unsure])[:, None] <= distances[unsure]
+        return result
 
     def measure(self, rows: Tensor, cols: Tensor) -> Tensor:
         """(P,) float64: half squared distances, summed directly."""

@@ -7,12 +7,12 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from .arrays import Array, in_kind
+from .arrays import Array, as_feature_pair, in_kind
 from .errors import UserError
-from .neighbours import as_feature_pair, nearest_neighbours, pair_distances, tiles
-from .products import FLOAT32, Frame, Packed, half_distances, ladder, pack, places
+from .farthest import Farthest
+from .neighbours import nearest_neighbours, tiles
+from .products import FLOAT32, Frame, pack
 
-FARTHEST_KEPT = 64  # samples of a row, on average, that are measured to find the farthest
 SHARED_ENTRIES = 2**22  # weights compared at once
 
 
@@ -34,8 +34,9 @@ def k_reciprocal_rerank(query: Array, gallery: Array, k1: int = 20, k2: int = 6,
     frame = Frame.around(points)
     packed = pack(points, frame, FLOAT32)
     left, right = packed.as_left(), packed.matrix.T  # left @ right: half squared distances
-    largest = _largest_distances(points, frame, packed)
-    nearest, _ = nearest_neighbours(points, max(k1, k2 - 1))
+    farthest = Farthest(points, frame)
+    nearest, _ = nearest_neighbours(points, max(k1, k2 - 1), watch=farthest)
+    largest = farthest.half_distances()
     nearest = np.column_stack([np.arange(len(points)), nearest.cpu().numpy()])
 
     weights = _with_unit_rows(_weigh(_expanded_sets(nearest, k1), left, right, largest))
@@ -45,29 +46,6 @@ def k_reciprocal_rerank(query: Array, gallery: Array, k1: int = 20, k2: int = 6,
         distances = (left[rows] @ right[:, len(a) :]).clamp_(min=0).div_(largest[rows, None])
         result[rows].add_(distances, alpha=lambda_value)
     return in_kind(result, query)
-
-
-def _largest_distances(points: Tensor, frame: Frame, precise: Packed) -> Tensor:
-    """(N,) float32: each row's largest half squared distance; 1 where all samples coincide.
-
-    A fast product leaves those that may be the largest, which are then measured; where they are too many, so is
-    everything, by the precise product.
-    """
-    precision = ladder(points.device)[0]
-    packed = pack(points, frame, precision)
-    error = packed.error(packed)
-    largest = precise.matrix.new_zeros(len(points))
-    for rows in tiles(len(points), points.device):
-        fast = half_distances(packed.as_left(rows), packed)
-        most = fast.amax(1).double()
-        slack = 2 * (error[rows] + error.max()) + 3 * precision.result * most.abs()
-        row, col = places(fast >= (most - slack).to(fast.dtype)[:, None])
-        if len(row) <= FARTHEST_KEPT * len(fast):
-            far = pair_distances(points, points, row + rows.start, col, frame.scale, largest.dtype) / 2
-            largest[rows] = largest[rows].scatter_reduce(0, row, far, "amax")
-        else:
-            largest[rows] = half_distances(precise.as_left(rows), precise).amax(1)
-    return torch.where(largest > 0, largest, 1.0)
 
 
 def _weigh(sets: csr_matrix, left: Tensor, right: Tensor, largest: Tensor) -> csr_matrix:
@@ -127,8 +105,8 @@ def _jaccard(weights: csr_matrix, queries: int, device: torch.device) -> Tensor:
         place = first + torch.arange(len(first), device=device)
         smaller = value[place].minimum(own[part].repeat_interleave(size))
         shared.index_add_(0, row[part].repeat_interleave(size) * columns.shape[0] + item[place], smaller)
-    shared = shared.view(queries, -1)
-    return 1 - shared / (2 - shared)
+    # 1 - shared / (2 - shared) in place: at this size another array costs more than the arithmetic
+    return shared.view(queries, -1).neg_().add_(2).reciprocal_().mul_(-2).add_(2)
 
 
 def _chunks(counts: Tensor) -> list[slice]:

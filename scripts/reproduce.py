@@ -38,7 +38,6 @@ from NFC.experiments.catalogue import EXPERIMENTS
 from NFC.experiments.figures import draw_fig5
 from NFC.experiments.results import Result, save_result, write_index
 from NFC.experiments.world import (
-    UNTRAINED,
     DataSource,
     GeneratorSource,
     Lacking,
@@ -47,6 +46,7 @@ from NFC.experiments.world import (
     World,
     collect,
 )
+from NFC.extractors.weights import default_directory
 from NFC.files import write_text
 from NFC.report.formats import to_terminal
 
@@ -57,6 +57,7 @@ INTRODUCTION = {
     "synthetic": "The paper's experiments on small synthetic data sets with the mini weights. The paper's figures are "
     "of the real data sets and other networks: compare what centralization changes, not the level.",
 }
+GENERIC = "NFC.experiments.generic:pose_estimator"
 FIG5_REFERENCES = 5
 FIG5_STEPS = 20
 SEED = 12580
@@ -97,6 +98,7 @@ def synthetic_world(config: Path | None, overrides: list[str], out: Path) -> Wor
         return DataSource(layout, str(out / "data" / layout), options)
 
     mini = NetworkSource("transreid", preset="mini")
+    generic = NetworkSource(GENERIC, str(default_directory("mini") / "pose_estimator" / "model.safetensors"))
     sources = Sources(
         datasets={
             "market1501": place("market1501"),
@@ -105,7 +107,7 @@ def synthetic_world(config: Path | None, overrides: list[str], out: Path) -> Wor
             "sysu_all": place("sysu_mm01", mode="all"),
             "sysu_indoor": place("sysu_mm01", mode="indoor"),
         },
-        networks={"transreid": mini, "transreid_msmt17": mini, "generic": NetworkSource(UNTRAINED)},
+        networks={"transreid": mini, "transreid_msmt17": mini, "generic": generic},
         generator=GeneratorSource(preset="mini", pose_dir=settings.pose_dir),
         poses=len(list_pictures(settings.pose_dir)[0]),
         device=settings.device,

@@ -25,7 +25,7 @@ from .losses import LossLog
 from .optimizers import build_optimizer, learning_rate_factor
 from .randomness import row_generators, seed_of
 from .settings import LoopConfig
-from .state import changing_tensors, fixed_settings, load_changing_tensors, read_state, write_state
+from .state import STATE_FILE, changing_tensors, fixed_settings, load_changing_tensors, read_state, write_state
 
 Batch = dict[str, Tensor]
 Validation = Callable[[Path, int], dict[str, float]]
@@ -64,7 +64,8 @@ class Loop:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.wrapped, self.optimizer = self.accelerator.prepare(model, build_optimizer(self.parameters, config))
         self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=on_gpu) if config.ema_decay else None
-        self.step, self.seconds, self.stopped_by = 0, 0.0, 0
+        self.step, self.seconds = 0, 0.0
+        self.asked = self.stopped_by = 0  # the signal to stop that this process got, and that all follow
         self.path = Path(config.output_dir)
         self.log = LossLog(self.path, self.accelerator, config.tensorboard)
 
@@ -85,14 +86,14 @@ class Loop:
                 bar.total = round(self.step / self._progress())  # under max_minutes an estimate
                 bar.update()
                 last = self._progress() >= 1 or self.stopped_by
-                validation = self._validate() if self._due(config.validate_every) else {}
-                if validation or last or self._due(config.log_every) or self._due(config.checkpoint_every):
-                    means = self.log.flush(**validation)
+                scores = self._validate() if self._due(config.validate_every) else {}
+                if last or any(map(self._due, (config.log_every, config.validate_every, config.checkpoint_every))):
+                    means = self.log.flush(scores)
                     bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()})
                 if last or self._due(config.checkpoint_every):
                     self._checkpoint()
-        if self.stopped_by:
-            raise Terminated if self.stopped_by == signal.SIGTERM else KeyboardInterrupt
+        if number := self.stopped_by or self.asked:
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
@@ -139,30 +140,26 @@ class Loop:
         return {"loss": loss.detach(), **measured}
 
     def _agree(self, seconds: float) -> None:
-        """All processes follow one clock, and stop together."""
+        """All processes follow one clock and stop together."""
+        self.seconds, self.stopped_by = seconds, self.asked
         if self.accelerator.num_processes > 1:
-            known = torch.tensor([seconds, self.stopped_by], device=self.accelerator.device, dtype=torch.float64)
-            longest, number = gather(known[None]).amax(0).tolist()
-            seconds, self.stopped_by = longest, int(number)
-        self.seconds = seconds
+            known = torch.tensor([[seconds, self.asked]], device=self.accelerator.device, dtype=torch.float64)
+            self.seconds, number = gather(known).amax(0).tolist()
+            self.stopped_by = int(number)
 
     @contextmanager
     def _signals_noted(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM only set `stopped_by`; a second one stops at once."""
+        """Ctrl-C and SIGTERM only set `asked`; under `accelerate launch` a process may get more than one."""
 
         def note(number: int, frame: object) -> None:
-            self.stopped_by = number
-            restore()
-
-        def restore() -> None:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            self.asked = number
 
         before = {number: signal.signal(number, note) for number in SIGNALS}
         try:
             yield
         finally:
-            restore()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -207,7 +204,7 @@ class Loop:
             remove_leftovers(self.path)
         state = read_state(self.path, fixed_settings(self.config, self.accelerator.num_processes))
         if state:
-            load_changing_tensors(self.model, state["model"], self.path)
+            load_changing_tensors(self.model, state["model"], self.path / STATE_FILE)
             self.optimizer.load_state_dict(state["optimizer"])
             if self.ema:
                 self.ema.load_state_dict(state["ema"])
@@ -215,4 +212,8 @@ class Loop:
             if state.get("scaler"):
                 self.accelerator.scaler.load_state_dict(state["scaler"])
             self.step, self.seconds = state["step"], state["seconds"]
+        if len(set(gather(torch.tensor([self.step], device=self.accelerator.device)).tolist())) > 1:
+            raise UserError(
+                f"{self.path} is not the same on all machines; name an output_dir on a disk that they share"
+            )
         self.log.start(self.step)

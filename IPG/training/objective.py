@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
+from NFC.errors import UserError
+
 from ..models import IFR, DenoisingUNet, PoseGuider, ReferenceUNet
 
 
@@ -17,6 +19,13 @@ class ObjectiveConfig:
     uncond_ratio: float = 0.1
     noise_offset: float = 0.05
     snr_gamma: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.uncond_ratio <= 1:
+            raise UserError(f"objective.uncond_ratio is {self.uncond_ratio}; it must be from 0 to 1")
+        for name in ("noise_offset", "snr_gamma"):
+            if getattr(self, name) < 0:
+                raise UserError(f"objective.{name} is {getattr(self, name)}; it must be 0, for none, or more")
 
 
 def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float) -> Tensor:
@@ -54,7 +63,7 @@ class IPGObjective(nn.Module):
         for a reference comes from its own.
         """
         target = batch["target_latents"]
-        references, poses = target.shape[:2]
+        poses = target.shape[1]
         chances = torch.cat([torch.rand(1, generator=generator) for generator in generators])
         dropped = chances.to(target.device) < self.config.uncond_ratio  # (R,)
         features = torch.where(dropped[:, None], batch["uncond_feature"], batch["features"])

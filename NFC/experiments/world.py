@@ -7,21 +7,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-import timm
-import torch
 from torch import nn
 
 from ..dataset_features import FeatureFolder, extract_dataset
 from ..datasets import Dataset, build_dataset, generated_paths
 from ..errors import UserError
-from ..extractors import BACKBONES, EXTRACTORS, Extractor, Preprocessing, build_extractor
+from ..extractors import EXTRACTORS, Extractor, build_extractor
 from ..feature_files import describe_network
 from ..features import FeatureSet
 from ..protocol import Centralization, Protocol, Scores, score
 
 Thing = TypeVar("Thing")
-
-UNTRAINED = "untrained"  # a ResNet-18 with random weights, which needs no file
 
 
 class Lacking(UserError):
@@ -126,8 +122,6 @@ class World:
         if key not in self.sources.networks:
             raise Lacking({f"network {key}": f"network {key}: the {self.name} world has none"})
         source = self.sources.networks[key]
-        if source.extractor == UNTRAINED:
-            return _untrained()
         if not is_built(source.extractor):
             what = f"extractor {source.extractor}"
             raise Lacking({what: f"network {key}: {what} is not built yet"})
@@ -183,8 +177,8 @@ class World:
 
 
 def is_built(extractor: str) -> bool:
-    """Whether the registry of extractors knows a name, or the kind before its colon."""
-    return extractor in EXTRACTORS or extractor.split(":")[0] in BACKBONES
+    """Whether the registry of extractors knows a name; those with a colon it finds elsewhere."""
+    return extractor in EXTRACTORS or ":" in extractor
 
 
 def collect(lacking: dict[str, str], fetch: Callable[[], Thing]) -> Thing | None:
@@ -194,10 +188,3 @@ def collect(lacking: dict[str, str], fetch: Callable[[], Thing]) -> Thing | None
     except Lacking as error:
         lacking |= error.needs
         return None
-
-
-def _untrained(seed: int = 0) -> Extractor:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = timm.create_model("resnet18", pretrained=False, num_classes=0)
-    return Extractor(network, network.num_features, Preprocessing(height=128, width=64)).eval().requires_grad_(False)

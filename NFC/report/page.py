@@ -38,7 +38,8 @@ th, td {{ padding: .25rem .6rem; text-align: right; white-space: nowrap; border-
 thead th {{ background: var(--shade); }}
 th[scope=row] {{ position: sticky; left: 0; background: var(--paper); text-align: left; font-weight: 600;
   white-space: normal; min-width: 9rem; max-width: 16rem; }}
-.text {{ text-align: left; white-space: normal; min-width: 11rem; }}
+.text {{ text-align: left; white-space: normal; }}
+td.text {{ min-width: 11rem; }}
 .paper {{ color: var(--soft); font-weight: normal; font-style: italic; }}
 figure {{ margin: 1rem 0; }}
 .plot {{ max-width: 100%; height: auto; background: #ffffff; border: 1px solid var(--line); border-radius: 6px; }}
@@ -50,7 +51,10 @@ figure {{ margin: 1rem 0; }}
 .hit {{ margin: 0; border: 4px solid var(--right); font-size: .7rem; text-align: center; }}
 .hit.wrong {{ border: 4px dashed var(--wrong); }}
 .hit figcaption {{ line-height: 1.3; }}
-@media (max-width: 44rem) {{ .hits {{ grid-template-columns: repeat(5, minmax(0, 4.5rem)); }} }}
+@media (max-width: 44rem) {{
+  .hits {{ grid-template-columns: repeat(5, minmax(0, 4.5rem)); }}
+  th[scope=row] {{ min-width: 8rem; max-width: 9rem; }}
+}}
 """
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 

@@ -1,0 +1,123 @@
+"""What the frozen networks say of the pictures to learn from: computed once, kept on disk."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from NFC.extractors import Extractor
+from NFC.extractors.base import picture_tensor
+from NFC.features import this_process, usable_cores
+
+from ..models import VAE, encode_pictures
+from ..presets import Preset
+from .data import Material
+
+CHUNK_PIXELS = 2**20  # pictures that go through the networks together: 8 of the full size, which need 2 GB
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What is known of P pictures: read-only arrays, mapped from disk.
+
+    latents (P, C, h, w) float16, scaled; features (P, F) float16 of the ReID network; uncond_feature (F,) float32, that
+    of an all-zero picture.
+    """
+
+    latents: np.ndarray
+    features: np.ndarray
+    uncond_feature: Tensor
+
+
+def encode_material(material: Material, vae: VAE, extractor: Extractor, preset: Preset, cache: Path) -> Encoded:
+    """The outputs of both networks for all pictures, in a folder of `cache` named after networks and pictures.
+
+    The networks work on their device, in float32. A run that was killed is gone on with, chunk by chunk. Of several
+    processes the first computes and the others wait.
+    """
+    folder = cache / fingerprint(material, vae, extractor, preset)
+    with this_process().main_process_first():
+        latents = _mapped(folder / "latents.npy", (len(material), *preset.latent_shape), np.float16)
+        features = _mapped(folder / "features.npy", (len(material), extractor.feature_dim), np.float16)
+        done = _mapped(folder / "done.npy", (len(material),), np.bool_)
+        _fill(material, vae, extractor, preset, latents, features, done)
+    device = next(extractor.parameters()).device
+    with torch.no_grad():
+        uncond_feature = extractor(torch.zeros(1, 3, extractor.height, extractor.width, device=device))[0].cpu()
+    for array in (latents, features):
+        array.flags.writeable = False
+    return Encoded(latents, features, uncond_feature)
+
+
+def fingerprint(material: Material, vae: VAE, extractor: Extractor, preset: Preset) -> str:
+    """Names what the arrays depend on: the weights of both networks, the pictures and their size at work."""
+    sizes = preset.generation
+    digest = hashlib.sha256(f"{material.digest} {len(material)} {sizes.height} {sizes.width}".encode())
+    for network in (vae, extractor):
+        for name, tensor in sorted(network.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _mapped(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """The array at `path`, writable; zeros where there is none yet."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        np.lib.format.open_memmap(partial, "w+", dtype, shape).flush()
+        partial.replace(path)
+    return np.load(path, mmap_mode="r+")
+
+
+@torch.inference_mode()
+def _fill(
+    material: Material,
+    vae: VAE,
+    extractor: Extractor,
+    preset: Preset,
+    latents: np.ndarray,
+    features: np.ndarray,
+    done: np.ndarray,
+) -> None:
+    """Compute the rows that are not done."""
+    device, sizes = next(extractor.parameters()).device, preset.generation
+
+    def prepare(number: int) -> tuple[Tensor, Tensor]:
+        picture = material.read(number)
+        return picture_tensor(picture, sizes.height, sizes.width) * 2 - 1, extractor.preprocess(picture)
+
+    missing = np.flatnonzero(~done)
+    if not len(missing):
+        return
+    with tqdm(total=len(done), initial=len(done) - len(missing), unit="picture", desc="latents") as progress:
+        for rows, prepared in _ahead(prepare, missing, chunk=max(1, CHUNK_PIXELS // (sizes.height * sizes.width))):
+            for_vae, for_reid = (torch.stack(pictures).to(device) for pictures in zip(*prepared, strict=True))
+            latents[rows] = encode_pictures(vae, for_vae).cpu().numpy()
+            features[rows] = extractor(for_reid).cpu().numpy()
+            done[rows] = True
+            progress.update(len(rows))
+
+
+def _ahead(
+    prepare: Callable[[int], tuple[Tensor, Tensor]], numbers: np.ndarray, chunk: int
+) -> Iterator[tuple[np.ndarray, list[tuple[Tensor, Tensor]]]]:
+    """Chunks of (numbers, what `prepare` gives for them), the next being prepared by threads meanwhile."""
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        waiting: deque[tuple[np.ndarray, list[Future]]] = deque()
+        for start in range(0, len(numbers), chunk):
+            rows = numbers[start : start + chunk]
+            waiting.append((rows, [threads.submit(prepare, int(number)) for number in rows]))
+            if len(waiting) > 1:
+                yield _results(*waiting.popleft())
+        yield from (_results(*chunk) for chunk in waiting)
+
+
+def _results(numbers: np.ndarray, futures: list[Future]) -> tuple[np.ndarray, list]:
+    return numbers, [future.result() for future in futures]

@@ -1,0 +1,65 @@
+"""Batches of pairs: a reference, and other pictures of the same person with their poses."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from NFC.extractors.base import picture_tensor
+
+from ..poses import draw_skeleton, to_pixels
+from ..presets import Preset
+from .data import Material, Person
+from .encoded import Encoded
+
+POSE_SIZE = (128, 64)  # height, width of pose files, from which inference enlarges them as well
+
+
+def pose_picture(keypoints: np.ndarray) -> Image.Image:
+    """(18, 3) of x, y in 0..1 and confidence -> the skeleton as a pose file holds it, in canonical colours."""
+    return Image.fromarray(draw_skeleton(to_pixels(keypoints, POSE_SIZE), POSE_SIZE))
+
+
+def draw_pair(person: Person, generator: torch.Generator) -> tuple[int, np.ndarray]:
+    """Numbers of a reference of `person` and of all its targets (T,), in random order."""
+    reference = person.references[_pick(len(person.references), generator)]
+    others = person.targets[person.targets != reference]
+    return int(reference), others[torch.randperm(len(others), generator=generator).numpy()]
+
+
+def _pick(count: int, generator: torch.Generator) -> int:
+    return int(torch.randint(count, (), generator=generator))
+
+
+class Pairs:
+    """Batches for `IPGObjective`: a row a generator, which alone decides the row.
+
+    Every person comes equally often. A reference has `targets` targets, where the person has fewer some of them twice.
+    """
+
+    def __init__(self, material: Material, encoded: Encoded, preset: Preset, targets: int) -> None:
+        self.material, self.encoded, self.targets = material, encoded, targets
+        self.size = preset.generation.height, preset.generation.width
+
+    def __call__(self, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
+        """See `IPGObjective.forward` for shapes."""
+        references, targets = zip(*(self.draw(generator) for generator in generators), strict=True)
+        poses = [torch.stack([self._pose(number) for number in row]) for row in targets]
+        return {
+            "reference_latents": torch.from_numpy(self.encoded.latents[list(references)]).float(),
+            "features": torch.from_numpy(self.encoded.features[list(references)]).float(),
+            "uncond_feature": self.encoded.uncond_feature,
+            "target_latents": torch.from_numpy(self.encoded.latents[np.stack(targets)]).float(),
+            "poses": torch.stack(poses),
+        }
+
+    def draw(self, generator: torch.Generator) -> tuple[int, np.ndarray]:
+        """Numbers of a reference and of its targets (K,): other pictures of its person."""
+        people = self.material.people
+        reference, others = draw_pair(people[_pick(len(people), generator)], generator)
+        return reference, np.resize(others, self.targets)
+
+    def _pose(self, number: int) -> Tensor:
+        return picture_tensor(pose_picture(self.material.keypoints[number]), *self.size)

@@ -1,0 +1,235 @@
+"""The training loop: steps, average, accumulation, validation, checkpoints, resuming and stopping."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+import IPG.training.loop
+from IPG.training.optimizers import learning_rate_factor
+from IPG.training.randomness import row_generators
+from IPG.training.state import STATE_FILE
+from NFC.errors import Terminated, UserError
+from tests.ipg.training.toys import Toy, assert_same_state, losses_of, state_of, toy_batches, toy_loop
+
+
+def test_resuming_takes_the_same_steps(tmp_path):
+    straight, _ = toy_loop(tmp_path / "straight")
+    straight.run()
+    first, _ = toy_loop(tmp_path / "parts", max_train_steps=3)
+    first.run()
+    assert state_of(tmp_path / "parts")["step"] == 3
+    second, _ = toy_loop(tmp_path / "parts")
+    second.run()
+    assert (first.step, second.step) == (3, 6)
+    assert_same_state(state_of(tmp_path / "straight"), state_of(tmp_path / "parts"))
+    assert torch.equal(straight.model.layer.weight, second.model.layer.weight)
+    assert losses_of(tmp_path / "straight") == losses_of(tmp_path / "parts")
+
+
+def dying_after(steps: int):
+    """Batches of so many steps, then an error."""
+    calls = 0
+
+    def batches(generators: list[torch.Generator]) -> dict[str, torch.Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls > steps:
+            raise RuntimeError("power cut")
+        return toy_batches(generators)
+
+    return batches
+
+
+@pytest.mark.parametrize("killed_at", [4, 5])
+def test_a_run_that_died_goes_on_from_its_last_checkpoint(tmp_path, killed_at):
+    options = {"lr_schedule": "cosine", "checkpoint_every": 2, "log_every": 1}
+    toy_loop(tmp_path / "straight", **options)[0].run()
+    with pytest.raises(RuntimeError, match="power cut"):
+        toy_loop(tmp_path / "killed", dying_after(killed_at), **options)[0].run()
+    assert state_of(tmp_path / "killed")["step"] == 4
+    with (tmp_path / "killed/losses.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')  # a line that was being written
+    toy_loop(tmp_path / "killed", **options)[0].run()
+    assert_same_state(state_of(tmp_path / "straight"), state_of(tmp_path / "killed"))
+    losses = losses_of(tmp_path / "killed")
+    assert losses == losses_of(tmp_path / "straight")
+    assert [row["step"] for row in losses] == [1, 2, 3, 4, 5, 6]
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["losses.jsonl", STATE_FILE]
+
+
+def test_dropout_is_resumed_too(tmp_path):
+    def loop_of(folder: Path, steps: int):
+        loop, _ = toy_loop(folder, max_train_steps=steps, max_grad_norm=0.0)
+        loop.model.layer.register_forward_hook(lambda module, inputs, output: nn.functional.dropout(output, 0.5))
+        return loop
+
+    loop_of(tmp_path / "straight", 4).run()
+    loop_of(tmp_path / "parts", 2).run()
+    torch.rand(7)  # whatever else draws from the global generator
+    loop_of(tmp_path / "parts", 4).run()
+    assert losses_of(tmp_path / "straight") == losses_of(tmp_path / "parts")
+
+
+def test_a_finished_run_takes_no_further_step(tmp_path):
+    toy_loop(tmp_path)[0].run()
+    before, losses = state_of(tmp_path), losses_of(tmp_path)
+    loop, exported = toy_loop(tmp_path)
+    loop.run()
+    assert loop.step == 6 and not exported
+    assert_same_state(before, state_of(tmp_path))
+    assert losses_of(tmp_path) == losses
+
+
+def test_exports_see_the_averaged_weights(tmp_path):
+    loop, exported = toy_loop(tmp_path)
+    loop.run()
+    state = state_of(tmp_path)
+    assert len(exported) == 2  # after steps 3 and 6
+    assert any(torch.equal(exported[-1], average) for average in state["ema"]["shadow_params"])
+    assert torch.equal(state["model"]["layer.weight"], loop.model.layer.weight.detach().cpu())
+    assert not torch.equal(exported[-1], state["model"]["layer.weight"])
+
+
+def test_without_average_exports_see_the_weights(tmp_path):
+    loop, exported = toy_loop(tmp_path, ema_decay=0.0)
+    loop.run()
+    assert torch.equal(exported[-1], loop.model.layer.weight.detach().cpu())
+    assert state_of(tmp_path)["ema"] is None
+
+
+def test_validation_sees_the_averaged_weights_and_is_logged(tmp_path):
+    seen = {}
+
+    def validate(folder: Path, step: int) -> dict[str, float]:
+        seen[step] = loop.model.layer.weight.detach().cpu().clone()
+        return {"score": 10.0 * step}
+
+    loop, exported = toy_loop(tmp_path, validate=validate, validate_every=3, checkpoint_every=6)
+    loop.run()
+    plain, _ = toy_loop(tmp_path / "plain", checkpoint_every=6)
+    plain.run()
+    assert list(seen) == [3, 6]
+    assert torch.equal(seen[6], exported[-1])
+    assert torch.equal(loop.model.layer.weight, plain.model.layer.weight)  # validation changes nothing
+    scores = {row["step"]: row["validation/score"] for row in losses_of(tmp_path) if "validation/score" in row}
+    assert scores == {3: 30.0, 6: 60.0}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_steps_are_the_plain_ones(tmp_path, optimizer):
+    options = {"lr_schedule": "cosine", "weight_decay": 0.1, "max_grad_norm": 0.5, "seed": 4, "ema_decay": 0.0}
+    loop, _ = toy_loop(tmp_path, optimizer=optimizer, momentum=0.8, **options)
+    loop.run()
+    model, config = Toy(), loop.config
+    parameters = model.layer.parameters()
+    if optimizer == "adamw":
+        plain = torch.optim.AdamW(parameters, weight_decay=0.1)
+    else:
+        plain = torch.optim.SGD(parameters, momentum=0.8, weight_decay=0.1)
+    losses, rates = [], []
+    for step in range(6):
+        generators = row_generators(4, step, range(8))
+        plain.param_groups[0]["lr"] = 0.05 * learning_rate_factor(config, step, step / 6)
+        loss, _ = model(toy_batches(generators), generators)
+        plain.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.layer.parameters(), 0.5)
+        plain.step()
+        losses.append(loss.item())
+        rates.append(plain.param_groups[0]["lr"])
+    assert torch.allclose(loop.model.layer.weight.cpu(), model.layer.weight, atol=1e-6)
+    assert torch.equal(loop.model.frozen.cpu(), torch.ones(2))
+    logged = losses_of(tmp_path)
+    assert [row["loss"] for row in logged] == pytest.approx(losses, rel=1e-5)
+    assert [row["learning_rate"] for row in logged] == rates
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path):
+    large, _ = toy_loop(tmp_path / "large", batch_size=12)
+    large.run()
+    small, _ = toy_loop(tmp_path / "small", batch_size=4, gradient_accumulation=3)
+    small.run()
+    assert torch.allclose(large.model.layer.weight, small.model.layer.weight, atol=1e-6)
+    for one, three in zip(losses_of(tmp_path / "large"), losses_of(tmp_path / "small"), strict=True):
+        assert one == pytest.approx(three, rel=1e-5)
+    other, _ = toy_loop(tmp_path / "other", batch_size=4)
+    other.run()
+    assert not torch.allclose(large.model.layer.weight, other.model.layer.weight, atol=1e-4)
+
+
+class Scaled(Accelerator):
+    """What `Accelerator` is with float16 on a GPU: losses are scaled, and the scale grows every second step."""
+
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=2)
+
+
+def test_the_scale_of_float16_losses_is_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr(IPG.training.loop, "Accelerator", Scaled)
+    options = {"max_grad_norm": 0.0, "ema_decay": 0.0}
+    straight, _ = toy_loop(tmp_path / "straight", **options)
+    straight.run()
+    for steps in (3, 6):
+        parts, _ = toy_loop(tmp_path / "parts", max_train_steps=steps, **options)
+        parts.run()
+    states = [state_of(tmp_path / name)["scaler"] for name in ("straight", "parts")]
+    assert states[0] == states[1] and states[0]["scale"] == 4.0 * 2**3
+    assert torch.equal(straight.model.layer.weight, parts.model.layer.weight)
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)], ids=["kill", "ctrl-c"]
+)
+def test_a_signal_lets_the_step_end_and_a_checkpoint_be_written(tmp_path, number, raised):
+    calls = 0
+
+    def interrupted(generators: list[torch.Generator]) -> dict[str, torch.Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            os.kill(os.getpid(), number)
+        return toy_batches(generators)
+
+    before = [signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)]
+    loop, exported = toy_loop(tmp_path / "stopped", interrupted, checkpoint_every=100)
+    with pytest.raises(raised) as stop:
+        loop.run()
+    assert type(stop.value) is raised
+    assert [signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)] == before
+    assert state_of(tmp_path / "stopped")["step"] == calls == 2 and len(exported) == 1
+    toy_loop(tmp_path / "stopped", checkpoint_every=100)[0].run()
+    toy_loop(tmp_path / "straight", checkpoint_every=100)[0].run()
+    assert_same_state(state_of(tmp_path / "straight"), state_of(tmp_path / "stopped"))
+
+
+def test_the_clock_can_end_a_run(tmp_path):
+    loop, exported = toy_loop(tmp_path, max_train_steps=10**9, max_minutes=0.005, checkpoint_every=10**9)
+    loop.run()
+    assert 0 < loop.step < 10**6 and len(exported) == 1
+    assert state_of(tmp_path)["seconds"] >= 0.3
+
+
+def test_curves_for_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = {"tensorboard": True, "log_every": 1}
+    with pytest.raises(RuntimeError, match="power cut"):
+        toy_loop(tmp_path, dying_after(5), **options)[0].run()  # its last checkpoint is of step 3
+    toy_loop(tmp_path, **options)[0].run()
+    curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert set(curves.Tags()["scalars"]) == {"loss", "noise", "learning_rate"}
+    points = curves.Scalars("loss")
+    assert [point.step for point in points] == [1, 2, 3, 4, 5, 6]
+    assert [point.value for point in points] == pytest.approx([row["loss"] for row in losses_of(tmp_path)])
+
+
+def test_half_precision_needs_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="precision=float16 trains on GPUs only"):
+        toy_loop(tmp_path, precision="float16")

@@ -1,0 +1,186 @@
+"""The loss of the generator, Eq. 6."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from IPG.models import build_scheduler
+from IPG.training.objective import IPGObjective, ObjectiveConfig, min_snr_weight
+from IPG.training.randomness import row_generators
+from tests.ipg.tiny import random_network, tiny_preset
+
+
+@pytest.fixture(scope="module")
+def preset():
+    return tiny_preset()
+
+
+def alphas_cumprod_naively() -> list[float]:
+    """Scaled-linear betas, with the square roots of the products shifted and scaled to end at zero."""
+    betas = [(math.sqrt(0.00085) + (math.sqrt(0.012) - math.sqrt(0.00085)) * k / 999) ** 2 for k in range(1000)]
+    roots, product = [], 1.0
+    for beta in betas:
+        product *= 1 - beta
+        roots.append(math.sqrt(product))
+    return [((root - roots[-1]) * roots[0] / (roots[0] - roots[-1])) ** 2 for root in roots]
+
+
+@pytest.mark.parametrize("gamma", [0.5, 5.0])
+def test_min_snr_weight_is_the_naive_one(gamma):
+    alphas = alphas_cumprod_naively()
+    timesteps = [0, 1, 100, 499, 998, 999]
+    naive = []
+    for t in timesteps:
+        snr = alphas[t] / (1 - alphas[t])
+        naive.append(min(snr, gamma) / (snr + 1) if snr > 0 else 1.0)
+    weights = min_snr_weight(torch.tensor(alphas), torch.tensor(timesteps), gamma)
+    assert torch.allclose(weights, torch.tensor(naive), rtol=1e-3, atol=1e-7)
+
+
+class Fixed(IPGObjective):
+    """The objective with chosen timesteps and noise."""
+
+    timesteps: torch.Tensor
+    noise: torch.Tensor
+
+    def _draw(self, target, generators):
+        return self.timesteps, self.noise
+
+
+class Recorder(nn.Module):
+    """Stands where the denoising UNet stands, predicts a constant and keeps what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: dict[str, torch.Tensor] = {}
+
+    def forward(self, latents, timesteps, tokens, pose_features, reference_features, reference_mask):
+        self.given = {"latents": latents, "timesteps": timesteps, "tokens": tokens, "mask": reference_mask}
+        return torch.full_like(latents, 0.3)
+
+
+def batch_of(preset, references: int = 2, poses: int = 3) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    channels, height, width = preset.latent_shape
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    return {
+        "reference_latents": draw(references, channels, height, width),
+        "features": draw(references, preset.reid.feature_dim),
+        "uncond_feature": draw(preset.reid.feature_dim),
+        "target_latents": draw(references, poses, channels, height, width),
+        "poses": torch.rand(references, poses, 3, 128, 64, generator=generator),
+    }
+
+
+def generators_of(batch: dict[str, torch.Tensor]) -> list[torch.Generator]:
+    return row_generators(0, 0, range(len(batch["features"])))
+
+
+def objective_of(preset, kind: type[IPGObjective] = IPGObjective, denoising_unet=None, **options) -> IPGObjective:
+    networks = [random_network(name, preset) for name in ("IFR", "pose_guider", "reference_unet")]
+    denoising_unet = denoising_unet or random_network("denoising_unet", preset)
+    return kind(*networks, denoising_unet, build_scheduler(preset), ObjectiveConfig(**options))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 5.0])
+def test_target_is_the_velocity(preset, gamma):
+    """v = sqrt(a) noise - sqrt(1 - a) latents, from noisy = sqrt(a) latents + sqrt(1 - a) noise."""
+    batch, recorder = batch_of(preset, references=1, poses=4), Recorder()
+    objective = objective_of(preset, Fixed, recorder, snr_gamma=gamma)
+    objective.timesteps = torch.tensor([0, 50, 600, 999])
+    objective.noise = torch.randn(4, *preset.latent_shape, generator=torch.Generator().manual_seed(2))
+    loss, _ = objective(batch, generators_of(batch))
+
+    alphas, latents, errors = alphas_cumprod_naively(), batch["target_latents"][0], []
+    for row, t in enumerate(objective.timesteps.tolist()):
+        keep, replaced = math.sqrt(alphas[t]), math.sqrt(1 - alphas[t])
+        velocity = keep * objective.noise[row] - replaced * latents[row]
+        snr = alphas[t] / (1 - alphas[t])
+        weight = min(snr, gamma) / (snr + 1) if gamma and snr > 0 else 1.0
+        errors.append(weight * ((0.3 - velocity) ** 2).mean().item())
+        noisy = keep * latents[row] + replaced * objective.noise[row]
+        assert torch.allclose(recorder.given["latents"][row], noisy, atol=1e-4)
+    assert loss.item() == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+def test_last_timestep_is_pure_noise(preset):
+    """Zero terminal SNR: at t = 999 the network sees the noise alone and has to answer minus the latents."""
+    recorder = Recorder()
+    objective = objective_of(preset, Fixed, recorder, snr_gamma=0.0)
+    batch = batch_of(preset, references=1, poses=1)
+    batch["target_latents"] = torch.full_like(batch["target_latents"], -0.3)
+    objective.timesteps, objective.noise = torch.tensor([999]), torch.randn(1, *preset.latent_shape)
+    loss, _ = objective(batch, generators_of(batch))
+    assert loss.item() < 1e-10
+    assert torch.allclose(recorder.given["latents"], objective.noise, atol=1e-6)
+
+
+def test_noise_and_timesteps_are_drawn_from_the_generator(preset):
+    recorder = Recorder()
+    objective = objective_of(preset, denoising_unet=recorder, noise_offset=2.0)
+    batch = batch_of(preset, references=20, poses=5)
+    batch["target_latents"].zero_()
+    losses = [objective(batch, row_generators(0, step, range(20)))[0].item() for step in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+    timesteps = recorder.given["timesteps"]
+    assert timesteps.min() < 100 and timesteps.max() > 900 and timesteps.unique().numel() > 80
+    # Each picture and channel has an offset of its own.
+    offsets = recorder.given["latents"][timesteps > 500].mean((2, 3))
+    assert offsets.std() > 0.5
+
+
+def gradients(objective: IPGObjective, batch: dict[str, torch.Tensor]) -> dict[str, float]:
+    objective.zero_grad()
+    objective(batch, generators_of(batch))[0].backward()
+    return {
+        name: sum(p.grad.abs().sum().item() for p in network.parameters() if p.grad is not None)
+        for name, network in objective.named_children()
+    }
+
+
+@pytest.mark.parametrize(("ratio", "dropped"), [(1.0, True), (0.0, False)])
+def test_dropped_references(preset, ratio, dropped):
+    objective, batch = objective_of(preset, uncond_ratio=ratio), batch_of(preset)
+    found = gradients(objective, batch)
+    assert (found["reference_unet"] == 0) is dropped
+    assert found["denoising_unet"] > 0 and found["pose_guider"] > 0 and found["ifr"] > 0
+
+    def loss_with(**changes: torch.Tensor) -> float:
+        with torch.no_grad():
+            return objective(batch | changes, generators_of(batch))[0].item()
+
+    before = loss_with()
+    for name in ("features", "reference_latents"):
+        assert (loss_with(**{name: batch[name] + 1}) == before) is dropped
+    assert (loss_with(uncond_feature=batch["uncond_feature"] + 1) == before) is not dropped
+
+
+def test_each_reference_is_dropped_for_itself(preset):
+    recorder = Recorder()
+    objective, batch = objective_of(preset, denoising_unet=recorder, uncond_ratio=0.5), batch_of(preset, 12, 2)
+    objective(batch, generators_of(batch))
+    kept, tokens = recorder.given["mask"], recorder.given["tokens"]
+    assert 0 < kept.sum() < len(kept) and torch.equal(kept[::2], kept[1::2])
+    with torch.no_grad():
+        own, unconditional = objective.ifr(batch["features"]), objective.ifr(batch["uncond_feature"][None])
+    expected = torch.where(kept[:, None, None], own.repeat_interleave(2, 0), unconditional)
+    assert torch.allclose(tokens, expected, atol=1e-6)
+
+
+def test_what_is_drawn_for_a_reference_does_not_depend_on_its_neighbours(preset):
+    """So that the loss of a batch is the mean of the losses of its halves, with the same noise, steps and dropping."""
+    objective, batch = objective_of(preset, uncond_ratio=0.5), batch_of(preset, references=4, poses=2)
+    losses, wholes = [], ("uncond_feature",)
+    with torch.no_grad():
+        together = objective(batch, generators_of(batch))[0]
+        for half in (range(2), range(2, 4)):
+            part = {name: value if name in wholes else value[half[0] : half[-1] + 1] for name, value in batch.items()}
+            losses.append(objective(part, row_generators(0, 0, half))[0])
+    assert losses[0] != losses[1]
+    assert torch.allclose(together, torch.stack(losses).mean(), rtol=1e-5)

@@ -1,0 +1,55 @@
+"""Optimizers, the learning-rate schedule and the settings of a run."""
+
+import math
+import sys
+
+import pytest
+import torch
+
+from IPG.training.optimizers import build_optimizer, learning_rate_factor
+from IPG.training.randomness import row_generators
+from IPG.training.settings import LoopConfig
+from NFC.errors import UserError
+
+
+def test_learning_rate_factors():
+    constant = LoopConfig(warmup_steps=4)
+    assert [learning_rate_factor(constant, step, 0.9) for step in (0, 1, 3, 4, 1000)] == [0.25, 0.5, 1, 1, 1]
+    cosine = LoopConfig(lr_schedule="cosine", warmup_steps=0)
+    factors = [learning_rate_factor(cosine, 0, progress) for progress in (0, 0.25, 0.5, 1, 1.5)]
+    assert factors == pytest.approx([1, 0.02 + 0.49 * (1 + math.sqrt(0.5)), 0.51, 0.02, 0.02])
+    warm = LoopConfig(lr_schedule="cosine", warmup_steps=10)
+    assert learning_rate_factor(warm, 4, 0.5) == pytest.approx(0.5 * 0.51)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"lr_schedule": "linear"}, "'linear' is not one of: constant, cosine"),
+        ({"optimizer": "lion"}, "'lion' is not one of: adamw, adamw8bit, sgd"),
+        ({"precision": "half"}, "'half' is not one of: float32, bfloat16, float16"),
+        ({"checkpoint_every": 0}, "checkpoint_every is 0; it must be at least 1"),
+        ({"gradient_accumulation": 0}, "gradient_accumulation is 0"),
+    ],
+)
+def test_settings_that_cannot_be(options, told):
+    with pytest.raises(UserError, match=told):
+        LoopConfig(**options)
+
+
+def test_eight_bits_need_bitsandbytes(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(UserError, match=r"needs bitsandbytes, .* use optimizer=adamw"):
+        build_optimizer([torch.nn.Parameter(torch.ones(1))], LoopConfig(optimizer="adamw8bit"))
+
+
+def test_every_row_of_every_step_has_its_own_numbers():
+    draws = [
+        torch.rand(1, generator=generator, dtype=torch.float64).item()
+        for seed in (0, 1)
+        for step in (0, 1, 1009)
+        for generator in row_generators(seed, step, range(40))
+    ]
+    assert len(set(draws)) == len(draws) == 240
+    again = [torch.rand(1, generator=row_generators(12580, 7, rows)[0]).item() for rows in (range(5, 6), range(5, 9))]
+    assert again[0] == again[1]

@@ -1,0 +1,87 @@
+"""The state file: what a run may be resumed with, and what it says when it may not."""
+
+import pytest
+import torch
+
+import IPG.training.loop
+from IPG.training.state import STATE_FILE
+from NFC.errors import UserError
+from tests.ipg.training.toys import state_of, toy_loop
+
+
+@pytest.fixture
+def run(tmp_path):
+    toy_loop(tmp_path, max_train_steps=2)[0].run()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"seed": 1}, "with seed=12580, not 1;"),
+        ({"learning_rate": 0.1}, "with learning_rate=0.05, not 0.1;"),
+        ({"batch_size": 4}, "with batch_size x gradient_accumulation x processes=8, not 4;"),
+        ({"optimizer": "sgd"}, "with optimizer=adamw, not sgd;"),
+        ({"ema_decay": 0.0}, "with ema_decay=0.9, not 0.0;"),
+    ],
+)
+def test_settings_that_change_the_result_stay(run, changed, told):
+    loop, _ = toy_loop(run, **changed)
+    with pytest.raises(UserError, match=told) as error:
+        loop.run()
+    assert "output_dir" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_settings_of_how_long_and_how_often_may_change(run):
+    loop, _ = toy_loop(run, max_train_steps=5, checkpoint_every=1, log_every=7, batch_size=4, gradient_accumulation=2)
+    loop.run()
+    assert state_of(run)["step"] == 5
+
+
+def test_frozen_parameters_are_not_kept(run):
+    assert set(state_of(run)["model"]) == {"layer.weight", "layer.bias", "unused"}
+
+
+def test_a_state_of_before_settings_were_kept_can_be_resumed(run):
+    state = state_of(run)
+    for key in ("settings", "scaler"):
+        del state[key]
+    state["model"] = state["model"] | {"frozen": torch.ones(2)}
+    torch.save(state, run / STATE_FILE)
+    loop, _ = toy_loop(run)
+    loop.run()
+    assert loop.step == 6
+
+
+def test_a_damaged_state_is_one_line(run):
+    content = (run / STATE_FILE).read_bytes()
+    for damaged in (content[: len(content) // 2], b"", b"not a state"):
+        (run / STATE_FILE).write_bytes(damaged)
+        with pytest.raises(UserError, match=r"state\.pt is damaged; delete it") as error:
+            toy_loop(run)[0].run()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"unused": None}, r"another network \('unused'\)"),
+        ({"more": torch.ones(1)}, r"another network \('more'\)"),
+        ({"layer.bias": torch.ones(5)}, "other sizes"),
+    ],
+)
+def test_the_state_of_another_network_is_one_line(run, change, told):
+    state = state_of(run)
+    tensors = state["model"] | change
+    state["model"] = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    torch.save(state, run / STATE_FILE)
+    loop, _ = toy_loop(run)
+    with pytest.raises(UserError, match=told):
+        loop.run()
+    assert loop.step == 0
+
+
+def test_a_folder_that_the_machines_do_not_share_is_one_line(run, monkeypatch):
+    monkeypatch.setattr(IPG.training.loop, "gather", lambda steps: torch.cat([steps, torch.tensor([0])]))
+    with pytest.raises(UserError, match="is not the same on all machines"):
+        toy_loop(run)[0].run()
