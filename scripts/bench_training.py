@@ -1,6 +1,6 @@
 """Training of the generator: does it learn, and what does it need?
 
-python scripts/bench_training.py overfit [--steps 400]
+python scripts/bench_training.py overfit [--steps 200]
 python scripts/bench_training.py sd15 [--batch_size 1] [--memory_gb 14]
 
 overfit: the small networks, started from those shipped, learn one pair of pictures that they have never seen; prints
@@ -78,7 +78,7 @@ def overfit(steps: int) -> float:
         before = psnr(validation.targets[0], validation.draw()[0])
         Loop(objective, pairs, lambda path: None, loop).run()
     with torch.inference_mode():
-        decoded = decode_latents(vae, torch.from_numpy(encoded.latents[1:2]).float().to(device))[0]
+        decoded = decode_latents(vae, torch.tensor(encoded.latents[[1]]).float().to(device))[0]
     pixels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     found = psnr(validation.targets[0], validation.draw()[0])
     ceiling = psnr(validation.targets[0], Image.fromarray(pixels))
@@ -202,7 +202,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_subparsers(dest="what", required=True)
     one_pair = what.add_parser("overfit")
-    one_pair.add_argument("--steps", type=int, default=400)
+    one_pair.add_argument("--steps", type=int, default=200)
     step = what.add_parser("sd15")
     step.add_argument("--preset", default="sd15")
     step.add_argument("--batch_size", type=int, default=1)

@@ -136,7 +136,7 @@ class Loop:
         batch = {name: value.to(self.accelerator.device) for name, value in self.batches(generators).items()}
         with self._attention():
             loss, measured = self.wrapped(batch, generators)
-        self.accelerator.backward(loss / config.gradient_accumulation)
+            self.accelerator.backward(loss / config.gradient_accumulation)  # recomputes, with gradient checkpointing
         return {"loss": loss.detach(), **measured}
 
     def _agree(self, seconds: float) -> None:

@@ -12,7 +12,6 @@ def batch_hard_triplet_loss(features: Tensor, labels: Tensor) -> Tensor:
     Euclidean distances of the features as they are. Pictures without a partner of either kind do not count; a batch
     of such pictures alone has loss 0.
     """
-    features = features.float()
     distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
     same = labels[:, None] == labels
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
@@ -28,7 +27,7 @@ def contrastive_loss(features: Tensor, labels: Tensor, temperature: float) -> Te
     Cross-entropy over cosine similarities / `temperature`: every picture must find those of its own label among the
     rest of the batch. Averaged over the partners of each picture, then over the pictures that have one.
     """
-    features = F.normalize(features.float(), dim=1)
+    features = F.normalize(features, dim=1)
     logits = features @ features.T / temperature
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     log_share = logits.masked_fill(itself, float("-inf")).log_softmax(1).masked_fill(itself, 0)

@@ -44,7 +44,8 @@ class ReIDObjective(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """A batch of `NFC.training.data.Batches` -> (loss, losses of the global branch); nothing here is random."""
         features, labels = self._features(batch)
-        branches = [self._losses(number, feature, labels) for number, feature in enumerate(features)]
+        with torch.autocast(labels.device.type, enabled=False):
+            branches = [self._losses(number, feature.float(), labels) for number, feature in enumerate(features)]
         totals = [sum(self.weights[name] * value for name, value in losses.items()) for losses in branches]
         loss = totals[0] if len(totals) == 1 else totals[0] / 2 + sum(totals[1:]) / (2 * len(totals[1:]))
         return loss, {name: value.detach() for name, value in branches[0].items()}
@@ -60,12 +61,12 @@ class ReIDObjective(nn.Module):
         return [torch.cat(branch) for branch in zip(*parts, strict=True)], labels[torch.cat([taken, drawn])]
 
     def _losses(self, branch: int, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The losses in use, on the features (B, dim) of a branch (0 is the global one)."""
+        """The losses in use, in float32, on the features (B, dim) of a branch (0 is the global one)."""
         losses = {}
         if self.weights["identity"]:
             suffix = f"_{branch}" if branch else ""
             neck, classifier = (getattr(self.network, f"{name}{suffix}") for name in ("bottleneck", "classifier"))
-            scores = classifier(neck(features.float())).float()
+            scores = classifier(neck(features))
             losses["identity"] = F.cross_entropy(scores, labels, label_smoothing=self.config.label_smoothing)
         if self.weights["triplet"]:
             losses["triplet"] = batch_hard_triplet_loss(features, labels)

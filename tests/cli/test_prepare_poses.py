@@ -113,12 +113,16 @@ def test_two_processes_write_what_one_does(tmp_path):
     write_people(tmp_path / "people", 9)
     arguments = ("--preset", "mini", "--picture_dir", tmp_path / "people", "--batch_size", 2)
     run("prepare_poses.py", *arguments, "--out_dir", tmp_path / "one")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch = [
+        *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
+        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+    ]
     both = [*launch, *command("prepare_poses.py", *arguments, "--out_dir", tmp_path / "two")[1:]]
     result = subprocess.run(
         both, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
     )
     assert result.returncode == 0, result.stderr
+    assert "5/5" in result.stderr  # the first process's share of 9
     one, two = (read_records(tmp_path / name / "keypoints.jsonl") for name in ("one", "two"))
     assert [record.path for record in one] == [record.path for record in two]
     for first, second in zip(one, two, strict=True):

@@ -101,6 +101,16 @@ def test_a_run_can_be_gone_on_with_and_used(start, small, groups, tmp_path):
     assert pictures[0][0].size == (64, 128)
 
 
+def test_gradient_checkpointing_takes_the_same_steps(start, small, groups, tmp_path):
+    found = []
+    for name, wanted in (("plain", "false"), ("recomputed", "true")):
+        out = tmp_path / name
+        options = (f"networks.gradient_checkpointing={wanted}", f"loop.output_dir={out}", "loop.max_train_steps=2")
+        assert start(groups, *small, *options)[0] == 0
+        found.append(losses(out))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
 def test_a_data_set_with_lora_and_validation(start, small, market, mini_weights, tmp_path):
     out = tmp_path / "run"
     options = [

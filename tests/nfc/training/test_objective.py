@@ -46,6 +46,15 @@ def test_the_global_branch_has_half_the_weight(jigsaw):
     assert sorted(logged) == ["contrastive", "identity", "triplet"]
 
 
+def test_mixed_precision_is_for_the_network_alone():
+    reid, data = network(), batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, logged = ReIDObjective(reid, ALL)(data, [])
+        features = reid.branch_features(data["images"])[0].float()
+    assert loss.dtype == torch.float32
+    assert logged["contrastive"].item() == pytest.approx(contrastive_loss(features, data["labels"], 0.2).item(), 1e-6)
+
+
 def test_losses_without_weight_do_not_run():
     loss, logged = ReIDObjective(network(num_classes=0), LossConfig(0.0, triplet_weight=2.0))(batch(), [])
     assert list(logged) == ["triplet"] and loss.isfinite()
