@@ -28,6 +28,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     try:
         code = main()
         sys.stdout.flush()
+        _leave_process_group()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
@@ -38,3 +39,10 @@ def run_command(main: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes there
         code = 128 + signal.SIGPIPE
     sys.exit(code or 0)
+
+
+def _leave_process_group() -> None:
+    """Processes that worked together part in order; else PyTorch's threads may abort one that ends."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
