@@ -17,16 +17,13 @@ from NFC.extractors.weights import default_directory
 from .checkpoints import find_vae, find_weights, load_module, load_vae
 from .memory import keep_freed_memory
 from .models import (
+    BUILDERS,
     IFR,
     VAE,
     DenoisingUNet,
     PoseGuider,
     ReferenceFeatures,
     ReferenceUNet,
-    build_denoising_unet,
-    build_ifr,
-    build_pose_guider,
-    build_reference_unet,
     build_scheduler,
     decode_latents,
     encode_pictures,
@@ -98,15 +95,9 @@ class IPGPipeline:
             raise UserError(f"weights directory {directory} does not exist: name the one that holds the checkpoints")
         sizes = load_preset(preset)
         vae = vae or find_vae(directory)
-        builders = {
-            "IFR": build_ifr,
-            "pose_guider": build_pose_guider,
-            "reference_unet": build_reference_unet,
-            "denoising_unet": build_denoising_unet,
-        }
-        files = {stem: find_weights(directory, stem) for stem in (*builders, "transformer_20")}
+        files = {stem: find_weights(directory, stem) for stem in (*BUILDERS, "transformer_20")}
         networks = {
-            stem.lower(): load_module(lambda build=build: build(sizes), files[stem]) for stem, build in builders.items()
+            stem.lower(): load_module(lambda build=build: build(sizes), files[stem]) for stem, build in BUILDERS.items()
         }
         return cls(
             sizes,

@@ -19,6 +19,7 @@ from .reference_unet import ReferenceUNet
 from .vae import VAE, build_vae, decode_latents, encode_pictures
 
 __all__ = [
+    "BUILDERS",
     "IFR",
     "SCHEDULERS",
     "VAE",
@@ -78,3 +79,12 @@ def build_scheduler(preset: Preset, kind: str = "ddim") -> SchedulerMixin:
         **asdict(preset.scheduler),
     )
     return SCHEDULERS[kind].from_config(ddim.config)
+
+
+# Weights file of the official release -> how its network is built from a preset.
+BUILDERS = {
+    "IFR": build_ifr,
+    "pose_guider": build_pose_guider,
+    "reference_unet": build_reference_unet,
+    "denoising_unet": build_denoising_unet,
+}

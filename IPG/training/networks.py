@@ -17,18 +17,11 @@ from NFC.extractors.weights import SUFFIXES, default_directory, find_weights, lo
 from NFC.files import replacing
 
 from ..checkpoints import find_vae, load_module, save_safetensors
-from ..models import build_denoising_unet, build_ifr, build_pose_guider, build_reference_unet
+from ..models import BUILDERS
 from ..presets import Preset
 from ..settings import DTYPES
 
-# File of the official release -> how its network is built. Configs call a network by its file, in small letters.
-BUILDERS = {
-    "IFR": build_ifr,
-    "pose_guider": build_pose_guider,
-    "reference_unet": build_reference_unet,
-    "denoising_unet": build_denoising_unet,
-}
-PARTS = [stem.lower() for stem in BUILDERS]
+PARTS = [stem.lower() for stem in BUILDERS]  # what configs call the networks
 UNETS = ("reference_unet", "denoising_unet")
 
 STABLE_DIFFUSION_UNETS = [

@@ -104,6 +104,7 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: str | Path) -> None:
     copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     with replacing(path) as partial:
         save_file(copies, partial)
+        partial.chmod(0o644)  # safetensors leaves a file that others cannot read
 
 
 def strip_prefix(tensors: Mapping[str, Tensor], prefix: str = "module.") -> dict[str, Tensor]:

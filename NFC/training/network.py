@@ -99,5 +99,4 @@ def export(network: TransReID, preset: str, folder: Path) -> Path:
     }
     path = folder / "transformer_20.safetensors"
     write_safetensors(tensors, path)
-    path.chmod(0o644)
     return path
