@@ -34,7 +34,7 @@ def nearest_neighbours(
 ) -> tuple[Array, Array]:
     """The k nearest other rows of each row, by squared Euclidean distance.
 
-    feats: (N, d) floating, any device. Distances are those of a direct sum in float64.
+    feats: (N, d) floating, any device. Neighbours are those of distances summed directly in float64.
     Returns indices (N, K) int64 and squared distances (N, K) (float32, or float64 for float64 input), nearest
     first, K = min(k, N - 1). A row is never its own neighbour, but its duplicates are. Ties go to the lower index.
     tile: rows and columns that are compared at once; the answer does not depend on it. watch: is shown the tiles on
@@ -79,7 +79,8 @@ def pair_distances(
         if scale != 1:
             first, second = first.mul_(scale), second.mul_(scale)
         difference = first.sub_(second)
-        result[part] = torch.linalg.vecdot(difference, difference)
+        with torch.autocast(a.device.type, enabled=False):
+            result[part] = torch.linalg.vecdot(difference, difference)
     return result
 
 
@@ -174,15 +175,10 @@ class _Search:
         rows, cols = shortlist.pairs()
         if len(rows) > KEPT_AT_LEAST * len(shortlist.rows):
             rows, cols = self._drop_behind_duplicates(rows, cols)
-        if self.a.dtype != torch.float64:
-            nearly = self._measure(rows, cols, torch.float32)
-            kth = nearly.new_zeros(len(self.a))
-            last = _first_of_each_row(rows, nearly, self.k)
-            kth.scatter_reduce_(0, rows[last], nearly[last], "amax")
-            dim = self.a.shape[1]
-            kept = nearly <= kth[rows] * (1 + 4 * float32_error(dim)) + 8 * dim * torch.finfo(torch.float32).tiny
-            rows, cols = rows[kept], cols[kept]
-        exact = self._measure(rows, cols, torch.float64)
+        if self.a.dtype == torch.float64:
+            exact = self._measure(rows, cols, torch.float64)
+        else:
+            rows, cols, exact = self._measure_nearest(rows, cols)
         nearest = _first_of_each_row(rows, exact, self.k)
         rows, cols, exact = rows[nearest], cols[nearest], exact[nearest]
         place = _place_in_row(rows)
@@ -196,6 +192,28 @@ class _Search:
         settled = rows[first][equal].bincount(minlength=len(self.a)) >= self.k
         kept = first | ~settled[rows]
         return rows[kept], cols[kept]
+
+    def _measure_nearest(self, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Those pairs that may be among the k nearest of their row, and their distances (P,) float64.
+
+        Sums in float32 order most pairs; those too near to the next one of their row are summed in float64.
+        """
+        dim = self.a.shape[1]
+        slack, least = 1 + 4 * float32_error(dim), 8 * dim * torch.finfo(torch.float32).tiny
+        nearly = self._measure(rows, cols, torch.float32)
+        order = _first_of_each_row(rows, nearly, len(rows))
+        row, value = rows[order], nearly[order]
+        last = _place_in_row(row) == self.k - 1
+        kth = nearly.new_full((len(self.a),), torch.inf)
+        kth[row[last]] = value[last]
+        close = (row[1:] == row[:-1]) & (value[1:] <= value[:-1] * slack + least)
+        unsure = nearly <= least / float32_error(dim)  # where products may have fallen below the least number
+        unsure[order[1:]] |= close
+        unsure[order[:-1]] |= close
+        kept = nearly <= kth[rows] * slack + least
+        rows, cols, exact, unsure = rows[kept], cols[kept], nearly[kept].double(), unsure[kept]
+        exact[unsure] = self._measure(rows[unsure], cols[unsure], torch.float64)
+        return rows, cols, exact
 
     def _measure(self, rows: Tensor, cols: Tensor, dtype: torch.dtype) -> Tensor:
         return pair_distances(self.a, self.b, rows, cols, self.frame.scale, dtype)
