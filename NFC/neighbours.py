@@ -13,13 +13,12 @@ from torch import Tensor
 
 from .arrays import Array, as_feature_pair, as_features, compute_dtype, in_kind
 from .errors import UserError
-from .products import FLOAT64, Frame, Packed, Precision, bits_above, half_distances, ladder, pack, places
+from .products import FLOAT64, Frame, Packed, Precision, half_distances, ladder, pack
+from .shortlist import Shortlist, first_of_each_row, place_in_row
 
 TILE = {"cpu": 2048, "cuda": 8192}  # rows and columns of one tile of distances
 PAIR_ELEMENTS = 2**18  # entries of one chunk of differences, which should stay in the cache
 KEPT_PER_NEIGHBOUR, KEPT_AT_LEAST = 4, 64  # pairs of a row that are measured; with more it is searched more precisely
-PRUNE_PAIRS = 2**22  # pairs found between two clean-ups
-WIDEST_TABLE = 8  # entries of a table of rows, for each that is filled
 LAST_PAIRS = 2**24  # pairs at once in the last search, which measures however many there are
 
 # (rows (B,) int64, columns) -> bool (B, columns): True where a column does not exist for a row
@@ -130,11 +129,11 @@ class _Search:
                 break
         return self.indices, self.distances
 
-    def _shortlist(self, rows: Tensor, precision: Precision, limit: int) -> "_Shortlist":
+    def _shortlist(self, rows: Tensor, precision: Precision, limit: int) -> Shortlist:
         """Pairs that hold the k nearest of each of `rows` (positions in `a`), at most `limit` of a row."""
         if self.own and len(rows) == len(self.a):
             return self._shortlist_symmetric(precision, limit)
-        shortlist = _Shortlist(rows, self.k, limit)
+        shortlist = Shortlist(rows, self.k, limit)
         device = rows.device
         packed = [
             (part, pack(self.a[rows[part]], self.frame, precision)) for part in tiles(len(rows), device, self.tile)
@@ -150,10 +149,10 @@ class _Search:
                 shortlist.scan(tile, left, right, part, cols)
         return shortlist.prune()
 
-    def _shortlist_symmetric(self, precision: Precision, limit: int) -> "_Shortlist":
+    def _shortlist_symmetric(self, precision: Precision, limit: int) -> Shortlist:
         """All rows against all: tiles on and above the diagonal serve their rows and their columns."""
         parts = tiles(len(self.a), self.a.device, self.tile)
-        shortlist = _Shortlist(torch.arange(len(self.a), device=self.a.device), self.k, limit)
+        shortlist = Shortlist(torch.arange(len(self.a), device=self.a.device), self.k, limit)
         blocks = [(part, pack(self.a[part], self.frame, precision)) for part in parts]
         for part, block in blocks:  # near the diagonal first: a good bound from the start keeps later tiles empty
             tile = half_distances(block.as_left(), block)
@@ -170,7 +169,7 @@ class _Search:
                 shortlist.scan(tile, left, right, rows, cols, symmetric=True)
         return shortlist.prune()
 
-    def _finish(self, shortlist: "_Shortlist") -> None:
+    def _finish(self, shortlist: Shortlist) -> None:
         """Measure the pairs that remain and write each row's nearest."""
         rows, cols = shortlist.pairs()
         if len(rows) > KEPT_AT_LEAST * len(shortlist.rows):
@@ -179,15 +178,15 @@ class _Search:
             exact = self._measure(rows, cols, torch.float64)
         else:
             rows, cols, exact = self._measure_nearest(rows, cols)
-        nearest = _first_of_each_row(rows, exact, self.k)
+        nearest = first_of_each_row(rows, exact, self.k)
         rows, cols, exact = rows[nearest], cols[nearest], exact[nearest]
-        place = _place_in_row(rows)
+        place = place_in_row(rows)
         self.indices[rows, place] = cols
         self.distances[rows, place] = (exact / self.frame.scale / self.frame.scale).to(self.distances.dtype)
 
     def _drop_behind_duplicates(self, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
         """Nothing is nearer than an equal row, so where the first pairs hold k of those, the others need no look."""
-        first = _place_in_row(rows) < 2 * self.k
+        first = place_in_row(rows) < 2 * self.k
         equal = self._measure(rows[first], cols[first], torch.float64) == 0
         settled = rows[first][equal].bincount(minlength=len(self.a)) >= self.k
         kept = first | ~settled[rows]
@@ -201,9 +200,9 @@ class _Search:
         dim = self.a.shape[1]
         slack, least = 1 + 4 * float32_error(dim), 8 * dim * torch.finfo(torch.float32).tiny
         nearly = self._measure(rows, cols, torch.float32)
-        order = _first_of_each_row(rows, nearly, len(rows))
+        order = first_of_each_row(rows, nearly, len(rows))
         row, value = rows[order], nearly[order]
-        last = _place_in_row(row) == self.k - 1
+        last = place_in_row(row) == self.k - 1
         kth = nearly.new_full((len(self.a),), torch.inf)
         kth[row[last]] = value[last]
         close = (row[1:] == row[:-1]) & (value[1:] <= value[:-1] * slack + least)
@@ -217,99 +216,6 @@ class _Search:
 
     def _measure(self, rows: Tensor, cols: Tensor, dtype: torch.dtype) -> Tensor:
         return pair_distances(self.a, self.b, rows, cols, self.frame.scale, dtype)
-
-
-class _Shortlist:
-    """Pairs of a row that may be among its k nearest, and the bound above which none can be.
-
-    rows: (R,) what the rows of this search are called outside. limit: a row that keeps more pairs is `crowded`: it
-    keeps none and has to be searched again.
-    """
-
-    def __init__(self, rows: Tensor, k: int, limit: int) -> None:
-        self.rows, self.k, self.limit = rows, k, limit
-        self.best = torch.full((len(rows), k), torch.inf, dtype=torch.float64, device=rows.device)  # upper bounds
-        self.crowded = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
-        self.found = [(rows[:0].int(), rows[:0].int(), self.best[:0, 0])]  # row, column, lower bound
-        self.new_pairs = 0  # since the last clean-up, which leaves one entry in `found`
-
-    def scan(
-        self, tile: Tensor, left: Packed, right: Packed, rows: slice, cols: slice, symmetric: bool = False
-    ) -> None:
-        """Take from a tile (rows x cols) of half distances what may count; `symmetric`: for its columns as well."""
-        precision, left_error, right_error = left.precision, left.error(right), right.error(left)
-        threshold = self.best[rows, -1]
-        if threshold.isposinf().any() and self.k <= tile.shape[1]:
-            kth = tile.topk(self.k, dim=1, largest=False).values[:, -1].double()
-            threshold = threshold.minimum(kth + precision.result * kth.abs() + left_error + right_error.max())
-        shrink = 1 - precision.result
-        reach = bits_above((threshold + left_error + right_error.max()) / shrink, precision)[:, None]
-        if symmetric:
-            threshold = self.best[cols, -1]
-            reach = reach.maximum(bits_above((threshold + right_error + left_error.max()) / shrink, precision))
-        row, col = places(tile.view(precision.integer) <= reach)
-        value = tile[row, col].double()
-        slack = left_error[row] + right_error[col] + precision.result * value.abs()
-        row, col, lower, upper = row + rows.start, col + cols.start, value - slack, value + slack
-        self._add(row, col, lower, upper)
-        if symmetric:
-            self._add(col, row, lower, upper)
-        if self.new_pairs > len(self.found[0][0]) + PRUNE_PAIRS:
-            self.prune()
-
-    def _add(self, row: Tensor, col: Tensor, lower: Tensor, upper: Tensor) -> None:
-        kept = (lower <= self.best[row, -1]) & upper.isfinite()
-        row, col, lower, upper = row[kept], col[kept], lower[kept], upper[kept]
-        self.found.append((row.int(), col.int(), lower))
-        self.new_pairs += len(row)
-        first = _first_of_each_row(row, upper, self.k)
-        own, group = row[first].unique_consecutive(return_inverse=True)
-        bounds = upper.new_full((len(own), self.k), torch.inf)
-        bounds[group, _place_in_row(row[first])] = upper[first]
-        self.best[own] = torch.cat([self.best[own], bounds], dim=1).topk(self.k, dim=1, largest=False).values
-
-    def prune(self) -> "_Shortlist":
-        """Forget pairs that the bound has overtaken, and rows that keep too many."""
-        row, col, lower = (torch.cat(parts) for parts in zip(*self.found, strict=True))
-        kept = lower <= self.best[row, -1]
-        self.crowded |= row[kept].bincount(minlength=len(self.best)) > self.limit
-        self.best[self.crowded] = -torch.inf
-        kept &= ~self.crowded[row]
-        self.found = [(row[kept], col[kept], lower[kept])]
-        self.new_pairs = 0
-        return self
-
-    def pairs(self) -> tuple[Tensor, Tensor]:
-        """Rows, by their outside names, and columns: (P,) int64 each, sorted by both."""
-        ((row, col, _),) = self.found
-        order = (row.long() << 32 | col).argsort()
-        return self.rows[row[order]], col[order].long()
-
-
-def _first_of_each_row(rows: Tensor, values: Tensor, k: int) -> Tensor:
-    """Positions of each row's k smallest values, sorted by (row, value, position)."""
-    together = rows.argsort(stable=True)
-    counts = rows.bincount()
-    counts = counts[counts > 0]
-    if not len(counts) or counts.max() * len(counts) > WIDEST_TABLE * len(rows):  # rows of very different length
-        order = values.argsort(stable=True)
-        order = order[rows[order].argsort(stable=True)]
-        return order[_place_in_row(rows[order]) < k]
-    row = torch.arange(len(counts), device=rows.device).repeat_interleave(counts)
-    place = _place_in_row(row)
-    table = values.new_full((len(counts), int(counts.max())), torch.inf)
-    table[row, place] = values[together]
-    order = table.sort(dim=1, stable=True).indices[:, :k]
-    kept = torch.arange(order.shape[1], device=rows.device) < counts[:, None]
-    starts = counts.cumsum(0) - counts
-    return together[(starts[:, None] + order)[kept]]
-
-
-def _place_in_row(rows: Tensor) -> Tensor:
-    """0, 1, 2, ... within each run of equal `rows`."""
-    _, counts = rows.unique_consecutive(return_counts=True)
-    first = counts.cumsum(0) - counts
-    return torch.arange(len(rows), device=rows.device) - first.repeat_interleave(counts)
 
 
 def tiles(count: int, device: torch.device, size: int | None = None) -> list[slice]:

@@ -87,30 +87,36 @@ class Packed:
     def __len__(self) -> int:
         return len(self.matrix)
 
-    def as_left(self, rows: slice = slice(None)) -> Tensor:
-        """(R, K) of these rows: [-p, 1, 1, 1, S1, S2, S3, 0...]."""
+    def as_left(self, rows: slice = slice(None), less: Tensor | None = None) -> Tensor:
+        """(R, K) of these rows: [-p, 1, 1, 1, S1, S2, S3, 0...]; with `less` (R,) float64 products are so much less."""
         left = self.matrix[rows].clone()
         left[:, : self.dim].neg_()
         ones, squares = (slice(self.dim + i * PIECES, self.dim + (i + 1) * PIECES) for i in (0, 1))
-        left[:, ones], left[:, squares] = self.matrix[rows, squares], self.matrix[rows, ones]
+        left[:, ones] = self.matrix[rows, squares]
+        left[:, squares] = self.matrix[rows, ones] if less is None else _pieces(self.half_squares[rows] - less, left)
         return left
 
     def error(self, other: "Packed") -> Tensor:
         """(N,) float64: what each point adds to the error of a product with `other`."""
         width = self.matrix.shape[1]
-        additions = min(width, self.precision.depth) + width // self.precision.depth + 32
-        relative = (1 + self.loss) * (1 + other.loss) - 1 + 2 * additions * self.precision.accumulator
+        relative = (1 + self.loss) * (1 + other.loss) - 1 + self.rounding()
         if self.precision is FLOAT32 and torch.get_float32_matmul_precision() != "highest":
             relative += 2**-6  # the user allowed TF32 or bfloat16 inside float32 products
         return self.half_squares * relative + 8 * width * torch.finfo(self.precision.dtype).tiny
+
+    def rounding(self) -> float:
+        """The relative error of sums in a product."""
+        width = self.matrix.shape[1]
+        return 2 * (min(width, self.precision.depth) + width // self.precision.depth + 32) * self.precision.accumulator
 
 
 def pack(points: Tensor, frame: Frame, precision: Precision) -> Packed:
     """points: (N, d) floating, of any dtype."""
     count, dim = points.shape
     width = -(-(dim + 2 * PIECES) // ALIGNMENT) * ALIGNMENT
-    matrix = points.new_zeros((count, width), dtype=precision.dtype)
+    matrix = points.new_empty((count, width), dtype=precision.dtype)
     matrix[:, dim + PIECES : dim + 2 * PIECES] = 1
+    matrix[:, dim + 2 * PIECES :] = 0
     half_squares = torch.empty(count, dtype=torch.float64, device=points.device)
     lost = torch.empty_like(half_squares)
     working = torch.promote_types(compute_dtype(points), precision.dtype)
@@ -120,12 +126,18 @@ def pack(points: Tensor, frame: Frame, precision: Precision) -> Packed:
         matrix[rows, :dim] = centred
         half_squares[rows] = _squares(centred) / 2
         lost[rows] = _squares(centred.sub_(matrix[rows, :dim])) / 2
-    rest = half_squares.clone()
-    for piece in range(dim, dim + PIECES):
-        matrix[:, piece] = rest
-        rest -= matrix[:, piece]
+    matrix[:, dim : dim + PIECES] = _pieces(half_squares, matrix)
     loss = float((lost / half_squares).nan_to_num_(nan=0.0).max().sqrt())
     return Packed(matrix, half_squares, loss, dim, precision)
+
+
+def _pieces(values: Tensor, like: Tensor) -> Tensor:
+    """(N, PIECES) of the dtype of `like`, whose rows sum to `values` (N,) float64."""
+    pieces = like.new_empty(len(values), PIECES)
+    for piece in pieces.unbind(1):
+        piece.copy_(values)
+        values = values - piece
+    return pieces
 
 
 def _squares(points: Tensor) -> Tensor:
@@ -160,10 +172,18 @@ def bits_below(bound: Tensor, precision: Precision) -> Tensor:
     return bits.masked_fill_(bound < 0, -1)
 
 
+def ordered_bits(values: Tensor, precision: Precision) -> Tensor:
+    """Integers that sort as `values` do, which may be negative."""
+    bits = values.view(precision.integer)
+    return bits ^ (bits >> (8 * bits.itemsize - 1)).bitwise_and_(torch.iinfo(precision.integer).max)
+
+
 def places(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the few true entries of (R, C) bool, read eight at a time where that is possible."""
-    if mask.shape[1] % 8:
-        return mask.nonzero(as_tuple=True)
-    row, word = mask.view(torch.int64).nonzero(as_tuple=True)
-    hit, byte = mask.view(len(mask), mask.shape[1] // 8, 8)[row, word].nonzero(as_tuple=True)
-    return row[hit], word[hit] * 8 + byte
+    """Rows and columns of the few true entries of (R, C) bool, which are read eight at a time."""
+    flat = mask.flatten()
+    even = len(flat) // 8 * 8
+    words = flat[:even].view(torch.int64).nonzero()[:, 0]
+    hit, byte = flat[:even].view(-1, 8)[words].nonzero(as_tuple=True)
+    place = torch.cat([words[hit] * 8 + byte, flat[even:].nonzero()[:, 0] + even])
+    row = place // mask.shape[1]
+    return row, place - row * mask.shape[1]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .errors import UserError
 from .neighbours import float32_error, pair_distances
-from .products import FLOAT64, Frame, Packed, bits_above, bits_below, half_distances, ladder, pack, places
+from .products import FLOAT64, Frame, Packed, Precision, half_distances, ladder, ordered_bits, pack, places
 
 BLOCK_ELEMENTS = 2**22  # entries of one block of distances
 MEASURED_AT_ONCE = 2**16  # wrong items whose distances are summed directly
@@ -132,22 +132,23 @@ class _Counter:
         true, wrong = self.labels.true_and_wrong(rows)
         row, col = places(true)
         matches = _Matches.sort(row, self.measure(rows[row], col), len(rows))
-        slack = (left.error(right) + right.error(left).max())[:, None]
-        below = bits_below((matches.distances - slack) / (1 + precision.result), precision)  # surely not farther
-        above = bits_above((matches.distances + slack) / (1 - precision.result), precision)  # beyond: surely farther
-        bits = half_distances(left.as_left(), right).clamp_(min=0).view(precision.integer)
+        middle = matches.distances.gather(1, matches.hits[:, None] // 2)  # products near zero are rounded least
+        slack = (left.error(right) + right.error(left).max())[:, None] + middle * left.rounding()
+        nearest, farthest = matches.distances - middle - slack, matches.distances - middle + slack
+        below = _ordered(nearest / (1 + precision.result * nearest.sign()), precision)  # less: surely not farther
+        above = _ordered(farthest / (1 - precision.result * farthest.sign()), precision)  # more: surely farther
+        bits = ordered_bits(half_distances(left.as_left(less=middle[:, 0]), right), precision)
         bits.masked_fill_(wrong.logical_not_(), torch.iinfo(precision.integer).max)
 
-        ordered = _sort_rows(bits)
-        ahead = torch.searchsorted(ordered, below, right=True)
-        unsure = (torch.searchsorted(ordered, above, right=True) - ahead) * matches.real
-        settled = unsure.sum(1) <= limit
-        row, item = _items_between(bits, below, above, (unsure > 0) & settled[:, None])
-        before = bits <= below[:, :1] if self.identities else None
-        for start in range(0, len(row), MEASURED_AT_ONCE):
-            r, i = row[start : start + MEASURED_AT_ONCE], item[start : start + MEASURED_AT_ONCE]
+        ordered = _Ordered.sort(bits)
+        ahead, reach = ordered.count_less(below), ordered.count_less(above + 1)
+        settled = ((reach - ahead) * matches.real).sum(1) <= limit
+        row, place, item = ordered.items(ahead, reach, matches.real & settled[:, None])
+        before, certain = bits < below[:, :1] if self.identities else None, ahead.clone()
+        for part in torch.arange(len(row), device=row.device).split(MEASURED_AT_ONCE):
+            r, i = row[part], item[part]
             nearer = self.nearer(rows[r], i, matches.distances[r])
-            ahead.index_add_(0, r, (nearer & (bits[r, i][:, None] > below[r])).long())
+            ahead.index_add_(0, r, (nearer & (place[part, None] >= certain[r])).long())
             if before is not None:
                 before[r, i] |= nearer[:, 0]
         first = ahead[:, 0] if before is None else self.labels.count_identities(before)
@@ -170,25 +171,42 @@ class _Counter:
         return pair_distances(self.query, self.gallery, rows, cols, self.scale) / 2
 
 
-def _items_between(bits: Tensor, below: Tensor, above: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Where `bits` (B, G) are in below < bits <= above for a wanted entry of those (B, W): rows, columns, each once.
+def _ordered(bound: Tensor, precision: Precision) -> Tensor:
+    """Bits of float64 numbers in the precision's dtype."""
+    return ordered_bits(bound.to(precision.dtype), precision)
 
-    Ranges of a row ascend; those that overlap are searched as one.
-    """
-    row, slot = wanted.nonzero(as_tuple=True)
-    lower, upper = below[row, slot], above[row, slot]
-    apart = torch.ones_like(row, dtype=torch.bool)
-    apart[1:] = (row[1:] != row[:-1]) | (lower[1:] >= upper[:-1])
-    first = apart.nonzero()[:, 0]
-    last = torch.cat([first[1:], first.new_full((1,), len(row))]) - 1
-    row, lower, upper = row[first], lower[first], upper[last[: len(first)]]
-    found = [(row[:0], row[:0])]
-    for part in row_blocks(torch.arange(len(row), device=row.device), bits.shape[1]):
-        own = bits[row[part]]
-        match, col = places((own > lower[part, None]) & (own <= upper[part, None]))
-        found.append((row[part][match], col))
-    rows, cols = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return rows, cols
+
+@dataclass(frozen=True)
+class _Ordered:
+    """Bits (B, G), as `ordered_bits` gives them, in ascending order together with where they stood."""
+
+    keys: Tensor  # (B, G) bits, then `shift` bits that hold the column
+    shift: int
+    lost: int  # lowest bits that had to make room
+
+    @classmethod
+    def sort(cls, bits: Tensor) -> "_Ordered":
+        count = bits.shape[1]
+        shift = (count - 1).bit_length()
+        dtype = torch.int32 if bits.dtype == torch.int16 and shift <= 16 else torch.int64
+        lost = shift if bits.dtype == torch.int64 else 0
+        keys = (bits >> lost).to(dtype) if lost else bits.to(dtype)
+        columns = torch.arange(count, dtype=dtype, device=bits.device)
+        return cls(_sort_rows(keys.bitwise_left_shift_(shift).bitwise_or_(columns)), shift, lost)
+
+    def count_less(self, bits: Tensor) -> Tensor:
+        """(B, W) int64: how many of each row are less than `bits` (B, W), less those that lost bits leave open."""
+        return torch.searchsorted(self.keys, (bits >> self.lost).to(self.keys.dtype) << self.shift)
+
+    def items(self, first: Tensor, stop: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows, places and columns (P,) of what is in first <= place < stop, (B, W) ascending, of `wanted` (B, W)."""
+        start = first.clone()
+        start[:, 1:] = start[:, 1:].maximum(stop[:, :-1])  # each once
+        counts = ((stop - start).clamp_(min=0) * wanted).flatten()
+        place = torch.arange(int(counts.sum()), device=counts.device)
+        place += (start.flatten() - (counts.cumsum(0) - counts)).repeat_interleave(counts)
+        row = torch.arange(len(first), device=counts.device).repeat_interleave(counts.view_as(first).sum(1))
+        return row, place, (self.keys[row, place] & ((1 << self.shift) - 1)).long()
 
 
 def row_blocks(rows: Tensor, width: int) -> tuple[Tensor, ...]:
@@ -196,11 +214,10 @@ def row_blocks(rows: Tensor, width: int) -> tuple[Tensor, ...]:
 
 
 def _sort_rows(values: Tensor) -> Tensor:
-    """Values of each row in ascending order; NumPy's vectorised sort is the faster one on a CPU, one part a thread."""
+    """Sort each row in place; NumPy's vectorised sort is the faster one on a CPU, one part a thread."""
     if values.device.type != "cpu":
         return values.sort(1).values
-    result = values.clone()
-    parts = np.array_split(result.numpy(), torch.get_num_threads())
+    parts = np.array_split(values.numpy(), torch.get_num_threads())
     with ThreadPoolExecutor(len(parts)) as pool:
         list(pool.map(lambda part: part.sort(axis=1), parts))
-    return result
+    return values

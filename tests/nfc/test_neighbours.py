@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from NFC import NFC, neighbours
+from NFC import NFC, neighbours, shortlist
 from NFC.neighbours import nearest_in_gallery, nearest_neighbours
 from NFC.products import BFLOAT16, FLOAT32, FLOAT64
 
@@ -131,7 +131,7 @@ def test_any_features(seed, rows, dim, k, levels, bits, exponent, dtype):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbours, "ladder", lambda device: LADDERS[levels])
         patch.setattr(neighbours, "KEPT_AT_LEAST", int(rng.integers(0, 10)))
-        patch.setattr(neighbours, "PRUNE_PAIRS", int(rng.integers(0, 50)))
+        patch.setattr(shortlist, "PRUNE_PAIRS", int(rng.integers(0, 50)))
         patch.setattr(neighbours, "LAST_PAIRS", int(rng.integers(1, 100)))
         result = nearest_neighbours(feats, k, int(rng.integers(1, 40)))
     assert_equals_naive(result, naive(feats, feats, min(k, rows - 1), {(i, i) for i in range(rows)}))

@@ -87,6 +87,16 @@ def test_features_equal_naive(seed, kind, precision, monkeypatch):
     assert_equals_naive(evaluate_ranking(q, g, *labels, 10, cmc="identities"), distances, labels, 10, identities=True)
 
 
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+def test_large_gallery_equals_naive(ladder, monkeypatch):
+    """Columns that need more than 16 bits."""
+    monkeypatch.setattr(ranks, "ladder", lambda device: ladder)
+    rng = np.random.default_rng(0)
+    q, g = (rng.standard_normal((count, 4)).astype(np.float32) for count in (4, 70_000))
+    labels = random_labels(rng, 4, 70_000, people=9_000)
+    assert_equals_naive(evaluate_ranking(q, g, *labels), squared_distances(q, g), labels, 50)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_dtypes_and_views(dtype):
     rng = np.random.default_rng(0)
