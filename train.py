@@ -7,7 +7,7 @@ A data set needs its poses first: scripts/prepare_poses.py. Running a command ag
 """
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,13 +17,14 @@ from IPG.checkpoints import load_vae
 from IPG.models import build_scheduler
 from IPG.presets import load_preset
 from IPG.settings import DTYPES
-from IPG.training.data import DataConfig, build_material, hold_out
+from IPG.training.data import DataConfig, Material, build_material, hold_out
 from IPG.training.encoded import encode_material
 from IPG.training.loop import Loop
 from IPG.training.networks import NetworksConfig, build_networks, export_frozen, export_networks, frozen_files
 from IPG.training.objective import IPGObjective, ObjectiveConfig
 from IPG.training.pairs import Pairs
 from IPG.training.settings import LoopConfig
+from IPG.training.state import Settings, named_settings, read_state
 from IPG.training.validation import Validation, ValidationConfig
 from NFC.config import load_config
 from NFC.errors import UserError, run_command
@@ -60,11 +61,8 @@ def train(config: TrainConfig) -> None:
     torch.manual_seed(config.loop.seed)
     networks = build_networks(preset, config.networks)
 
-    output = Path(config.loop.output_dir)
     if main_process:
         print(learnt.summary)
-        write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
-        export_frozen(vae_file, reid_file, output)
     encoded = encode_material(learnt, vae, extractor, preset, Path(config.data.cache))
     pairs = Pairs(learnt, encoded, preset, config.data.targets)
     objective = IPGObjective(*networks.values(), build_scheduler(preset), config.objective)
@@ -75,7 +73,24 @@ def train(config: TrainConfig) -> None:
     def export(folder: Path) -> None:
         export_networks(networks, preset, folder, DTYPES[config.networks.export_dtype])
 
-    Loop(objective, pairs, export, config.loop, validation).run()
+    loop = Loop(objective, pairs, export, config.loop, validation, settings_that_stay(config, learnt))
+    read_state(loop.path, loop.settings)  # refuses what cannot be gone on with, before anything is written
+    if main_process:
+        write_text(loop.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
+        export_frozen(vae_file, reid_file, loop.path)
+    loop.run()
+
+
+def settings_that_stay(config: TrainConfig, material: Material) -> Settings:
+    """Those beside the loop's that a run is not gone on with when they differ."""
+    networks = {name: getattr(config.networks, name) for name in ("trainable", "lora_rank")}
+    data = {"targets": config.data.targets, "confidence": config.data.confidence}
+    return (
+        named_settings("objective", asdict(config.objective))
+        | named_settings("networks", networks)
+        | named_settings("data", data)
+        | {"number of pictures": len(material), "number of people": len(material.people)}
+    )
 
 
 def main() -> None:

@@ -9,12 +9,13 @@ state from which the same command goes on after a stop.
 
 import argparse
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from IPG.training.loop import Loop, LoopConfig
+from IPG.training.state import named_settings
 from NFC.config import load_config
 from NFC.errors import run_command
 from NFC.training.augmentation import AugmentationConfig
@@ -22,6 +23,8 @@ from NFC.training.data import Batches, DataConfig, read_training_set
 from NFC.training.network import NetworkConfig, build_network, export, network_sizes
 from NFC.training.objective import LossConfig, ReIDObjective
 from NFC.training.validation import Validation, ValidationConfig
+
+DATA_FIXED = ("generated_ratio", "poses", "pictures_per_person")  # what a run may not change on its way
 
 
 @dataclass
@@ -51,7 +54,17 @@ def main() -> None:
     if config.loop.validate_every:
         validate = Validation(network, sizes, config.validation, config.data)
     objective = ReIDObjective(network, config.losses)
-    Loop(objective, batches, lambda folder: export(network, config.network.preset, folder), config.loop, validate).run()
+    fixed = (
+        named_settings("losses", asdict(config.losses))
+        | named_settings("augmentation", asdict(config.augmentation))
+        | named_settings("data", {name: getattr(config.data, name) for name in DATA_FIXED})
+        | {"number of pictures": len(pictures.pictures)}
+    )
+
+    def write(folder: Path) -> None:
+        export(network, config.network.preset, folder)
+
+    Loop(objective, batches, write, config.loop, validate, fixed).run()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,15 @@ from .losses import LossLog
 from .optimizers import build_optimizer, learning_rate_factor
 from .randomness import row_generators, seed_of
 from .settings import LoopConfig
-from .state import STATE_FILE, changing_tensors, fixed_settings, load_changing_tensors, read_state, write_state
+from .state import (
+    STATE_FILE,
+    Settings,
+    changing_tensors,
+    fixed_settings,
+    load_changing_tensors,
+    read_state,
+    write_state,
+)
 
 Batch = dict[str, Tensor]
 Validation = Callable[[Path, int], dict[str, float]]
@@ -41,7 +49,7 @@ class Loop:
     what is drawn from them depends neither on the number of processes nor on gradient accumulation.
     export: writes the weights to keep into a folder, at every checkpoint. validate: (folder, steps taken) ->
     {name: number} to log, every `validate_every` steps. Both are called on the main process with the averaged weights
-    in place.
+    in place. fixed: settings of model and batches that, like those of the loop, may not differ when a run is resumed.
     """
 
     def __init__(
@@ -51,6 +59,7 @@ class Loop:
         export: Callable[[Path], None],
         config: LoopConfig,
         validate: Validation | None = None,
+        fixed: Settings | None = None,
     ) -> None:
         self.config, self.model, self.batches, self.export, self.validate = config, model, batches, export, validate
         on_gpu = torch.cuda.is_available()
@@ -66,6 +75,7 @@ class Loop:
         self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=on_gpu) if config.ema_decay else None
         self.step, self.seconds = 0, 0.0
         self.asked = self.stopped_by = 0  # the signal to stop that this process got, and that all follow
+        self.settings = fixed_settings(config, self.accelerator.num_processes) | (fixed or {})
         self.path = Path(config.output_dir)
         self.log = LossLog(self.path, self.accelerator, config.tensorboard)
 
@@ -189,7 +199,7 @@ class Loop:
         state = {
             "step": self.step,
             "seconds": self.seconds,
-            "settings": fixed_settings(self.config, self.accelerator.num_processes),
+            "settings": self.settings,
             "model": changing_tensors(self.model),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
@@ -202,7 +212,7 @@ class Loop:
     def _resume(self) -> None:
         if self.accelerator.is_main_process:
             remove_leftovers(self.path)
-        state = read_state(self.path, fixed_settings(self.config, self.accelerator.num_processes))
+        state = read_state(self.path, self.settings)
         if state:
             load_changing_tensors(self.model, state["model"], self.path / STATE_FILE)
             self.optimizer.load_state_dict(state["optimizer"])

@@ -1,6 +1,7 @@
 """The state file of a training run: everything needed to take the same steps as a run that was never stopped."""
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,11 +19,21 @@ FIXED = (
 )
 
 
-def fixed_settings(config: LoopConfig, processes: int) -> dict[str, str | int | float]:
+Settings = dict[str, str | int | float]
+
+
+def fixed_settings(config: LoopConfig, processes: int) -> Settings:
     """The settings that may not change within a run, because they change its result."""
     settings = {name: getattr(config, name) for name in FIXED}
     return settings | {
         "batch_size x gradient_accumulation x processes": config.batch_size * config.gradient_accumulation * processes
+    }
+
+
+def named_settings(section: str, values: Mapping[str, object]) -> Settings:
+    """`values` as settings called "section.name"."""
+    return {
+        f"{section}.{name}": value if isinstance(value, int | float) else str(value) for name, value in values.items()
     }
 
 
@@ -47,7 +58,7 @@ def write_state(folder: Path, state: dict) -> None:
         torch.save(state, partial)
 
 
-def read_state(folder: Path, settings: dict[str, str | int | float]) -> dict | None:
+def read_state(folder: Path, settings: Settings) -> dict | None:
     """What `write_state` wrote into `folder`, or None; executes nothing that it reads.
 
     Raises `UserError` if the file is damaged or comes from a run whose `settings` (as in `fixed_settings`) differ.

@@ -87,6 +87,8 @@ def test_a_run_can_be_gone_on_with_and_used(start, small, groups, tmp_path):
     found = {path.name for path in out.iterdir()}
     assert found == {*expected, "vae", "config.yaml", "losses.jsonl", "state.pt"}
     assert losses(out) == losses(straight) and len(losses(out)) == 3
+    code, _, complaints = start(*common, f"loop.output_dir={out}", "objective.snr_gamma=5")
+    assert code == 2 and "objective.snr_gamma=0.0, not 5.0" in complaints
     written = yaml.safe_load((out / "config.yaml").read_text())
     assert written["loop"]["max_train_steps"] == 3 and written["networks"]["trainable"][0] == "ifr"
     preset = load_preset("mini")

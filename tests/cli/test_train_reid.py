@@ -58,6 +58,7 @@ def test_a_resumed_run_takes_the_same_steps(groups, tmp_path, monkeypatch):
     for steps in (2, 4):
         assert train(monkeypatch, *settings, f"loop.output_dir={parts}", f"loop.max_train_steps={steps}") == 0
     assert losses(parts) == losses(whole)
+    assert train(monkeypatch, *settings, f"loop.output_dir={parts}", "losses.triplet_weight=2") == 2
     assert [row["step"] for row in losses(whole)] == [1, 2, 3, 4]
     assert {"loss", "identity", "triplet", "contrastive"} <= losses(whole)[0].keys()
     first, second = (load_file(folder / "transformer_20.safetensors") for folder in (whole, parts))

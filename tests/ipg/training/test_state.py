@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import IPG.training.loop
-from IPG.training.state import STATE_FILE
+from IPG.training.state import STATE_FILE, named_settings
 from NFC.errors import UserError
 from tests.ipg.training.toys import state_of, toy_loop
 
@@ -30,6 +30,15 @@ def test_settings_that_change_the_result_stay(run, changed, told):
     with pytest.raises(UserError, match=told) as error:
         loop.run()
     assert "output_dir" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_settings_of_model_and_batches_stay_too(tmp_path):
+    fixed = named_settings("networks", {"trainable": ["ifr"], "lora_rank": 4})
+    toy_loop(tmp_path, fixed=fixed, max_train_steps=2)[0].run()
+    toy_loop(tmp_path, fixed=fixed, max_train_steps=3)[0].run()
+    loop, _ = toy_loop(tmp_path, fixed=fixed | {"networks.lora_rank": 8})
+    with pytest.raises(UserError, match=r"with networks\.lora_rank=4, not 8;"):
+        loop.run()
 
 
 def test_settings_of_how_long_and_how_often_may_change(run):

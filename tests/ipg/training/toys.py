@@ -32,7 +32,9 @@ def toy_batches(generators: list[torch.Generator]) -> dict[str, torch.Tensor]:
     return {"x": torch.stack([torch.randn(4, generator=generator) for generator in generators])}
 
 
-def toy_loop(folder: Path, batches=toy_batches, validate=None, **options) -> tuple[Loop, list[torch.Tensor]]:
+def toy_loop(
+    folder: Path, batches=toy_batches, validate=None, fixed=None, **options
+) -> tuple[Loop, list[torch.Tensor]]:
     """A loop over a fresh toy, and the list of first weights that its exports saw."""
     model, exported = Toy(), []
 
@@ -49,7 +51,7 @@ def toy_loop(folder: Path, batches=toy_batches, validate=None, **options) -> tup
         "checkpoint_every": 3,
     }
     config = LoopConfig(**(defaults | options), output_dir=str(folder))
-    return Loop(model, batches, export, config, validate), exported
+    return Loop(model, batches, export, config, validate, fixed), exported
 
 
 def state_of(folder: Path) -> dict:
