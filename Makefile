@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test reproduce lint bench bench-nfc bench-ipg bench-extractors bench-quality
+.PHONY: help venv demo test reproduce lint bench bench-nfc bench-ipg bench-extractors bench-mini bench-quality
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -34,6 +34,9 @@ bench-ipg: $(VENV)/installed ## full-size generation: the official order of work
 
 bench-extractors: $(VENV)/installed ## pictures a second of every ReID network at full size
 	$(PY) scripts/bench_extractors.py
+
+bench-mini: $(VENV)/installed ## the small networks on people of three unseen worlds
+	$(PY) scripts/bench_mini.py
 
 bench-quality: $(VENV)/installed ## what faster settings cost in quality
 	$(PY) scripts/bench_quality.py

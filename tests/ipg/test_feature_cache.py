@@ -18,7 +18,8 @@ def calls(unet):
     preset = tiny_preset()
     tokens, pose = torch.randn(2, 8, 24), torch.randn(2, 32, 16, 8)
     with torch.no_grad():
-        features = project_reference(unet, random_network("reference_unet", preset)(torch.randn(2, 8, 16, 8), tokens))
+        reference = random_network("reference_unet", preset)(torch.randn(2, *preset.latent_shape), tokens)
+        features = project_reference(unet, reference)
     return [(torch.randn(2, *preset.latent_shape), 999 - 100 * i, tokens, pose, features) for i in range(6)]
 
 

@@ -30,10 +30,11 @@ def reference_unet(preset):
 
 
 @pytest.fixture(scope="module")
-def inputs():
-    """Latents, tokens, pose features of three pictures; latents are 16 x 8 as in the preset."""
+def inputs(preset):
+    """Latents, tokens, pose features of three pictures."""
     generator = torch.Generator().manual_seed(3)
-    return [torch.randn(shape, generator=generator) for shape in ((3, 8, 16, 8), (3, 5, 24), (3, 32, 16, 8))]
+    shapes = (preset.latent_shape, (5, 24), (32, *preset.latent_shape[1:]))
+    return [torch.randn(3, *shape, generator=generator) for shape in shapes]
 
 
 @pytest.mark.parametrize("file", OFFICIAL)

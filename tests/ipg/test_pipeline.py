@@ -58,11 +58,11 @@ def test_encoded_poses_and_arrays_stand_in_for_pictures(pipe):
 def test_denoise_is_guided_ddim(pipe):
     """Against DDIM written out: zero terminal SNR, v-prediction, trailing steps, guidance u + s (c - u)."""
     generator = torch.Generator().manual_seed(0)
-    latents = torch.randn(2, 8, 16, 8, generator=generator)
+    latents = torch.randn(2, *pipe.preset.latent_shape, generator=generator)
     tokens = pipe.encode_identity(torch.rand(1, 3, 128, 64, generator=generator) * 2 - 1)
     uncond = pipe.encode_uncond()
     pose = pipe.encode_pose(torch.rand(2, 3, 128, 64, generator=generator))
-    reference = pipe.encode_reference(torch.randn(1, 8, 16, 8, generator=generator), tokens)
+    reference = pipe.encode_reference(torch.randn(1, *pipe.preset.latent_shape, generator=generator), tokens)
     ours = pipe.denoise(latents, pose, tokens, uncond, reference, 4, 3.5)
 
     alphas = build_scheduler(pipe.preset).alphas_cumprod
@@ -101,7 +101,7 @@ def test_bfloat16(mini_weights):
 
 def test_output_size_is_the_presets(pipe, monkeypatch):
     monkeypatch.setattr(pipe.preset.generation, "output_height", 32)
-    assert pipe.decode(torch.zeros(1, 8, 16, 8))[0].size == (64, 32)
+    assert pipe.decode(torch.zeros(1, *pipe.preset.latent_shape))[0].size == (64, 32)
 
 
 def test_without_a_vae_latents_still_work(mini_weights, tmp_path):
@@ -145,17 +145,17 @@ class KnowsTheAnswer(IPGPipeline):
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_every_scheduler_ends_at_the_learnt_picture(pipe, scheduler):
-    answer = torch.randn(1, 8, 16, 8, generator=torch.Generator().manual_seed(0))
+    answer = torch.randn(1, *pipe.preset.latent_shape, generator=torch.Generator().manual_seed(0))
     knowing = KnowsTheAnswer(pipe.preset, answer)
-    latents = torch.randn(2, 8, 16, 8, generator=torch.Generator().manual_seed(1))
+    latents = torch.randn(2, *pipe.preset.latent_shape, generator=torch.Generator().manual_seed(1))
     result = knowing.denoise(latents, None, None, None, "reference", 8, guidance_scale=1.0, scheduler=scheduler)
     torch.testing.assert_close(result, answer.expand(2, -1, -1, -1), atol=0.05, rtol=0)
     assert len(knowing.calls) == 8
 
 
 def test_guidance_only_inside_its_interval(pipe):
-    knowing = KnowsTheAnswer(pipe.preset, torch.zeros(1, 8, 16, 8))
-    latents = torch.randn(1, 8, 16, 8)
+    knowing = KnowsTheAnswer(pipe.preset, torch.zeros(1, *pipe.preset.latent_shape))
+    latents = torch.randn(1, *pipe.preset.latent_shape)
     knowing.denoise(latents, None, None, None, "reference", 20, 3.5, guidance_interval=(300, 700))
     conditional = [t for t, reference in knowing.calls if reference]
     unconditional = [t for t, reference in knowing.calls if not reference]

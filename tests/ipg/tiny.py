@@ -45,7 +45,10 @@ def kl_preset() -> Preset:
     """The tiny preset with a small autoencoder of the kind that `sd15` uses."""
     preset = tiny_preset()
     preset.vae = VAESizes(
-        latent_channels=8, block_out_channels=[16, 16, 32, 32], layers_per_block=[1], norm_num_groups=8
+        latent_channels=preset.unet.in_channels,
+        block_out_channels=[16, 16, 32, 32],
+        layers_per_block=[1],
+        norm_num_groups=8,
     )
     return preset
 
