@@ -116,6 +116,19 @@ def tsne_plot(panels: Mapping[str, Tensor], pids: Sequence[int], title: str, see
 
 
 @_in_style
+def loss_plot(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], metric: str) -> Figure:
+    """Training curves, one panel a run: its steps (n,) and the metric at them (n,)."""
+    figure = Figure(figsize=(3.6 * len(curves), 3), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axes, (name, (steps, values)) in zip(panels, curves.items(), strict=True):
+        axes.plot(steps, values, color=COLOURS[0], linewidth=1.5)
+        axes.set(title=name, xlabel="step", xlim=(0, None))
+    panels[0].set_ylabel(metric)
+    return figure
+
+
+@_in_style
 def picture_plot(rows: Sequence[PictureRow], columns: Sequence[str], title: str) -> Figure:
     """Rows of pictures with labels on the left and names above (Figs. 5 and 7), framed green if right, red if wrong.
 

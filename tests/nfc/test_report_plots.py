@@ -9,7 +9,17 @@ from PIL import Image
 
 from NFC.errors import UserError
 from NFC.report.pictures import RIGHT, WRONG, PictureRow, Tile
-from NFC.report.plots import cmc_plot, figure_bytes, heat_map, picture_plot, save_figure, sweep_plot, tsne, tsne_plot
+from NFC.report.plots import (
+    cmc_plot,
+    figure_bytes,
+    heat_map,
+    loss_plot,
+    picture_plot,
+    save_figure,
+    sweep_plot,
+    tsne,
+    tsne_plot,
+)
 
 
 def rgb(colour: str) -> tuple[int, ...]:
@@ -34,6 +44,14 @@ def test_sweep_marks_the_level_of_the_first_value():
     curve, level = axes.get_lines()
     np.testing.assert_allclose(curve.get_ydata(), [50, 70, 60])
     np.testing.assert_allclose(level.get_ydata(), 50)
+
+
+def test_each_run_has_a_panel():
+    runs = {"a": (np.arange(3), np.array([3.0, 2.0, 1.0])), "b": (np.arange(2), np.array([5.0, 4.0]))}
+    panels = loss_plot(runs, "loss").axes
+    assert [axes.get_title() for axes in panels] == ["a", "b"]
+    np.testing.assert_array_equal(panels[0].get_lines()[0].get_ydata(), [3, 2, 1])
+    assert panels[0].get_ylabel() == "loss"
 
 
 def test_heat_map_writes_each_score_and_the_best_in_bold():
