@@ -24,13 +24,14 @@ from IPG import manifest
 from IPG.canvas import make_canvas
 from IPG.checkpoints import find_generator
 from IPG.noise import OfficialNoise
-from IPG.pictures import read_picture, write_picture
+from IPG.pictures import write_picture
 from IPG.pipeline import IPGPipeline
 from IPG.plan import Chunk, Job, Pose, Report, Task, load_poses, plan_jobs, unfinished_chunks
 from IPG.settings import DECISIVE, DTYPES, GenerationConfig, tile_of
 from NFC.errors import UserError
 from NFC.features import this_process, usable_cores
 from NFC.files import remove_leftovers
+from NFC.pictures import read_picture
 
 IO_THREADS = 2  # chunks that are read or written while others are drawn
 PROGRESS = "{desc}: {percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"

@@ -1,4 +1,4 @@
-"""Picture files: which files of a folder count, reading them as RGB, writing them whole or not at all."""
+"""Picture files: which files of a folder count, writing them whole or not at all."""
 
 import re
 from pathlib import Path
@@ -32,16 +32,6 @@ def natural_key(path: Path) -> tuple:
     """Sort key that compares runs of digits in the file name as numbers."""
     parts = re.split(r"(\d+)", path.name)
     return tuple(int(part) if part.isdecimal() else part for part in parts), path.name
-
-
-def read_picture(path: str | Path) -> Image.Image:
-    """A picture file, fully decoded, as RGB. Raises `UserError` naming a file that cannot be decoded."""
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "the file is empty" if Path(path).is_file() and not Path(path).stat().st_size else error
-        raise UserError(f"cannot read picture {path}: {' '.join(str(reason).split())}") from error
 
 
 def write_picture(path: str | Path, picture: Image.Image) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from IPG.pictures import list_pictures, read_picture
+from IPG.pictures import list_pictures
 from IPG.poses import read_pose_picture
 from IPG.settings import GenerationConfig
 from NFC.datasets import Record, build_dataset, generated_paths
 from NFC.errors import UserError
 from NFC.features import usable_cores
+from NFC.pictures import read_picture
 
 Report = Callable[[str], None]
 

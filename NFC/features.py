@@ -19,6 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
 from .errors import UserError
+from .pictures import read_picture
 
 SHARD_PICTURES = 1024  # about as many features as a stopped extraction may lose
 
@@ -84,12 +85,7 @@ class Pictures(TorchDataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         path = self.paths[index]
-        try:
-            with Image.open(path) as picture:
-                return self.preprocess(picture.convert("RGB"), path), self.camids[index] if self.camids else 0
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"cannot read picture {path}: {reason}; replace or remove it") from error
+        return self.preprocess(read_picture(path), path), self.camids[index] if self.camids else 0
 
 
 def this_process() -> PartialState:

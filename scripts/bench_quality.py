@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from IPG import IPGPipeline
-from IPG.pictures import list_pictures, read_picture
+from IPG.pictures import list_pictures
 from IPG.poses import read_pose_picture
 from NFC.errors import run_command
+from NFC.pictures import read_picture
 
 EXACT = {"num_inference_steps": 50}
 SETTINGS = {

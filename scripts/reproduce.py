@@ -27,7 +27,7 @@ from rich.console import Console
 from torch.nn.functional import cosine_similarity
 
 from IPG.generate import generate
-from IPG.pictures import list_pictures, read_picture, write_picture
+from IPG.pictures import list_pictures, write_picture
 from IPG.pipeline import IPGPipeline
 from IPG.poses import read_pose_picture
 from IPG.settings import GenerationConfig, resolve
@@ -48,6 +48,7 @@ from NFC.experiments.world import (
 )
 from NFC.extractors.weights import default_directory
 from NFC.files import write_text
+from NFC.pictures import read_picture
 from NFC.report.formats import to_terminal
 
 CONFIGS = ROOT / "configs" / "reproduce"

@@ -22,8 +22,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from IPG.pictures import list_pictures, read_picture
+from IPG.pictures import list_pictures
 from NFC.errors import UserError, run_command
+from NFC.pictures import read_picture
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTLED = 50  # references after which memory must not grow

@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from IPG.canvas import make_grid
-from IPG.pictures import read_picture, write_picture
+from IPG.pictures import write_picture
 from NFC.files import write_text
+from NFC.pictures import read_picture
 
 from .error import figure_height
 from .records import PoseRecord

@@ -16,12 +16,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from IPG import manifest
-from IPG.pictures import PICTURE_SUFFIXES, read_picture
+from IPG.pictures import PICTURE_SUFFIXES
 from NFC.config import preset_file
 from NFC.datasets import build_dataset
 from NFC.errors import UserError
 from NFC.extractors.weights import default_directory
 from NFC.features import pick_device, this_process
+from NFC.pictures import read_picture
 
 from .clean import CleanConfig, clean, sharpness, sure_joints
 from .estimate import WEIGHTS, Estimator, KeypointFiles, OpenPose, ViTPose

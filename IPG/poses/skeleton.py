@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from IPG.pictures import read_picture, write_picture
+from IPG.pictures import write_picture
 from NFC.errors import UserError
 from NFC.files import write_text
+from NFC.pictures import read_picture
 
 ChannelOrder = Literal["bgr", "rgb"]
 CHANNEL_ORDERS = ("bgr", "rgb")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..errors import UserError
+from ..pictures import read_picture
 
 RIGHT, WRONG = "#1a9641", "#d7191c"  # frames; wrong ones are dashed too, for those who see no difference
 THUMBNAIL = 64, 128  # width, height
@@ -34,13 +34,7 @@ class PictureRow:
 
 def open_picture(picture: Picture) -> Image.Image:
     """An RGB picture from a file or as it is; `UserError` naming a file that cannot be read."""
-    if isinstance(picture, Image.Image):
-        return picture.convert("RGB")
-    try:
-        with Image.open(picture) as opened:
-            return opened.convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"cannot read picture {picture}: {' '.join(str(error).split())}") from error
+    return picture.convert("RGB") if isinstance(picture, Image.Image) else read_picture(picture)
 
 
 def jpeg_uri(picture: Picture, size: tuple[int, int] = THUMBNAIL) -> str:

@@ -17,6 +17,7 @@ from ..datasets import Dataset, Record, build_dataset, generated_paths
 from ..datasets.synthetic.groups import read_groups
 from ..errors import UserError
 from ..files import replacing
+from ..pictures import read_picture
 from .augmentation import AugmentationConfig, augment
 from .sampler import PKSampler
 
@@ -112,13 +113,9 @@ def _find_generated(records: Sequence[Record], config: DataConfig) -> list[list[
     return found
 
 
-def read_picture(path: Path, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) uint8 RGB, Lanczos-resized; an unreadable file raises `UserError`."""
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"cannot read picture {path}: {' '.join(str(error).split())}; replace or remove it") from error
+def _resized(path: Path, height: int, width: int) -> np.ndarray:
+    """(height, width, 3) uint8 RGB."""
+    return np.asarray(read_picture(path).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _decoded(paths: Sequence[Path], cache: Path, height: int, width: int) -> np.ndarray:
@@ -134,7 +131,7 @@ def _decoded(paths: Sequence[Path], cache: Path, height: int, width: int) -> np.
     if not file.is_file():
         with replacing(file) as partial, ThreadPoolExecutor(DECODERS) as pool:
             array = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(paths), height, width, 3))
-            decoded = pool.map(lambda path: read_picture(path, height, width), paths)
+            decoded = pool.map(lambda path: _resized(path, height, width), paths)
             for row, picture in enumerate(tqdm(decoded, total=len(paths), desc="pictures", unit="picture")):
                 array[row] = picture
             array.flush()
@@ -162,7 +159,7 @@ class Batches:
         pixels = np.array(self.pictures.pictures[rows])
         for place in generated.nonzero()[:, 0].tolist():
             path = self.pictures.generated[rows[place]][poses[place]]
-            pixels[place] = read_picture(path, *pixels.shape[1:3])
+            pixels[place] = _resized(path, *pixels.shape[1:3])
         images = augment(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255, self.augmentation, generator)
         return {
             "images": images * 2 - 1,

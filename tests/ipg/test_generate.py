@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 from IPG import generate as module
 from IPG.canvas import make_canvas, make_contact_sheet
 from IPG.generate import generate
-from IPG.pictures import list_pictures, read_picture, write_picture
+from IPG.pictures import list_pictures, write_picture
 from IPG.poses import read_pose_picture
 from IPG.settings import GenerationConfig, resolve
 from NFC.config import load_config
 from NFC.errors import UserError
+from NFC.pictures import read_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 
