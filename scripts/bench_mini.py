@@ -37,13 +37,13 @@ from NFC.errors import run_command
 from NFC.features import pick_device
 from NFC.files import write_text
 
-PEOPLE, POSES, CAMERAS = 40, 2, 20
+PEOPLE, POSES, CAMERAS = 30, 2, 20
 LIGHTS = ("visible", "infrared", "occluded")
 STEPS = {"num_inference_steps": 20}
 SETS = {  # layout: people and options
-    "market1501": ["--train_pids", "2", "--test_pids", "40"],
-    "sysu_mm01": ["--train_pids", "2", "--test_pids", "16", "--shots", "3"],
-    "occluded_reid": ["--train_pids", "0", "--test_pids", "16"],
+    "market1501": ["--train_pids", "2", "--test_pids", "30"],
+    "sysu_mm01": ["--train_pids", "2", "--test_pids", "12", "--shots", "2"],
+    "occluded_reid": ["--train_pids", "0", "--test_pids", "12"],
 }
 KEYPOINTS = Path("standard_poses/keypoints.json")
 

@@ -95,6 +95,7 @@ def test_a_polite_stop_says_how_to_go_on(command, tmp_path, number, code):
     process = subprocess.Popen(
         [sys.executable, *command, "--out_dir", str(tmp_path), "--steps", "40"],
         cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # tests may run in the background
         stderr=subprocess.PIPE,
         text=True,
     )

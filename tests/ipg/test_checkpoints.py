@@ -128,7 +128,7 @@ def test_missing_files_say_what_was_looked_for(tmp_path):
 def test_vae_from_a_folder_a_file_and_old_names(tmp_path):
     preset = kl_preset()
     vae = build_vae(preset.vae).eval()
-    latents = torch.randn(1, 8, 4, 2)
+    latents = torch.randn(1, preset.vae.latent_channels, 4, 2)
     expected = vae.decode(latents).sample
     assert find_vae(tmp_path) is None
     save_safetensors(vae, tmp_path / "vae.safetensors")
@@ -192,7 +192,8 @@ def test_both_kinds_of_vae_survive_a_round_trip(tmp_path, preset):
     vae = build_vae(preset.vae).eval()
     pictures = torch.rand(2, 3, 64, 32) * 2 - 1
     latents = encode_pictures(vae, pictures)
-    assert latents.shape == (2, 8, 8, 4) and decode_latents(vae, latents).shape == pictures.shape
+    assert latents.shape == (2, preset.vae.latent_channels, 8, 4)
+    assert decode_latents(vae, latents).shape == pictures.shape
     vae.save_pretrained(tmp_path / "vae")
     torch.testing.assert_close(encode_pictures(load_vae(tmp_path / "vae", preset).eval(), pictures), latents)
 

@@ -17,7 +17,10 @@ from tests.ipg.tiny import random_network, tiny_preset
 
 def frozen_networks() -> dict[str, torch.nn.Module]:
     """A random picture autoencoder and ReID network, always the same."""
-    sizes = VAESizes("kl", 8, block_out_channels=[8] * 4, layers_per_block=[1], norm_num_groups=4, scaling_factor=0.5)
+    channels = tiny_preset().vae.latent_channels
+    sizes = VAESizes(
+        "kl", channels, block_out_channels=[8] * 4, layers_per_block=[1], norm_num_groups=4, scaling_factor=0.5
+    )
     torch.manual_seed(0)
     reid = tiny_preset().reid
     network = random_network("transformer_20", tiny_preset())
