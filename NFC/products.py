@@ -100,14 +100,14 @@ class Packed:
         """(N,) float64: what each point adds to the error of a product with `other`."""
         width = self.matrix.shape[1]
         relative = (1 + self.loss) * (1 + other.loss) - 1 + self.rounding()
-        if self.precision is FLOAT32 and torch.get_float32_matmul_precision() != "highest":
-            relative += 2**-6  # the user allowed TF32 or bfloat16 inside float32 products
         return self.half_squares * relative + 8 * width * torch.finfo(self.precision.dtype).tiny
 
     def rounding(self) -> float:
         """The relative error of sums in a product."""
         width = self.matrix.shape[1]
-        return 2 * (min(width, self.precision.depth) + width // self.precision.depth + 32) * self.precision.accumulator
+        additions = min(width, self.precision.depth) + width // self.precision.depth + 32
+        lowered = self.precision is FLOAT32 and torch.get_float32_matmul_precision() != "highest"
+        return 2 * additions * self.precision.accumulator + (2**-6 if lowered else 0)  # TF32 or bfloat16 inside float32
 
 
 def pack(points: Tensor, frame: Frame, precision: Precision) -> Packed:
