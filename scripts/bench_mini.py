@@ -10,6 +10,7 @@ done again; its figures are in OUT/<seed>/scores.json.
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -39,7 +40,6 @@ from NFC.files import write_text
 
 PEOPLE, POSES, CAMERAS = 30, 2, 20
 LIGHTS = ("visible", "infrared", "occluded")
-STEPS = {"num_inference_steps": 20}
 SETS = {  # layout: people and options
     "market1501": ["--train_pids", "2", "--test_pids", "30"],
     "sysu_mm01": ["--train_pids", "2", "--test_pids", "12", "--shots", "2"],
@@ -90,7 +90,7 @@ def compare_with_truth(world: World, sheets: Path) -> Scores:
             truths = [world.shoot(clear, draw_pose(rng), centred=True) for _ in range(POSES)]
             wanted = [truth.keypoints - np.float32([0.5, 0.5, 0]) for truth in truths]
             poses = [Image.fromarray(draw_skeleton(points)) for points in wanted]
-            pictures = pipe([reference], poses, reference_names=[f"{light}{pid}"], **STEPS)[0]
+            pictures = pipe([reference], poses, reference_names=[f"{light}{pid}"])[0]
             true = [Image.fromarray(truth.picture) for truth in truths]
             rows += [[reference, *row] for row in zip(poses, true, pictures, strict=True)]
             names = [str(number) for number in range(POSES)]
@@ -115,7 +115,10 @@ def score_dataset(layout: str, seed: int, people: list[str], folder: Path) -> Sc
     say(f"world {seed}: {layout}")
     root, table = folder / "data", folder / "table"
     if not root.is_dir():
-        run("scripts/make_synthetic.py", "--layout", layout, "--seed", seed, "--out", root, *people)
+        partial = folder / "unfinished"
+        shutil.rmtree(partial, ignore_errors=True)
+        run("scripts/make_synthetic.py", "--layout", layout, "--seed", seed, "--out", partial, *people)
+        partial.rename(root)
     run("inference.py", "--preset", "mini", "--dataset", layout, "--dataset_dir", root, *QUICK)
     run("evaluate.py", "--dataset", layout, "--root", root, "--preset", "mini", "--ablation", "--out", table)
     scores = {}

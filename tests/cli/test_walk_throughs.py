@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def walk(text: str, folder: Path) -> set[str]:
     """Run each block of commands with `folder` in place of outputs/tour; returns the files that are there then."""
-    for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 5
+    for block in blocks:
         command = block.replace("outputs/tour", str(folder)).replace("python ", f"{sys.executable} ")
         result = subprocess.run(
             ["bash", "-e", "-c", command], cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True
