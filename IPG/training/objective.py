@@ -14,11 +14,15 @@ from ..models import IFR, DenoisingUNet, PoseGuider, ReferenceUNet
 
 @dataclass
 class ObjectiveConfig:
-    """uncond_ratio: share of references replaced by the unconditional branch. snr_gamma: min-SNR weight, 0 for none."""
+    """uncond_ratio: share of references replaced by the unconditional branch. snr_gamma: min-SNR weight, 0 for none.
+
+    timestep_shift: above 1 trains noisy timesteps more often, where pose and direction are decided; 1 is uniform.
+    """
 
     uncond_ratio: float = 0.1
     noise_offset: float = 0.05
     snr_gamma: float = 5.0
+    timestep_shift: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.uncond_ratio <= 1:
@@ -26,6 +30,8 @@ class ObjectiveConfig:
         for name in ("noise_offset", "snr_gamma"):
             if getattr(self, name) < 0:
                 raise UserError(f"objective.{name} is {getattr(self, name)}; it must be 0, for none, or more")
+        if self.timestep_shift <= 0:
+            raise UserError(f"objective.timestep_shift is {self.timestep_shift}; it must be above 0 (1: uniform)")
 
 
 def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float) -> Tensor:
@@ -36,6 +42,12 @@ def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float) -> T
     alpha = alphas_cumprod[timesteps]
     snr = alpha / (1 - alpha)
     return torch.where(snr > 0, snr.clamp(max=gamma) / (snr + 1), 1.0)
+
+
+def shift_timesteps(timesteps: Tensor, count: int, shift: float) -> Tensor:
+    """Uniform timesteps of 0..count-1 moved towards noise: u -> s u / (1 + (s - 1) u) (Esser et al., 2024)."""
+    share = timesteps / (count - 1)
+    return (shift * share / (1 + (shift - 1) * share) * (count - 1)).round().long()
 
 
 class IPGObjective(nn.Module):
@@ -88,11 +100,12 @@ class IPGObjective(nn.Module):
         return error.mean(), {}
 
     def _draw(self, target: Tensor, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
-        """Uniform timesteps (R * K,) and noise (R * K, C, h, w), with an offset for each picture and channel."""
+        """Timesteps (R * K,) and noise (R * K, C, h, w), with an offset for each picture and channel."""
         count, shape = self.scheduler.config.num_train_timesteps, target.shape[1:]
         timesteps, noise = [], []
         for generator in generators:
             timesteps.append(torch.randint(count, shape[:1], generator=generator))
             offset = self.config.noise_offset * torch.randn(*shape[:2], 1, 1, generator=generator)
             noise.append(torch.randn(shape, generator=generator) + offset)
-        return torch.cat(timesteps).to(target.device), torch.cat(noise).to(target)
+        shifted = shift_timesteps(torch.cat(timesteps), count, self.config.timestep_shift)
+        return shifted.to(target.device), torch.cat(noise).to(target)

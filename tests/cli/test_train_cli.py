@@ -154,6 +154,7 @@ def test_a_data_set_with_lora_and_validation(start, small, market, mini_weights,
         ("networks.start_from=nowhere", "nowhere does not exist"),
         ("objective.uncond_ratio=10", "from 0 to 1"),
         ("objective.snr_gamma=-1", "snr_gamma is -1"),
+        ("objective.timestep_shift=0", "timestep_shift is 0"),
         ("loop.validate_every=5", "needs validation.held_out"),
         ("validation.held_out=0.001", "both sides need some"),
         ("preset=huge", "mini, sd15"),
@@ -180,7 +181,7 @@ def test_the_settings_of_the_official_release(monkeypatch, capsys):
     released = {"max_train_steps": 20000, "learning_rate": 1e-5, "lr_schedule": "constant", "warmup_steps": 1}
     released |= {"weight_decay": 1e-2, "max_grad_norm": 1.0, "optimizer": "adamw"}
     assert released.items() <= config["loop"].items()
-    assert config["objective"] == {"uncond_ratio": 0.1, "noise_offset": 0.05, "snr_gamma": 5.0}
+    assert config["objective"] == {"uncond_ratio": 0.1, "noise_offset": 0.05, "snr_gamma": 5.0, "timestep_shift": 1}
     assert config["preset"] == "sd15" and len(config["networks"]["trainable"]) == 4
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from IPG.models import build_scheduler
-from IPG.training.objective import IPGObjective, ObjectiveConfig, min_snr_weight
+from IPG.training.objective import IPGObjective, ObjectiveConfig, min_snr_weight, shift_timesteps
 from IPG.training.randomness import row_generators
 from tests.ipg.tiny import random_network, tiny_preset
 
@@ -119,6 +119,21 @@ def test_last_timestep_is_pure_noise(preset):
     loss, _ = objective(batch, generators_of(batch))
     assert loss.item() < 1e-10
     assert torch.allclose(recorder.given["latents"], objective.noise, atol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.5, 1.0, 3.0])
+def test_shifted_timesteps(preset, shift):
+    """The share of timesteps above a shifted u is the share of uniform ones above u; 1 changes nothing."""
+    recorder = Recorder()
+    objective = objective_of(preset, denoising_unet=recorder, timestep_shift=shift)
+    batch = batch_of(preset, references=400, poses=5)
+    objective(batch, row_generators(0, 0, range(400)))
+    drawn = recorder.given["timesteps"]
+    assert drawn.dtype == torch.long and drawn.min() >= 0 and drawn.max() <= 999
+    for u in (0.2, 0.5, 0.8):
+        bound = shift * u / (1 + (shift - 1) * u)
+        assert (drawn > 999 * bound).float().mean().item() == pytest.approx(1 - u, abs=0.04)
+    assert torch.equal(shift_timesteps(torch.arange(1000), 1000, 1.0), torch.arange(1000))
 
 
 def test_noise_and_timesteps_are_drawn_from_the_generator(preset):
