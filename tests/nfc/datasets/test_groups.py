@@ -1,0 +1,74 @@
+"""Groups: the training pictures of the generator, one person in several poses."""
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from NFC.datasets.synthetic import World
+from NFC.datasets.synthetic.groups import POSES, Groups, read_groups, shoot_group, write_groups
+from NFC.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def group_folder(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("groups")
+    write_groups(root, seed=3, num_groups=8, workers=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def groups(group_folder) -> Groups:
+    return read_groups(group_folder)
+
+
+def test_groups_are_written_and_read(groups):
+    assert (groups.pictures.shape, groups.pictures.dtype) == ((8, POSES, 128, 64, 3), np.uint8)
+    assert (groups.keypoints.shape, groups.keypoints.dtype) == ((8, POSES, 18, 3), np.float32)
+    assert (groups.labels.shape, groups.labels.dtype) == ((8, 4), np.int64)
+    pictures, keypoints, labels = shoot_group(World(3), 5)
+    assert np.array_equal(groups.pictures[5], pictures)
+    assert np.array_equal(groups.keypoints[5], keypoints)
+    assert np.array_equal(groups.labels[5], labels)
+    assert groups.labels[:, 0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert groups.classes.tolist() == [2 * pid + infrared for pid, _, infrared, _ in groups.labels]
+
+
+def test_a_group_is_one_person_at_one_place_in_several_poses():
+    world, seen = World(8), {"infrared": set(), "occluded": set()}
+    for index in range(8):
+        pictures, keypoints, (_, _, infrared, occluded) = shoot_group(world, index)
+        seen["infrared"].add(int(infrared))
+        seen["occluded"].add(int(occluded))
+        grey = (pictures == pictures[..., :1]).all((1, 2, 3))
+        assert grey.all() == bool(infrared)
+        assert all(np.abs(a - b).max() > 1 for a, b in combinations(keypoints, 2))
+    assert seen == {"infrared": {0, 1}, "occluded": {0, 1}}
+
+
+def test_unfinished_groups_are_refused(group_folder, tmp_path):
+    for name in ("pictures.npy", "keypoints.npy", "labels.npy"):
+        (tmp_path / name).write_bytes((group_folder / name).read_bytes())
+    with pytest.raises(UserError, match="no finished groups"):
+        read_groups(tmp_path)
+    with pytest.raises(UserError, match="no finished groups"):
+        read_groups(tmp_path / "nowhere")
+
+
+def test_writing_again_unmarks_the_folder_first(tmp_path, monkeypatch):
+    write_groups(tmp_path, seed=3, num_groups=1, workers=1)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("NFC.datasets.synthetic.groups.ProcessPoolExecutor", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_groups(tmp_path, seed=4, num_groups=1, workers=1)
+    with pytest.raises(UserError, match="no finished groups"):
+        read_groups(tmp_path)
+
+
+def test_no_groups_are_refused(tmp_path):
+    with pytest.raises(UserError, match="at least 1"):
+        write_groups(tmp_path, seed=0, num_groups=0, workers=1)
