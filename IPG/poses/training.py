@@ -15,7 +15,8 @@ from .coco import COCO_NAMES, coco_from_openpose
 BOX_PADDING = 1.25  # the processor's: a box is this much larger, each way, in the network's input
 INITIAL = 0.06  # standard deviation of weights at first; the usual 0.02 is meant for networks six times as wide
 SIGMA = 1.5  # of a joint's peak, in cells of the heatmap
-OCCLUDED, PASTED, SOFT, GREY = 0.12, 0.2, 0.15, 0.1  # shares of pictures in training
+OCCLUDED, PASTED, GREY = 0.12, 0.2, 0.1  # shares of pictures in training
+SOFT = {2: 0.15, 4: 0.1}  # by how much a picture is shrunk for softness: share
 
 _MIRROR = [
     COCO_NAMES.index(name.replace("left", "*").replace("right", "left").replace("*", "right")) for name in COCO_NAMES
@@ -167,9 +168,10 @@ class PoseSampler:
             h, w = int(height * rng.uniform(0.15, 0.7)), int(width * rng.uniform(0.15, 0.5))
             y, x = int(rng.integers(height - h)), int(rng.integers(width - w))
             pictures[row, :, y : y + h, x : x + w] = pictures[row - 1, :, y : y + h, x : x + w]
-        soft = torch.from_numpy(rng.random(batch) < SOFT)
-        small = F.interpolate(pictures[soft], scale_factor=0.5, mode="area")
-        pictures[soft] = F.interpolate(small, size=(height, width), mode="bilinear")
+        for factor, share in SOFT.items():
+            soft = torch.from_numpy(rng.random(batch) < share)
+            small = F.interpolate(pictures[soft], scale_factor=1 / factor, mode="area")
+            pictures[soft] = F.interpolate(small, size=(height, width), mode="bilinear")
         grey = torch.from_numpy(rng.random(batch) < GREY)
         pictures[grey] = pictures[grey].mean(1, keepdim=True).expand(-1, 3, -1, -1)
         light = torch.from_numpy(rng.uniform(0.7, 1.3, (batch, 1, 1, 1))).float()
