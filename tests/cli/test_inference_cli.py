@@ -118,6 +118,6 @@ def test_dry_run_prints_the_resolved_config(tmp_path):
     result = run("--config", settings, "--dry_run", "steps=9", "--seed", 3, "guidance_scale=2", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     shown = yaml.safe_load(result.stdout)
-    assert (shown["preset"], shown["steps"], shown["seed"], shown["guidance_scale"]) == ("mini", 9, 3, 1.5)
+    assert (shown["preset"], shown["steps"], shown["seed"], shown["guidance_scale"]) == ("mini", 9, 3, 2.0)
     assert (shown["ref_dir"], shown["pose_dir"], shown["out_dir"]) == ("ref", "standard_poses", "outputs/mini")
     assert Path(shown["ckpt_dir"]) == ROOT / "pretrained/mini"
