@@ -1,5 +1,5 @@
 """`from ID2 import ID2`, the import of the paper's code."""
 
-from NFC.identity_density import ID2
+from NFC.scoring.identity_density import ID2
 
 __all__ = ["ID2"]

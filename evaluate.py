@@ -15,10 +15,10 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from NFC.config import load_config
-from NFC.errors import run_command
 from NFC.evaluation import EvaluateConfig, evaluate
 from NFC.report import terminal_table, write_report
+from pose2id.config import load_config
+from pose2id.errors import run_command
 
 TABLE_WIDTH = 160  # columns; a narrower terminal folds the lines, which loses less than cutting cells
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from IPG.generate import generate
-from IPG.settings import GenerationConfig, resolve
-from NFC.config import load_config
-from NFC.errors import run_command
-from NFC.features import this_process
+from IPG.job.run import generate
+from IPG.job.settings import GenerationConfig, resolve
+from pose2id.config import load_config
+from pose2id.devices import this_process
+from pose2id.errors import run_command
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs/inference/default.yaml"
 

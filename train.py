@@ -14,23 +14,23 @@ import torch
 from omegaconf import OmegaConf
 
 from IPG.checkpoints import load_vae
+from IPG.job.settings import DTYPES
 from IPG.models import build_scheduler
-from IPG.presets import load_preset
-from IPG.settings import DTYPES
 from IPG.training.data import DataConfig, Material, build_material, hold_out
 from IPG.training.encoded import encode_material
-from IPG.training.loop import Loop
 from IPG.training.networks import NetworksConfig, build_networks, export_frozen, export_networks, frozen_files
 from IPG.training.objective import IPGObjective, ObjectiveConfig
 from IPG.training.pairs import Pairs
-from IPG.training.settings import LoopConfig
-from IPG.training.state import Settings, named_settings, read_state
 from IPG.training.validation import Validation, ValidationConfig
-from NFC.config import load_config
-from NFC.errors import UserError, run_command
-from NFC.extractors import build_extractor
-from NFC.features import pick_device, this_process
-from NFC.files import write_text
+from NFC.networks import build_extractor
+from pose2id.config import load_config
+from pose2id.devices import pick_device, this_process
+from pose2id.errors import UserError, run_command
+from pose2id.files import write_text
+from pose2id.loop.loop import Loop
+from pose2id.loop.settings import LoopConfig
+from pose2id.loop.state import Settings, named_settings, read_state
+from pose2id.presets import load_preset
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs/train/ipg_mini.yaml"
 

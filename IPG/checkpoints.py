@@ -1,83 +1,24 @@
 """Weights on disk <-> our modules: read without executing anything, loaded strictly, written atomically."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderDC, AutoencoderKL
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
-from NFC.errors import UserError
-from NFC.extractors.weights import SUFFIXES, find_weights, name_list, read_tensors
-from NFC.files import replacing
+from pose2id.errors import UserError
+from pose2id.presets import Preset, load_preset
+from pose2id.weights import SUFFIXES, assign_tensors, find_weights, read_tensors
 
 from . import official_weights
 from .models import VAE, build_vae
-from .presets import Preset
-
-__all__ = [
-    "find_generator",
-    "find_vae",
-    "find_weights",
-    "load_module",
-    "load_strict",
-    "load_vae",
-    "read_tensors",
-    "save_safetensors",
-]
-
-Module = TypeVar("Module", bound=nn.Module)
 
 GENERATOR = ("denoising_unet", "reference_unet", "pose_guider", "IFR", "transformer_20")
 VAE_SUFFIXES = (*SUFFIXES, ".ckpt", ".pt")
 
 # Attention of the picture autoencoder: names of older diffusers files -> today's.
 OLD_VAE_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
-
-
-def load_strict(module: nn.Module, path: str | Path) -> None:
-    """Load all of `module`'s tensors from a file that holds exactly these; they take the module's dtype.
-
-    `UserError` tells how many names are missing, unexpected or of another shape, with the first ten of each.
-    """
-    _assign(module, read_tensors(path), path)
-
-
-def load_module(build: Callable[[], Module], path: str | Path) -> Module:
-    """`build()` without spending time on its random initialisation, then `load_strict`."""
-    with torch.device("meta"):
-        module = build()
-    load_strict(module, path)
-    return module
-
-
-def _assign(module: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:
-    wanted = module.state_dict()
-    problems = {
-        "missing": wanted.keys() - tensors.keys(),
-        "unexpected": tensors.keys() - wanted.keys(),
-        "mis-shaped": {n for n in wanted.keys() & tensors.keys() if wanted[n].shape != tensors[n].shape},
-    }
-    if any(problems.values()):
-        told = "; ".join(f"{len(names)} {kind} ({name_list(names)})" for kind, names in problems.items() if names)
-        raise UserError(f"{path} does not fit {type(module).__name__}: {told}; use the file of this network and preset")
-    on_meta = any(tensor.is_meta for tensor in wanted.values())
-    module.load_state_dict({name: tensors[name].to(wanted[name].dtype) for name in wanted}, assign=on_meta)
-
-
-def save_safetensors(module: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write `module`'s tensors (floating ones as `dtype`); readers see the old file or the new one, never a part."""
-    tensors = {
-        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
-        for name, tensor in module.state_dict().items()
-    }
-    with replacing(path) as partial:
-        save_file(tensors, partial)
-        partial.chmod(0o644)
 
 
 def find_generator(directory: str | Path, preset: str, vae: str | Path | None = None) -> dict[str, Path]:
@@ -104,7 +45,7 @@ def find_generator(directory: str | Path, preset: str, vae: str | Path | None = 
 
 
 def _remedy(directory: Path, preset: str) -> str:
-    if preset != "sd15":
+    if load_preset(preset).weights_folder:
         return "; name the folder that holds them with --ckpt_dir"
     return (
         f"\nfetch them: python scripts/download_weights.py --out_dir {directory}\n"
@@ -140,7 +81,7 @@ def load_vae(path: str | Path, preset: Preset) -> VAE:
     tensors = read_tensors(path)
     if any("encoder.down.0.block.0." in name for name in tensors):
         tensors = convert_ldm_vae_checkpoint(tensors, vae.config)
-    _assign(vae, {_today(name): tensor for name, tensor in tensors.items()}, path)
+    assign_tensors(vae, {_today(name): tensor for name, tensor in tensors.items()}, path)
     return vae
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from NFC.errors import UserError
-from NFC.files import write_text
+from pose2id.errors import UserError
+from pose2id.files import write_text
 
 FILE_NAME = "manifest.json"
 LIBRARIES = ("torch", "torchvision", "diffusers", "safetensors", "accelerate", "numpy", "pillow")

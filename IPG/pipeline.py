@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from NFC.errors import UserError
-from NFC.extractors import Extractor, build_extractor
-from NFC.extractors.base import picture_tensor
-from NFC.extractors.weights import default_directory
+from NFC.networks import Extractor, build_extractor
+from pose2id.errors import UserError
+from pose2id.memory import keep_freed_memory
+from pose2id.pictures import picture_tensor
+from pose2id.presets import Preset, default_directory, load_preset
+from pose2id.weights import find_weights, load_module
 
-from .checkpoints import find_vae, find_weights, load_module, load_vae
-from .memory import keep_freed_memory
+from .checkpoints import find_vae, load_vae
 from .models import (
     BUILDERS,
     IFR,
@@ -32,7 +33,6 @@ from .models import (
 )
 from .models.feature_cache import FeatureCache
 from .models.reference_attention import KERNELS, ReferenceReader, ReferenceWriter, set_reference_processors
-from .presets import Preset, load_preset
 
 Picture = Image.Image | np.ndarray
 # One for each of the 16 blocks, which find their reference by name, and one for each width without reference; twice

@@ -1,10 +1,11 @@
 """Neighbour feature centralization and its judges: features in, better features and scores out."""
 
-from .centralization import NFC, fuse_generated
-from .identity_density import ID2
-from .query_expansion import expand_queries
-from .ranking import evaluate_ranking, rank_gallery, same_camera
-from .reranking import k_reciprocal_rerank
+from .datasets.rules import same_camera
+from .matching.k_reciprocal import k_reciprocal_rerank
+from .scoring.identity_density import ID2
+from .scoring.ranking import evaluate_ranking, rank_gallery
+from .steps.centralization import NFC, fuse_generated
+from .steps.query_expansion import expand_queries
 
 __all__ = [
     "ID2",

@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from .dataset_features import FeatureFolder, MissingGenerated, extract_dataset
+from pose2id.devices import pick_device, this_process
+from pose2id.errors import UserError
+from pose2id.files import replacing
+
 from .datasets import Dataset, build_dataset, check
-from .errors import UserError
-from .extractors import build_extractor
-from .feature_files import describe_network
-from .feature_import import read_features
-from .features import FeatureSet, Precision, pick_device, this_process
-from .files import replacing
-from .protocol import (
+from .features.extraction import Precision
+from .features.feature_set import FeatureSet
+from .features.files import describe_network
+from .features.imported import read_features
+from .features.of_dataset import FeatureFolder, MissingGenerated, extract_dataset
+from .networks import build_extractor
+from .report.rank_lists import compare_rank_lists
+from .report.score_page import write_score_page
+from .scoring.protocol import (
     Centralization,
     Protocol,
     Scores,
@@ -28,8 +33,6 @@ from .protocol import (
     score_rows,
     trial_features,
 )
-from .report.rank_lists import compare_rank_lists
-from .report.score_page import write_score_page
 
 logger = logging.getLogger(__name__)
 

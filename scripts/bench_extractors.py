@@ -24,14 +24,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from NFC.errors import UserError, run_command
-from NFC.extractors.bpbreid import BPBReID
-from NFC.extractors.clipreid import ClipReIDResNet, ClipReIDViT
-from NFC.extractors.kpr import KPR
-from NFC.extractors.pmt import PMT
-from NFC.extractors.saai import SAAI
-from NFC.extractors.swin import SoliderSwin, SwinV2
-from NFC.extractors.transreid import TransReID
+from NFC.networks.blocks.swin import SoliderSwin, SwinV2
+from NFC.networks.bpbreid import BPBReID
+from NFC.networks.clipreid import ClipReIDResNet, ClipReIDViT
+from NFC.networks.kpr import KPR
+from NFC.networks.pmt import PMT
+from NFC.networks.saai import SAAI
+from NFC.networks.transreid import TransReID
+from pose2id.errors import UserError, run_command
 
 WIDTH = 120  # of the table, also where there is no terminal
 

@@ -32,10 +32,10 @@ from IPG.models import (
     build_scheduler,
     build_vae,
 )
-from IPG.presets import Preset, load_preset
-from NFC.errors import run_command
-from NFC.extractors import Extractor, Preprocessing
-from NFC.extractors.transreid import TransReID
+from NFC.networks import Extractor, Preprocessing
+from NFC.networks.transreid import TransReID
+from pose2id.errors import run_command
+from pose2id.presets import Preset, load_preset
 
 GUIDANCE = 3.5
 

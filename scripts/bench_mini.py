@@ -26,7 +26,6 @@ from skimage.metrics import structural_similarity
 
 from IPG import IPGPipeline
 from IPG.canvas import make_grid
-from IPG.pictures import write_picture
 from IPG.poses import draw_skeleton
 from IPG.poses.error import joint_errors, share_within
 from IPG.poses.prepare import build_estimator, default_weights
@@ -34,9 +33,10 @@ from IPG.training.validation import psnr
 from NFC.datasets.synthetic import View, World
 from NFC.datasets.synthetic.occluders import KINDS
 from NFC.datasets.synthetic.pose import draw_pose
-from NFC.errors import run_command
-from NFC.features import pick_device
-from NFC.files import write_text
+from pose2id.devices import pick_device
+from pose2id.errors import run_command
+from pose2id.files import write_text
+from pose2id.pictures import write_picture
 
 PEOPLE, POSES, CAMERAS = 30, 2, 20
 LIGHTS = ("visible", "infrared", "occluded")

@@ -34,8 +34,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from NFC import NFC, evaluate_ranking, k_reciprocal_rerank
-from NFC.errors import run_command
-from NFC.neighbours import nearest_neighbours, pair_distances
+from NFC.neighbours.search import nearest_neighbours, pair_distances
+from pose2id.errors import run_command
 
 PICTURES_PER_PERSON, CAMERAS = 25, 6
 NOISE = (0.3, 1.6)  # length of a picture's noise relative to its centre, drawn between these

@@ -18,10 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from IPG import IPGPipeline
-from IPG.pictures import list_pictures
 from IPG.poses import read_pose_picture
-from NFC.errors import run_command
-from NFC.pictures import read_picture
+from pose2id.errors import run_command
+from pose2id.pictures import list_pictures, read_picture
 
 EXACT = {"num_inference_steps": 50}
 SETTINGS = {

@@ -31,21 +31,20 @@ from torch import nn
 
 from IPG.checkpoints import load_vae
 from IPG.models import build_scheduler, decode_latents
-from IPG.presets import Preset, load_preset
 from IPG.training.data import Person, group_material
 from IPG.training.encoded import encode_material
-from IPG.training.loop import Loop
 from IPG.training.networks import PARTS, NetworksConfig, build_networks, frozen_files
 from IPG.training.objective import IPGObjective, ObjectiveConfig
 from IPG.training.pairs import Pairs
-from IPG.training.settings import LoopConfig
 from IPG.training.validation import Validation, ValidationConfig, psnr
 from NFC.datasets.synthetic import World
 from NFC.datasets.synthetic.groups import Groups, shoot_group
-from NFC.errors import run_command
-from NFC.extractors import build_extractor
-from NFC.extractors.weights import default_directory
-from NFC.features import pick_device
+from NFC.networks import build_extractor
+from pose2id.devices import pick_device
+from pose2id.errors import run_command
+from pose2id.loop.loop import Loop
+from pose2id.loop.settings import LoopConfig
+from pose2id.presets import Preset, default_directory, load_preset
 
 BAR = 25.0  # dB
 SEED = 5000  # of the world: nothing was trained on it

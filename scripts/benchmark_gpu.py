@@ -24,9 +24,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from IPG import IPGPipeline
 from IPG.models import stack_references
-from IPG.presets import load_preset
-from NFC.errors import run_command
-from NFC.features import pick_device
+from pose2id.devices import pick_device
+from pose2id.errors import run_command
+from pose2id.presets import load_preset
 
 POSES = 8
 WIDTH = 120  # of the table, also where there is no terminal

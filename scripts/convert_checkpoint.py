@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from safetensors.torch import save_file
 
-from NFC.errors import UserError, run_command
-from NFC.extractors.weights import read_tensors
-from NFC.files import replacing
+from pose2id.errors import UserError, run_command
+from pose2id.files import replacing
+from pose2id.weights import read_tensors
 
 SUFFIXES = {"safetensors": ".safetensors", "pth": ".pth"}
 

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from NFC.errors import UserError, run_command
-from NFC.extractors.weights import unwrap, write_safetensors
+from pose2id.errors import UserError, run_command
+from pose2id.weights import unwrap, write_safetensors
 
 
 def execute_pickle(path: Path) -> object:

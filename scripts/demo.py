@@ -18,10 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from IPG.canvas import make_contact_sheet
-from IPG.pictures import list_pictures, write_picture
 from IPG.poses import read_pose_picture
-from NFC.errors import UserError, run_command
-from NFC.pictures import read_picture
+from pose2id.errors import UserError, run_command
+from pose2id.pictures import list_pictures, read_picture, write_picture
 
 WORLD = ["--seed", "1000", "--train_pids", "2", "--test_pids", "40"]  # a world that training never drew from
 QUICK = ["--steps", "8", "scheduler=unipc"]  # for thousands of pictures that only a network looks at

@@ -16,7 +16,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from IPG.official_weights import SOURCES, by_hand
-from NFC.errors import UserError, run_command
+from pose2id.errors import UserError, run_command
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from PIL import Image
 
-from IPG.pictures import write_picture
 from NFC.datasets.synthetic import View, World
-from NFC.errors import run_command
+from pose2id.errors import run_command
+from pose2id.pictures import write_picture
 
 SEED = 2000
 VISIBLE_PIDS = (1, 4, 9, 12, 13)

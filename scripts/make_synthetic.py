@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from NFC.datasets.synthetic.groups import write_groups
 from NFC.datasets.synthetic.layouts import LAYOUTS, write_layout
-from NFC.errors import run_command
+from pose2id.errors import run_command
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from IPG.training.losses import LOSSES_FILE
-from NFC.errors import UserError, run_command
 from NFC.report.plots import loss_plot, save_figure
+from pose2id.errors import UserError, run_command
+from pose2id.loop.log import LOSSES_FILE
 
 SMOOTHED = 1 / 50  # share of a run whose values a point is the mean of
 

@@ -18,9 +18,9 @@ sys.path.insert(0, str(ROOT))
 from omegaconf import OmegaConf
 
 from IPG.poses.prepare import PrepareConfig, prepare, resolve
-from NFC.config import load_config
-from NFC.errors import run_command
-from NFC.features import this_process
+from pose2id.config import load_config
+from pose2id.devices import this_process
+from pose2id.errors import run_command
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:

@@ -26,30 +26,21 @@ from PIL import Image
 from rich.console import Console
 from torch.nn.functional import cosine_similarity
 
-from IPG.generate import generate
-from IPG.pictures import list_pictures, write_picture
+from IPG.job.run import generate
+from IPG.job.settings import GenerationConfig, resolve
 from IPG.pipeline import IPGPipeline
 from IPG.poses import read_pose_picture
-from IPG.settings import GenerationConfig, resolve
-from NFC.config import load_config
 from NFC.datasets.synthetic.layouts import write_layout
-from NFC.errors import UserError, run_command
 from NFC.experiments.catalogue import EXPERIMENTS
 from NFC.experiments.figures import draw_fig5
 from NFC.experiments.results import Result, save_result, write_index
-from NFC.experiments.world import (
-    DataSource,
-    GeneratorSource,
-    Lacking,
-    NetworkSource,
-    Sources,
-    World,
-    collect,
-)
-from NFC.extractors.weights import default_directory
-from NFC.files import write_text
-from NFC.pictures import read_picture
+from NFC.experiments.world import DataSource, GeneratorSource, Lacking, NetworkSource, Sources, World, collect
 from NFC.report.formats import to_terminal
+from pose2id.config import load_config
+from pose2id.errors import UserError, run_command
+from pose2id.files import write_text
+from pose2id.pictures import list_pictures, read_picture, write_picture
+from pose2id.presets import default_directory
 
 CONFIGS = ROOT / "configs" / "reproduce"
 NAMES = (*(f"table{k}" for k in range(1, 11)), *(f"fig{k}" for k in (4, 5, 7, 8, 9)))

@@ -22,10 +22,11 @@ from IPG.poses.error import pose_errors, share_within
 from IPG.poses.prepare import build_estimator, default_weights
 from NFC import evaluate_ranking
 from NFC.datasets import build_dataset, generated_paths
-from NFC.errors import run_command
-from NFC.extractors import build_extractor
-from NFC.features import extract_features, pick_device
-from NFC.files import write_text
+from NFC.features.extraction import extract_features
+from NFC.networks import build_extractor
+from pose2id.devices import pick_device
+from pose2id.errors import run_command
+from pose2id.files import write_text
 
 NO_CAMERA = -1
 

@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from IPG.poses.select import SelectConfig, select_poses, write_poses
-from NFC.config import load_config
-from NFC.errors import run_command
+from pose2id.config import load_config
+from pose2id.errors import run_command
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:

@@ -22,9 +22,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from IPG.pictures import list_pictures
-from NFC.errors import UserError, run_command
-from NFC.pictures import read_picture
+from pose2id.errors import UserError, run_command
+from pose2id.pictures import list_pictures, read_picture
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTLED = 50  # references after which memory must not grow

@@ -18,12 +18,13 @@ import torch
 
 from IPG.poses.accuracy import accuracy_on_world
 from IPG.poses.estimate import ViTPose, save_estimator
-from IPG.poses.training import EstimatorSizes, HeatmapLoss, PoseSampler, build_estimator
-from IPG.training.loop import Loop, LoopConfig
-from NFC.config import load_config
+from IPG.training.pose_estimator import EstimatorSizes, HeatmapLoss, PoseSampler, build_estimator
 from NFC.datasets.synthetic.groups import read_groups
-from NFC.errors import run_command
-from NFC.files import write_text
+from pose2id.config import load_config
+from pose2id.errors import run_command
+from pose2id.files import write_text
+from pose2id.loop.loop import Loop
+from pose2id.loop.settings import LoopConfig
 
 
 @dataclass

@@ -14,15 +14,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from IPG.training.loop import Loop, LoopConfig
-from IPG.training.state import named_settings
-from NFC.config import load_config
-from NFC.errors import run_command
 from NFC.training.augmentation import AugmentationConfig
 from NFC.training.data import Batches, DataConfig, read_training_set
 from NFC.training.network import NetworkConfig, build_network, export, network_sizes
 from NFC.training.objective import LossConfig, ReIDObjective
 from NFC.training.validation import Validation, ValidationConfig
+from pose2id.config import load_config
+from pose2id.errors import run_command
+from pose2id.loop.loop import Loop
+from pose2id.loop.settings import LoopConfig
+from pose2id.loop.state import named_settings
 
 DATA_FIXED = ("generated_ratio", "poses", "pictures_per_person")  # what a run may not change on its way
 

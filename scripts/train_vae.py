@@ -16,11 +16,12 @@ from diffusers import AutoencoderDC
 from torch import Tensor, nn
 
 from IPG.models import build_vae
-from IPG.presets import load_preset
-from IPG.training.loop import Loop, LoopConfig
-from NFC.config import load_config
 from NFC.datasets.synthetic.groups import Groups, read_groups
-from NFC.errors import run_command
+from pose2id.config import load_config
+from pose2id.errors import run_command
+from pose2id.loop.loop import Loop
+from pose2id.loop.settings import LoopConfig
+from pose2id.presets import load_preset
 
 EDGE_WEIGHT = 0.5
 LATENT_NOISE = 0.1

@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from IPG.checkpoints import save_safetensors
 from IPG.models import build_denoising_unet, build_ifr, build_pose_guider, build_reference_unet, build_vae
 from IPG.poses import draw_skeleton, to_pixels, write_pose_picture
-from IPG.presets import load_preset
-from NFC.extractors.transreid import TransReID
+from NFC.networks.transreid import TransReID
+from pose2id.presets import load_preset
+from pose2id.weights import save_safetensors
 
 STANDING = [
     *((0.5, 0.13), (0.5, 0.23), (0.38, 0.23), (0.3, 0.36), (0.27, 0.48), (0.62, 0.23), (0.7, 0.36), (0.74, 0.47)),

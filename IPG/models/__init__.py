@@ -10,7 +10,8 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from ..presets import Preset
+from pose2id.presets import Preset
+
 from .denoising_unet import DenoisingUNet
 from .ifr import IFR
 from .pose_guider import PoseGuider

@@ -3,7 +3,7 @@
 from diffusers import AutoencoderDC, AutoencoderKL
 from torch import Tensor
 
-from ..presets import VAESizes
+from pose2id.presets import VAESizes
 
 VAE = AutoencoderKL | AutoencoderDC
 

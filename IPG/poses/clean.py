@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from IPG.canvas import make_grid
-from IPG.pictures import write_picture
-from NFC.files import write_text
-from NFC.pictures import read_picture
+from pose2id.files import write_text
+from pose2id.pictures import read_picture, write_picture
 
+from ..canvas import make_grid
 from .error import figure_height
 from .records import PoseRecord
 from .skeleton import KEYPOINT_NAMES, draw_skeleton

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from NFC.pictures import read_picture
+from pose2id.pictures import read_picture
 
 from .estimate import Estimator
 from .skeleton import to_pixels

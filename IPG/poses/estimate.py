@@ -12,10 +12,9 @@ import transformers
 from PIL import Image
 from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
 
-from IPG.checkpoints import save_safetensors
-from NFC.errors import UserError
-from NFC.extractors.weights import name_list
-from NFC.files import write_text
+from pose2id.errors import UserError
+from pose2id.files import write_text
+from pose2id.weights import name_list, save_safetensors
 
 from .coco import openpose_from_coco
 

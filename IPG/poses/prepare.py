@@ -15,15 +15,13 @@ from accelerate.utils import gather_object
 from PIL import Image
 from tqdm import tqdm
 
-from IPG import manifest
-from IPG.pictures import PICTURE_SUFFIXES
-from NFC.config import preset_file
 from NFC.datasets import build_dataset
-from NFC.errors import UserError
-from NFC.extractors.weights import default_directory
-from NFC.features import pick_device, this_process
-from NFC.pictures import read_picture
+from pose2id.devices import pick_device, this_process
+from pose2id.errors import UserError
+from pose2id.pictures import PICTURE_SUFFIXES, read_picture
+from pose2id.presets import PRETRAINED, default_directory, load_preset, preset_file
 
+from .. import manifest
 from .clean import CleanConfig, clean, sharpness, sure_joints
 from .estimate import WEIGHTS, Estimator, KeypointFiles, OpenPose, ViTPose
 from .records import PoseRecord, read_records, write_records
@@ -86,9 +84,10 @@ def resolve(config: PrepareConfig) -> PrepareConfig:
 
 def default_weights(estimator: str, preset: str) -> Path:
     """Where the weights of an estimator are: those of the full size in `pretrained/`, or the small ones shipped."""
-    if preset == "mini" and estimator == "vitpose":
-        return default_directory(preset) / "pose_estimator"
-    return default_directory("sd15") / WEIGHTS[estimator].folder
+    own = load_preset(preset).pose_estimator
+    if own and estimator == "vitpose":
+        return default_directory(preset) / own
+    return PRETRAINED / WEIGHTS[estimator].folder
 
 
 def build_estimator(estimator: str, weights: str | Path, device: str = "cpu") -> Estimator:

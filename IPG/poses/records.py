@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from NFC.errors import UserError
-from NFC.files import write_text
+from pose2id.errors import UserError
+from pose2id.files import write_text
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from NFC.datasets import build_dataset
-from NFC.errors import UserError
-from NFC.extractors import build_extractor
-from NFC.features import extract_features, pick_device
+from NFC.features.extraction import extract_features
+from NFC.networks import build_extractor
+from pose2id.devices import pick_device
+from pose2id.errors import UserError
 
 from .clean import BODY, sure_joints
 from .error import figure_height

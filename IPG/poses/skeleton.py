@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from IPG.pictures import write_picture
-from NFC.errors import UserError
-from NFC.files import write_text
-from NFC.pictures import read_picture
+from pose2id.errors import UserError
+from pose2id.files import write_text
+from pose2id.pictures import read_picture, write_picture
 
 ChannelOrder = Literal["bgr", "rgb"]
 CHANNEL_ORDERS = ("bgr", "rgb")

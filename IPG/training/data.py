@@ -10,8 +10,8 @@ from PIL import Image
 
 from NFC.datasets import Record, build_dataset
 from NFC.datasets.synthetic.groups import Groups, read_groups
-from NFC.errors import UserError
-from NFC.pictures import read_picture
+from pose2id.errors import UserError
+from pose2id.pictures import read_picture
 
 from ..poses.clean import sure_joints
 from ..poses.records import PoseRecord, read_kept, read_records

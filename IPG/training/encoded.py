@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from NFC.extractors import Extractor
-from NFC.extractors.base import picture_tensor
-from NFC.features import this_process, usable_cores
+from NFC.networks import Extractor
+from pose2id.devices import this_process, usable_cores
+from pose2id.pictures import picture_tensor
+from pose2id.presets import Preset
 
 from ..models import VAE, encode_pictures
-from ..presets import Preset
 from .data import Material
 
 CHUNK_PIXELS = 2**20  # pictures that go through the networks together: 8 of the full size, which need 2 GB

@@ -12,14 +12,14 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from NFC.errors import UserError
-from NFC.extractors.weights import SUFFIXES, default_directory, find_weights, load_tensors, read_tensors
-from NFC.files import replacing
+from pose2id.errors import UserError
+from pose2id.files import replacing
+from pose2id.presets import Preset, default_directory
+from pose2id.weights import SUFFIXES, find_weights, load_module, load_tensors, read_tensors, save_safetensors
 
-from ..checkpoints import find_vae, load_module, save_safetensors
+from ..checkpoints import find_vae
+from ..job.settings import DTYPES
 from ..models import BUILDERS
-from ..presets import Preset
-from ..settings import DTYPES
 
 PARTS = [stem.lower() for stem in BUILDERS]  # what configs call the networks
 UNETS = ("reference_unet", "denoising_unet")

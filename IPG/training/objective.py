@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
-from NFC.errors import UserError
+from pose2id.errors import UserError
 
 from ..models import IFR, DenoisingUNet, PoseGuider, ReferenceUNet
 

@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from NFC.extractors.base import picture_tensor
+from pose2id.pictures import picture_tensor
+from pose2id.presets import Preset
 
 from ..poses import draw_skeleton, to_pixels
-from ..presets import Preset
 from .data import Material, Person
 from .encoded import Encoded
 

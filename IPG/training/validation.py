@@ -10,14 +10,14 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import normalize
 
-from NFC.errors import UserError
-from NFC.extractors import Extractor
+from NFC.networks import Extractor
+from pose2id.errors import UserError
+from pose2id.pictures import write_picture
+from pose2id.presets import Preset
 
 from ..canvas import make_grid
 from ..models import VAE
-from ..pictures import write_picture
 from ..pipeline import IPGPipeline
-from ..presets import Preset
 from .data import Material
 from .networks import Networks
 from .pairs import draw_pair, pose_picture

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import UserError
+from pose2id.errors import UserError
+
 from . import regdb, sysu_mm01
 from .base import Dataset, Record, Trial, generated_paths
 from .checks import check, find_unreadable

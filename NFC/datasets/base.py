@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..errors import UserError
-from ..ranking import Exclude, same_camera
+from pose2id.errors import UserError
+
+from .rules import Exclude, same_camera
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Dataset:
     identity density. Scores are means over `trials`; none means one trial with everything. `exclude` says which
     gallery pictures do not exist for a query (see `NFC.ranking`). `cmc` is "pictures", or "identities" where CMC
     counts each gallery identity once. `infrared` holds the camids of infrared cameras, `affinity` the (k1, k2) that
-    the authors of affinity inference give for the benchmark (see `NFC.affinity`). `published` holds the (pictures,
+    the authors of affinity inference give for the benchmark (see `matching.affinity`). `published` holds the (pictures,
     pids) of the splits of the whole benchmark, those of query and gallery for one trial; `NFC.datasets.check` compares.
     """
 

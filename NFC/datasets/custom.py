@@ -25,7 +25,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
+from pose2id.errors import UserError
+
 from .base import Dataset, Record
 from .disk import list_folders, list_pictures, read_text
 

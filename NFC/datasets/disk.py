@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..errors import UserError
+from pose2id.errors import UserError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from ..errors import UserError
+from pose2id.errors import UserError
+
 from .base import Dataset, Record
 from .disk import list_pictures
 

@@ -7,7 +7,8 @@ third field of the file name. Training and test pids are separate name spaces: t
 
 from pathlib import Path
 
-from ..errors import UserError
+from pose2id.errors import UserError
+
 from .base import Dataset, Record
 from .disk import read_list
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ..errors import UserError
+from pose2id.errors import UserError
+
 from .base import Dataset
 from .disk import parse_pid
 from .occluded_whole import read_occluded_whole

@@ -7,8 +7,9 @@ which is the same in all trials. Visible pictures have camera 0, thermal ones ca
 
 from pathlib import Path
 
-from .. import affinity
-from ..errors import UserError
+from pose2id.errors import UserError
+
+from ..matching import affinity
 from .base import Dataset, Record, Trial
 from .disk import parse_pid, read_list
 

@@ -14,8 +14,9 @@ import numpy as np
 from scipy.io import loadmat
 from torch import Tensor
 
-from .. import affinity
-from ..errors import UserError
+from pose2id.errors import UserError
+
+from ..matching import affinity
 from .base import Dataset, Record, Trial
 from .disk import list_people, list_pictures, parse_pid, read_text
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..datasets import generated_paths
-from ..protocol import Centralization, Protocol, Side, centralize
-from ..ranking import evaluate_ranking, rank_gallery
 from ..report.pictures import PictureRow, Tile
 from ..report.plots import heat_map, picture_plot, sweep_plot, tsne_plot
+from ..scoring.protocol import Centralization, Protocol, Side, centralize
+from ..scoring.ranking import evaluate_ranking, rank_gallery
 from .results import Result
 from .tables import BASE, OURS
 from .world import World

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 from transformers import VitPoseConfig, VitPoseForPoseEstimation, VitPoseImageProcessor
 
-from ..errors import UserError
-from ..extractors import Preprocessing
-from ..extractors.weights import load_tensors, read_tensors
+from pose2id.errors import UserError
+from pose2id.weights import load_tensors, read_tensors
+
+from ..networks import Preprocessing
 
 
 class TokenMap(nn.Module):

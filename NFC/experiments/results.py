@@ -7,7 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ..files import write_text
+from pose2id.files import write_text
+
 from ..report.formats import to_html
 from ..report.page import Section, picture_part, plot_part, rank_list_part, write_page
 from ..report.plots import save_figure

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..protocol import Centralization, Scores, Side
 from ..report.plots import cmc_plot, sweep_plot
 from ..report.rank_lists import compare_rank_lists
 from ..report.table import Figures, ResultTable, Row, score_row
+from ..scoring.protocol import Centralization, Scores, Side
 from .paper import BenchmarkRow, benchmark_rows, paper_rows
 from .results import Result
 from .world import Bench, Lacking, World, is_built

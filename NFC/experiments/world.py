@@ -9,13 +9,14 @@ from typing import TypeVar
 
 from torch import nn
 
-from ..dataset_features import FeatureFolder, extract_dataset
+from pose2id.errors import UserError
+
 from ..datasets import Dataset, build_dataset, generated_paths
-from ..errors import UserError
-from ..extractors import EXTRACTORS, Extractor, build_extractor
-from ..feature_files import describe_network
-from ..features import FeatureSet
-from ..protocol import Centralization, Protocol, Scores, score
+from ..features.feature_set import FeatureSet
+from ..features.files import describe_network
+from ..features.of_dataset import FeatureFolder, extract_dataset
+from ..networks import NETWORKS, Extractor, build_extractor
+from ..scoring.protocol import Centralization, Protocol, Scores, score
 
 Thing = TypeVar("Thing")
 
@@ -178,7 +179,7 @@ class World:
 
 def is_built(extractor: str) -> bool:
     """Whether the registry of extractors knows a name; those with a colon it finds elsewhere."""
-    return extractor in EXTRACTORS or ":" in extractor
+    return extractor in NETWORKS or ":" in extractor
 
 
 def collect(lacking: dict[str, str], fetch: Callable[[], Thing]) -> Thing | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ..files import write_text
+from pose2id.files import write_text
+
 from .pictures import RIGHT, WRONG, data_uri, jpeg_uri
 from .plots import figure_bytes
 from .rank_lists import Hit, RankList

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..pictures import read_picture
+from pose2id.pictures import read_picture
 
 RIGHT, WRONG = "#1a9641", "#d7191c"  # frames; wrong ones are dashed too, for those who see no difference
 THUMBNAIL = 64, 128  # width, height

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from ..errors import UserError
-from ..files import replacing
+from pose2id.errors import UserError
+from pose2id.files import replacing
+
 from .pictures import RIGHT, WRONG, PictureRow, open_picture
 
 COLOURS = matplotlib.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"]  # safe for the colour-blind

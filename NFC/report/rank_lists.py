@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets import Dataset, Record
-from ..features import FeatureSet
-from ..protocol import Centralization, Protocol, centralize, compare, trial_features
-from ..ranking import evaluate_ranking, rank_gallery
+from ..features.feature_set import FeatureSet
+from ..scoring.protocol import Centralization, Protocol, centralize, compare, trial_features
+from ..scoring.ranking import evaluate_ranking, rank_gallery
 
 Splits = tuple[FeatureSet, FeatureSet]  # query and gallery
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ..files import write_text
-from ..protocol import Scores
+from pose2id.files import write_text
+
+from ..scoring.protocol import Scores
 from .formats import to_csv, to_latex, to_markdown, to_terminal
 from .table import Figures, ResultTable, score_row, score_table
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import UserError
+from pose2id.errors import UserError
 
 ERASED_AREA = (0.02, 1 / 3)  # share of the picture, and ...
 ERASED_SHAPE = 0.3  # ... height / width between this and its inverse (Zhong et al., arXiv 1708.04896)

@@ -13,11 +13,12 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from pose2id.errors import UserError
+from pose2id.files import replacing
+from pose2id.pictures import read_picture
+
 from ..datasets import Dataset, Record, build_dataset, generated_paths
 from ..datasets.synthetic.groups import read_groups
-from ..errors import UserError
-from ..files import replacing
-from ..pictures import read_picture
 from .augmentation import AugmentationConfig, augment
 from .sampler import PKSampler
 

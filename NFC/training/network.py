@@ -8,10 +8,12 @@ import torch
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
-from ..config import load_config, preset_file
-from ..extractors import timm_backbone
-from ..extractors.transreid import TransReID, TransReIDSizes
-from ..extractors.weights import load_tensors, read_tensors, strip_prefix, write_safetensors
+from pose2id.config import load_config
+from pose2id.presets import TransReIDSizes, preset_file
+from pose2id.weights import load_tensors, read_tensors, strip_prefix, write_safetensors
+
+from ..networks.foreign import timm_backbone
+from ..networks.transreid import TransReID
 from .data import TrainingSet
 
 TIMM = "timm:"

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..extractors.transreid import TransReID
+from pose2id.errors import UserError
+
+from ..networks.transreid import TransReID
 from .losses import batch_hard_triplet_loss, contrastive_loss
 
 

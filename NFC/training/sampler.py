@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ..errors import UserError
+from pose2id.errors import UserError
 
 
 class PKSampler:

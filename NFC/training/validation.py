@@ -7,12 +7,15 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+from pose2id.errors import UserError
+from pose2id.presets import TransReIDSizes
+
 from ..datasets import Record, build_dataset
-from ..errors import UserError
-from ..extractors.base import Extractor, Preprocessing
-from ..extractors.transreid import TransReID, TransReIDSizes
-from ..features import FeatureSet, Pictures
-from ..protocol import Centralization, Protocol, score
+from ..features.extraction import Pictures
+from ..features.feature_set import FeatureSet
+from ..networks.base import Extractor, Preprocessing
+from ..networks.transreid import TransReID
+from ..scoring.protocol import Centralization, Protocol, score
 from .data import DataConfig
 
 

@@ -15,8 +15,8 @@ from torch.nn.functional import normalize
 
 import evaluate as script
 from NFC import ID2, NFC, evaluate_ranking
-from NFC.errors import run_command
 from NFC.evaluation import EvaluateConfig, evaluate
+from pose2id.errors import run_command
 from tests.nfc.toy import write_market
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ import pytest
 
 import evaluate as script
 from NFC.datasets import build_dataset
-from NFC.errors import run_command
+from pose2id.errors import run_command
 from tests.nfc.toy import write_market
 
 

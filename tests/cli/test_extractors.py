@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 import evaluate as script
-from NFC.errors import run_command
-from NFC.extractors import EXTRACTORS
+from NFC.networks import NETWORKS
+from pose2id.errors import run_command
 from tests.golden.recipe import recipe
 from tests.nfc.drawn import write_drawn
 from tests.nfc.extractors.official import GOLDEN, checkpoint
@@ -117,7 +117,7 @@ def test_every_extractor_at_full_size(extractor, stem, layout, drawn, tmp_path, 
 
 
 def test_no_extractor_is_left_out():
-    assert {extractor for extractor, _, _ in FULL_SIZE} == EXTRACTORS.keys()
+    assert {extractor for extractor, _, _ in FULL_SIZE} == NETWORKS.keys()
 
 
 def test_keypoints_are_for_networks_that_take_them(drawn, mini_weights, tmp_path, monkeypatch, capsys):

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 import inference
-from NFC.errors import run_command
+from pose2id.errors import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 

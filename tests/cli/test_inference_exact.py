@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from NFC.pictures import read_picture
+from pose2id.pictures import read_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCES = 5

@@ -16,7 +16,7 @@ from IPG.poses.error import joint_errors, share_within
 from IPG.poses.records import read_kept, read_records
 from NFC.datasets.synthetic import View, World
 from NFC.datasets.synthetic.layouts import write_layout
-from NFC.errors import UserError
+from pose2id.errors import UserError
 from scripts import prepare_poses, select_poses
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from NFC.dataset_features import extract_dataset
 from NFC.datasets import build_dataset
-from NFC.errors import run_command
 from NFC.experiments import figures
 from NFC.experiments.paper import benchmark_rows, paper_rows
-from NFC.extractors import EXTRACTORS, build_extractor
-from NFC.protocol import Centralization, Protocol, ablation_rows, score_rows
+from NFC.features.of_dataset import extract_dataset
+from NFC.networks import NETWORKS, build_extractor
+from NFC.scoring.protocol import Centralization, Protocol, ablation_rows, score_rows
+from pose2id.errors import run_command
 from tests.nfc.toy import write_generated, write_market
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -115,7 +115,7 @@ def test_figures_are_drawn_and_the_page_keeps_earlier_ones(reproduce, real, tmp_
 
 
 def test_table1_scores_what_it_can_and_says_what_each_other_row_needs(reproduce, real, tmp_path, capsys, monkeypatch):
-    monkeypatch.delitem(EXTRACTORS, "kpr")
+    monkeypatch.delitem(NETWORKS, "kpr")
     assert reproduce("table1", *real) == 1
     rows = rows_of(tmp_path / "out" / "real", "table1")
     assert len(rows) == 2 * len(benchmark_rows())

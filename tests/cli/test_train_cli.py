@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 
 import train
 from IPG import IPGPipeline
-from IPG.presets import load_preset
 from IPG.training.networks import BUILDERS
 from NFC.datasets.synthetic.groups import write_groups
-from NFC.errors import run_command
+from pose2id.errors import run_command
+from pose2id.presets import load_preset
 from tests.ipg.training.small import write_poses
 
 ROOT = Path(__file__).resolve().parents[2]

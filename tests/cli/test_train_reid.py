@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from NFC.datasets import build_dataset, generated_paths
 from NFC.datasets.synthetic.groups import write_groups
 from NFC.datasets.synthetic.layouts import write_layout
-from NFC.extractors import build_extractor
-from NFC.features import extract_features
+from NFC.features.extraction import extract_features
+from NFC.networks import build_extractor
 from tests.nfc.toy import write_picture
 
 ROOT = Path(__file__).resolve().parents[2]

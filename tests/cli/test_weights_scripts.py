@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from IPG.checkpoints import read_tensors
-from NFC.errors import UserError
+from pose2id.errors import UserError
+from pose2id.weights import read_tensors
 from scripts.convert_checkpoint import convert
 
 ROOT = Path(__file__).resolve().parents[2]

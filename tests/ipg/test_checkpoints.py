@@ -6,19 +6,11 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from IPG.checkpoints import (
-    find_generator,
-    find_vae,
-    find_weights,
-    load_module,
-    load_strict,
-    load_vae,
-    read_tensors,
-    save_safetensors,
-)
+from IPG.checkpoints import find_generator, find_vae, load_vae
 from IPG.models import build_pose_guider, build_vae, decode_latents, encode_pictures
-from IPG.presets import load_preset
-from NFC.errors import UserError
+from pose2id.errors import UserError
+from pose2id.presets import load_preset
+from pose2id.weights import find_weights, load_module, load_strict, read_tensors, save_safetensors
 from tests.ipg.tiny import kl_preset, original_names, random_network, tiny_preset
 
 

@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from IPG import IPGPipeline
-from IPG.checkpoints import load_vae, read_tensors
+from IPG.checkpoints import load_vae
 from IPG.models import build_vae
-from IPG.presets import load_preset
-from NFC.extractors import build_extractor
+from NFC.networks import build_extractor
+from pose2id.presets import load_preset
+from pose2id.weights import read_tensors
 from scripts.convert_checkpoint import convert
 from tests.ipg.tiny import BUILDERS, original_names, random_network, tiny_preset
 

@@ -12,15 +12,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from IPG import generate as module
 from IPG.canvas import make_canvas, make_contact_sheet
-from IPG.generate import generate
-from IPG.pictures import list_pictures, write_picture
+from IPG.job import run as module
+from IPG.job.run import generate
+from IPG.job.settings import GenerationConfig, resolve
 from IPG.poses import read_pose_picture
-from IPG.settings import GenerationConfig, resolve
-from NFC.config import load_config
-from NFC.errors import UserError
-from NFC.pictures import read_picture
+from pose2id.config import load_config
+from pose2id.errors import UserError
+from pose2id.pictures import list_pictures, read_picture, write_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from IPG.models import build_denoising_unet, build_ifr, build_pose_guider, build_reference_unet, project_reference
-from IPG.presets import load_preset
-from NFC.extractors.transreid import TransReID
+from NFC.networks.transreid import TransReID
+from pose2id.presets import load_preset
 from tests.golden.recipe import fill, normal, uniform
 
 pytestmark = pytest.mark.slow

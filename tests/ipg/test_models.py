@@ -7,8 +7,8 @@ from diffusers import UNet2DConditionModel
 
 from IPG.models import build_scheduler, project_reference
 from IPG.models.denoising_unet import PosedConv2d
-from IPG.presets import load_preset
-from NFC.errors import UserError
+from pose2id.errors import UserError
+from pose2id.presets import load_preset
 from tests.ipg.tiny import BUILDERS, random_network, tiny_preset
 
 OFFICIAL = json.loads((Path(__file__).parent.parent / "golden" / "official_ipg.json").read_text())

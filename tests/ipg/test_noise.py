@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from IPG.noise import OfficialNoise
+from IPG.job.noise import OfficialNoise
 
 SHAPE = (4, 8, 4)
 

@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from IPG import IPGPipeline
 from IPG.models import SCHEDULERS, build_scheduler, reference_attention
-from NFC.errors import UserError
+from pose2id.errors import UserError
 
 
 def picture(seed, size=(64, 128), mode="RGB"):

@@ -10,10 +10,18 @@ from safetensors.torch import load_file, save_file
 from IPG.poses import KEYPOINT_NAMES, to_pixels
 from IPG.poses.coco import COCO_NAMES, coco_from_openpose, openpose_from_coco
 from IPG.poses.estimate import KeypointFiles, OpenPose, ViTPose, save_estimator
-from IPG.poses.training import EstimatorSizes, HeatmapLoss, PoseSampler, build_estimator, crop, heatmaps, mirror
+from IPG.training.pose_estimator import (
+    EstimatorSizes,
+    HeatmapLoss,
+    PoseSampler,
+    build_estimator,
+    crop,
+    heatmaps,
+    mirror,
+)
 from NFC.datasets.synthetic import World
 from NFC.datasets.synthetic.groups import Groups, shoot_group
-from NFC.errors import UserError
+from pose2id.errors import UserError
 
 SIZES = EstimatorSizes(height=80, width=40, patch=10, dim=16, depth=1, heads=2)
 

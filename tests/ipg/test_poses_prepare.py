@@ -8,7 +8,7 @@ from IPG.poses import prepare as job
 from IPG.poses import to_pixels
 from IPG.poses.prepare import PrepareConfig, prepare, resolve
 from IPG.poses.records import PoseRecord, read_kept, read_records, write_records
-from NFC.errors import UserError
+from pose2id.errors import UserError
 
 
 def write_pictures(folder, sizes):

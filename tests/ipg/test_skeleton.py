@@ -9,7 +9,7 @@ from PIL import Image
 
 from IPG.poses import draw_skeleton, read_keypoints, read_pose_picture, to_pixels, write_keypoints, write_pose_picture
 from IPG.poses.skeleton import COLOURS, LIMBS
-from NFC.errors import UserError
+from pose2id.errors import UserError
 
 
 def picture_of(keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:

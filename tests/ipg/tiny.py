@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from IPG.models import build_denoising_unet, build_ifr, build_pose_guider, build_reference_unet
-from IPG.presets import Preset, VAESizes, load_preset
-from NFC.extractors.transreid import TransReID
+from NFC.networks.transreid import TransReID
+from pose2id.presets import Preset, VAESizes, load_preset
 
 BUILDERS = {
     "denoising_unet": build_denoising_unet,

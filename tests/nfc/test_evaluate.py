@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import evaluate
-from NFC.errors import run_command
+from pose2id.errors import run_command
 from tests.nfc.toy import write_generated, write_market
 
 

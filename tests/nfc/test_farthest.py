@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-import NFC.farthest
-import NFC.neighbours
-from NFC.farthest import Farthest
-from NFC.neighbours import nearest_neighbours
-from NFC.products import BFLOAT16, FLOAT32, FLOAT64, Frame
+import NFC.neighbours.search
+from NFC.neighbours.farthest import Farthest
+from NFC.neighbours.products import BFLOAT16, FLOAT32, FLOAT64, Frame
+from NFC.neighbours.search import nearest_neighbours
 
 
 def largest(points: torch.Tensor, tile: int) -> torch.Tensor:
@@ -26,7 +25,7 @@ def naive(points: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("tile", [16, 1000])
 @pytest.mark.parametrize("kind", ["spread", "far from the origin", "on a sphere", "pairs", "large"])
 def test_largest_half_distances_equal_a_plain_loop(kind, tile, precisions, monkeypatch):
-    monkeypatch.setattr(NFC.neighbours, "ladder", lambda device: precisions)
+    monkeypatch.setattr(NFC.neighbours.search, "ladder", lambda device: precisions)
     points = torch.randn(203, 24, generator=torch.Generator().manual_seed(0))
     points = {
         "spread": points,
@@ -40,7 +39,7 @@ def test_largest_half_distances_equal_a_plain_loop(kind, tile, precisions, monke
 
 def test_where_nearly_all_pairs_are_equally_far_everything_is_measured(monkeypatch):
     points = torch.eye(300)  # every two rows are sqrt(2) apart
-    monkeypatch.setattr(NFC.farthest, "pair_distances", None)  # not called
+    monkeypatch.setattr(NFC.neighbours.farthest, "pair_distances", None)  # not called
     torch.testing.assert_close(largest(points, 64), torch.ones(300), rtol=1e-6, atol=0)
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from NFC import features
-from NFC.dataset_features import FeatureFolder, MissingGenerated, extract_dataset
 from NFC.datasets import build_dataset
-from NFC.errors import UserError
-from NFC.feature_files import describe_network, describe_pictures, read_feature_file, read_origin
-from NFC.features import Precision
+from NFC.features import extraction as features
+from NFC.features.extraction import Precision
+from NFC.features.files import describe_network, describe_pictures, read_feature_file, read_origin
+from NFC.features.of_dataset import FeatureFolder, MissingGenerated, extract_dataset
+from pose2id.errors import UserError
 from tests.nfc.toy import GALLERY, QUERY, MeanColour, write_generated, write_market
 
 LOADING = {"device": "cpu", "batch_size": 2}

@@ -7,9 +7,9 @@ from safetensors.numpy import save_file
 from scipy.io import savemat
 
 from NFC.datasets import Record
-from NFC.errors import UserError
-from NFC.feature_files import Origin, write_feature_file
-from NFC.feature_import import read_features
+from NFC.features.files import Origin, write_feature_file
+from NFC.features.imported import read_features
+from pose2id.errors import UserError
 
 
 def arrays(rows: int = 6) -> dict[str, np.ndarray]:

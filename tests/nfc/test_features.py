@@ -6,9 +6,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from NFC import features
-from NFC.errors import UserError
-from NFC.features import FeatureSet, Precision, extract_features, extract_shards, pick_device
+from NFC.features import extraction as features
+from NFC.features.extraction import Precision, extract_features, extract_shards
+from NFC.features.feature_set import FeatureSet
+from pose2id.devices import pick_device
+from pose2id.errors import UserError
 from tests.nfc.toy import COLOURS, MeanColour, write_picture
 
 

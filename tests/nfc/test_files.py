@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from NFC.errors import UserError
-from NFC.files import remove_leftovers, replacing, write_text
+from pose2id.errors import UserError
+from pose2id.files import remove_leftovers, replacing, write_text
 
 
 def write_for_ever(path, writing):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation, VitPoseImageProcessor
 
-from NFC.errors import UserError
 from NFC.experiments.generic import TokenMap, pose_estimator
-from NFC.extractors import build_extractor
-from NFC.extractors.weights import default_directory
+from NFC.networks import build_extractor
+from pose2id.errors import UserError
+from pose2id.presets import default_directory
 
 
 @pytest.fixture

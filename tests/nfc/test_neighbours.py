@@ -9,9 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from NFC import NFC, neighbours, shortlist
-from NFC.neighbours import nearest_in_gallery, nearest_neighbours
-from NFC.products import BFLOAT16, FLOAT32, FLOAT64
+from NFC import NFC
+from NFC.neighbours import search as neighbours
+from NFC.neighbours import shortlist
+from NFC.neighbours.products import BFLOAT16, FLOAT32, FLOAT64
+from NFC.neighbours.search import nearest_in_gallery, nearest_neighbours
 
 LADDERS = {"bfloat16": [BFLOAT16, FLOAT32, FLOAT64], "float32": [FLOAT32, FLOAT64], "float64": [FLOAT64]}
 

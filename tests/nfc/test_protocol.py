@@ -8,14 +8,24 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from NFC import ID2, NFC, evaluate_ranking, fuse_generated, k_reciprocal_rerank, protocol
-from NFC.affinity import affinity_distances
-from NFC.dataset_features import extract_dataset
+from NFC import ID2, NFC, evaluate_ranking, fuse_generated, k_reciprocal_rerank
 from NFC.datasets import Trial, build_dataset
-from NFC.errors import UserError
-from NFC.features import FeatureSet
-from NFC.protocol import Centralization, Protocol, Side, ablation_rows, centralize, fused_splits, score, score_rows
-from NFC.query_expansion import expand_queries
+from NFC.features.feature_set import FeatureSet
+from NFC.features.of_dataset import extract_dataset
+from NFC.matching.affinity import affinity_distances
+from NFC.scoring import protocol
+from NFC.scoring.protocol import (
+    Centralization,
+    Protocol,
+    Side,
+    ablation_rows,
+    centralize,
+    fused_splits,
+    score,
+    score_rows,
+)
+from NFC.steps.query_expansion import expand_queries
+from pose2id.errors import UserError
 from tests.nfc.toy import GALLERY, QUERY, MeanColour, write_generated, write_market
 
 LOADING = {"device": "cpu", "batch_size": 4}

@@ -9,9 +9,9 @@ from torch.nn.functional import normalize
 
 from NFC import k_reciprocal_rerank
 from NFC.datasets import Dataset, Record, Trial
-from NFC.features import FeatureSet
-from NFC.protocol import Centralization, Protocol, Side, centralize, score
+from NFC.features.feature_set import FeatureSet
 from NFC.report.rank_lists import compare_rank_lists
+from NFC.scoring.protocol import Centralization, Protocol, Side, centralize, score
 
 PEOPLE, CAMERAS = 7, 3
 BASE = Centralization()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from NFC import evaluate_ranking, rank_gallery, ranks
-from NFC.products import BFLOAT16, FLOAT32, FLOAT64
+from NFC import evaluate_ranking, rank_gallery
+from NFC.neighbours.products import BFLOAT16, FLOAT32, FLOAT64
+from NFC.scoring import ranks
 
 LADDERS = {"bfloat16": [BFLOAT16, FLOAT32, FLOAT64], "float32": [FLOAT32, FLOAT64], "float64": [FLOAT64]}
 

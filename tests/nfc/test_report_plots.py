@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from NFC.errors import UserError
 from NFC.report.pictures import RIGHT, WRONG, PictureRow, Tile
 from NFC.report.plots import (
     cmc_plot,
@@ -20,6 +19,7 @@ from NFC.report.plots import (
     tsne,
     tsne_plot,
 )
+from pose2id.errors import UserError
 
 
 def rgb(colour: str) -> tuple[int, ...]:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from NFC.protocol import Centralization, Scores, Side
-from NFC.ranking import RankingResult
 from NFC.report import terminal_table, write_report
 from NFC.report.formats import to_csv, to_html, to_latex, to_markdown, to_terminal
 from NFC.report.table import ResultTable, Row, score_row, score_table
+from NFC.scoring.protocol import Centralization, Scores, Side
+from NFC.scoring.ranking import RankingResult
 
 PAPER = {"Base": {"mAP": 0.7988, "ID2": 0.2193}}
 

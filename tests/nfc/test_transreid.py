@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
 
-from NFC.config import load_config, preset_file
-from NFC.errors import UserError
-from NFC.extractors import build_extractor
-from NFC.extractors.transreid import TransReID, TransReIDSizes, from_tensors, jigsaw_parts
+from NFC.networks import build_extractor
+from NFC.networks.transreid import TransReID, from_tensors, jigsaw_parts
+from pose2id.config import load_config
+from pose2id.errors import UserError
+from pose2id.presets import TransReIDSizes, preset_file
 from tests.nfc.extractors.learning import check_learns
 
 MINI = load_config(TransReIDSizes, preset_file("mini"), section="reid")
@@ -249,6 +250,6 @@ def test_mistakes_are_told_in_one_line(tmp_path, monkeypatch):
         build_extractor("resnet")
     with pytest.raises(UserError, match="does not exist"):
         build_extractor("transreid", tmp_path / "nothing.pth", preset="mini")
-    monkeypatch.setattr("NFC.extractors.weights.PRETRAINED", tmp_path)
+    monkeypatch.setattr("pose2id.presets.PRETRAINED", tmp_path)
     with pytest.raises(UserError, match=r"no transformer_20.safetensors, .pth or .pth.tar"):
         build_extractor("transreid")

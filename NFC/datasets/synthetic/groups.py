@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ...errors import UserError
+from pose2id.errors import UserError
+
 from .occluders import KINDS
 from .pose import draw_pose
 from .world import HEIGHT, WIDTH, View, World

@@ -9,9 +9,9 @@ from PIL import Image
 
 from IPG.models import build_vae
 from IPG.poses.records import PoseRecord, write_records
-from IPG.presets import VAESizes
 from IPG.training.data import Material, Person
-from NFC.extractors import Extractor, Preprocessing
+from NFC.networks import Extractor, Preprocessing
+from pose2id.presets import VAESizes
 from tests.ipg.tiny import random_network, tiny_preset
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from IPG.training.networks import NetworksConfig, build_networks
 from IPG.training.validation import Validation, ValidationConfig, psnr, score
-from NFC.errors import UserError
+from pose2id.errors import UserError
 from tests.ipg.tiny import tiny_preset
 from tests.ipg.training.small import frozen_networks, noise_material
 

@@ -9,11 +9,11 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-import IPG.training.loop
-from IPG.training.optimizers import learning_rate_factor
-from IPG.training.randomness import row_generators
-from IPG.training.state import STATE_FILE
-from NFC.errors import Terminated, UserError
+import pose2id.loop.loop
+from pose2id.errors import Terminated, UserError
+from pose2id.loop.optimizers import learning_rate_factor
+from pose2id.loop.randomness import row_generators
+from pose2id.loop.state import STATE_FILE
 from tests.ipg.training.toys import Toy, assert_same_state, losses_of, state_of, toy_batches, toy_loop
 
 
@@ -171,7 +171,7 @@ class Scaled(Accelerator):
 
 
 def test_the_scale_of_float16_losses_is_resumed(tmp_path, monkeypatch):
-    monkeypatch.setattr(IPG.training.loop, "Accelerator", Scaled)
+    monkeypatch.setattr(pose2id.loop.loop, "Accelerator", Scaled)
     options = {"max_grad_norm": 0.0, "ema_decay": 0.0}
     straight, _ = toy_loop(tmp_path / "straight", **options)
     straight.run()

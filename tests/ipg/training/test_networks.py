@@ -7,7 +7,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from IPG.checkpoints import find_generator, save_safetensors
+from IPG.checkpoints import find_generator
 from IPG.training.networks import (
     BUILDERS,
     NetworksConfig,
@@ -17,7 +17,8 @@ from IPG.training.networks import (
     frozen_files,
     merged_tensors,
 )
-from NFC.errors import UserError
+from pose2id.errors import UserError
+from pose2id.weights import save_safetensors
 from tests.ipg.tiny import random_network, tiny_preset
 
 PRESET = tiny_preset()

@@ -9,7 +9,7 @@ from torch import nn
 
 from IPG.models import build_scheduler
 from IPG.training.objective import IPGObjective, ObjectiveConfig, min_snr_weight, shift_timesteps
-from IPG.training.randomness import row_generators
+from pose2id.loop.randomness import row_generators
 from tests.ipg.tiny import random_network, tiny_preset
 
 

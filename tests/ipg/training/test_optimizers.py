@@ -6,10 +6,10 @@ import sys
 import pytest
 import torch
 
-from IPG.training.optimizers import build_optimizer, learning_rate_factor
-from IPG.training.randomness import row_generators
-from IPG.training.settings import LoopConfig
-from NFC.errors import UserError
+from pose2id.errors import UserError
+from pose2id.loop.optimizers import build_optimizer, learning_rate_factor
+from pose2id.loop.randomness import row_generators
+from pose2id.loop.settings import LoopConfig
 
 
 def test_learning_rate_factors():

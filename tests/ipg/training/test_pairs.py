@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from IPG.poses import draw_skeleton, to_pixels
-from IPG.presets import Preset
 from IPG.training import encoded as encoding
 from IPG.training.data import Material, Person
 from IPG.training.encoded import Encoded, encode_material, fingerprint
 from IPG.training.pairs import Pairs, draw_pair, pose_picture
+from pose2id.presets import Preset
 from tests.ipg.tiny import tiny_preset
 from tests.ipg.training.small import frozen_networks, noise_material
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-import IPG.training.loop
-from IPG.training.state import STATE_FILE, named_settings
-from NFC.errors import UserError
+import pose2id.loop.loop
+from pose2id.errors import UserError
+from pose2id.loop.state import STATE_FILE, named_settings
 from tests.ipg.training.toys import state_of, toy_loop
 
 
@@ -91,6 +91,6 @@ def test_the_state_of_another_network_is_one_line(run, change, told):
 
 
 def test_a_folder_that_the_machines_do_not_share_is_one_line(run, monkeypatch):
-    monkeypatch.setattr(IPG.training.loop, "gather", lambda steps: torch.cat([steps, torch.tensor([0])]))
+    monkeypatch.setattr(pose2id.loop.loop, "gather", lambda steps: torch.cat([steps, torch.tensor([0])]))
     with pytest.raises(UserError, match="is not the same on all machines"):
         toy_loop(run)[0].run()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from IPG.training.data import DataConfig, build_material, group_material, hold_out
 from NFC.datasets.synthetic.groups import Groups, read_groups, write_groups
-from NFC.errors import UserError
+from pose2id.errors import UserError
 from tests.ipg.training.small import noise_material, write_poses
 
 PEOPLE = {2: 4, 7: 3, 9: 1, 11: 2}  # pid -> training pictures

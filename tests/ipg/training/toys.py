@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from IPG.training.loop import Loop, LoopConfig
-from IPG.training.losses import LOSSES_FILE
-from IPG.training.state import STATE_FILE
+from pose2id.loop.log import LOSSES_FILE
+from pose2id.loop.loop import Loop
+from pose2id.loop.settings import LoopConfig
+from pose2id.loop.state import STATE_FILE
 
 
 class Toy(nn.Module):

@@ -5,8 +5,8 @@ import signal
 import sys
 from pathlib import Path
 
-from IPG.training.loop import Loop
-from NFC.errors import Terminated
+from pose2id.errors import Terminated
+from pose2id.loop.loop import Loop
 from tests.ipg.training.toys import toy_batches, toy_loop
 
 

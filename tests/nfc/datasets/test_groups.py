@@ -8,7 +8,7 @@ import pytest
 
 from NFC.datasets.synthetic import World
 from NFC.datasets.synthetic.groups import POSES, Groups, read_groups, shoot_group, write_groups
-from NFC.errors import UserError
+from pose2id.errors import UserError
 
 
 @pytest.fixture(scope="module")

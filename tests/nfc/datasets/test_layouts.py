@@ -10,7 +10,7 @@ import torch
 
 from NFC.datasets import build_dataset
 from NFC.datasets.synthetic.layouts import LAYOUTS, write_layout
-from NFC.errors import UserError
+from pose2id.errors import UserError
 
 
 def files_of(root: Path) -> dict[str, bytes]:

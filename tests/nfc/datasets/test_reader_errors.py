@@ -8,7 +8,7 @@ import pytest
 from scipy.io import savemat
 
 from NFC.datasets import DATASETS, Dataset, Record, Trial, build_dataset, list_datasets
-from NFC.errors import UserError
+from pose2id.errors import UserError
 from tests.nfc.datasets.trees import MSMT
 
 WRONG = [

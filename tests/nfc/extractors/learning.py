@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from NFC.extractors import Extractor
+from NFC.networks import Extractor
 from tests.golden.recipe import uniform
 from tests.nfc.extractors.official import cosine_distance, error, golden
 from tests.nfc.extractors.small_training import before_and_after, without_gradient

@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from NFC.errors import UserError
-from NFC.extractors import build_extractor
-from NFC.extractors.bpbreid import BPBReID
-from NFC.extractors.part_network import PartNetwork
-from NFC.parts import PartFeatures, part_distances
+from NFC.features.kinds.parts import PartFeatures, part_distances
+from NFC.networks import build_extractor
+from NFC.networks.blocks.part_network import PartNetwork
+from NFC.networks.bpbreid import BPBReID
+from pose2id.errors import UserError
 from tests.golden.recipe import normal
 from tests.nfc.extractors.official import checkpoint, cosine_distance, error, golden, manifest, shapes
 from tests.nfc.extractors.small_training import before_and_after, without_gradient
@@ -127,7 +127,7 @@ def test_visibility_and_pooling_equal_a_naive_loop():
 
 
 def test_preprocessing_is_the_official_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("NFC.extractors.bpbreid.BPBReID", tiny)
+    monkeypatch.setattr("NFC.networks.bpbreid.BPBReID", tiny)
     save_file(tiny(5).state_dict(), tmp_path / "bpbreid.safetensors")
     extractor = build_extractor("bpbreid", tmp_path / "bpbreid.safetensors", device="cpu")
     expected = golden("bpbreid")
@@ -138,7 +138,7 @@ def test_preprocessing_is_the_official_one(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tensors(monkeypatch):
-    monkeypatch.setattr("NFC.extractors.bpbreid.BPBReID", tiny)
+    monkeypatch.setattr("NFC.networks.bpbreid.BPBReID", tiny)
     torch.manual_seed(0)
     return tiny(3, num_classes=7).state_dict()
 

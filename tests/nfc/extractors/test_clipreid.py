@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from NFC.errors import UserError
-from NFC.extractors.clipreid import TRAINING_ONLY, ClipReIDResNet, ClipReIDViT, from_tensors, translate
+from NFC.networks.clipreid import TRAINING_ONLY, ClipReIDResNet, ClipReIDViT, from_tensors, translate
+from pose2id.errors import UserError
 from tests.nfc.extractors.learning import check_golden, check_learns
 from tests.nfc.extractors.official import checkpoint, manifest, shapes
 

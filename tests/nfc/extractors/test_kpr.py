@@ -6,13 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
-from NFC.errors import UserError
-from NFC.extractors import Preprocessing, build_extractor
-from NFC.extractors.kpr import KPR, KPRExtractor, translate
-from NFC.extractors.prompts import keypoint_file, prompt_heatmaps, read_people
-from NFC.extractors.swin import SoliderSwin, SwinV2
-from NFC.feature_files import describe_network, describe_pictures
-from NFC.parts import PartFeatures, part_distances
+from NFC.features.files import describe_network, describe_pictures
+from NFC.features.kinds.parts import PartFeatures, part_distances
+from NFC.networks import Preprocessing, build_extractor
+from NFC.networks.blocks.prompts import keypoint_file, prompt_heatmaps, read_people
+from NFC.networks.blocks.swin import SoliderSwin, SwinV2
+from NFC.networks.kpr import KPR, KPRExtractor, translate
+from pose2id.errors import UserError
 from tests.golden.recipe import normal
 from tests.nfc.extractors.official import checkpoint, cosine_distance, error, golden, manifest, shapes
 from tests.nfc.extractors.small_training import before_and_after, without_gradient
@@ -120,8 +120,8 @@ def test_prompts_are_the_official_ones(stem):
 @pytest.fixture
 def small(monkeypatch):
     """The builder makes small networks; gives the official kind of file of one, by variant."""
-    monkeypatch.setattr("NFC.extractors.kpr.SwinV2", small_v2)
-    monkeypatch.setattr("NFC.extractors.kpr.SoliderSwin", small_solider)
+    monkeypatch.setattr("NFC.networks.kpr.SwinV2", small_v2)
+    monkeypatch.setattr("NFC.networks.kpr.SoliderSwin", small_solider)
     torch.manual_seed(0)
 
     def tensors(stem, semantic=True, cameras=0):

@@ -13,9 +13,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from NFC.errors import UserError
-from NFC.extractors import build_extractor
-from NFC.feature_files import describe_network
+from NFC.features.files import describe_network
+from NFC.networks import build_extractor
+from pose2id.errors import UserError
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "extractors.md"
 OWN = """

@@ -8,16 +8,16 @@ import torch
 from PIL import Image
 
 from NFC import evaluate_ranking
-from NFC.dataset_features import extract_dataset
 from NFC.datasets import build_dataset, generated_paths
 from NFC.datasets.synthetic import View, World
 from NFC.datasets.synthetic.layouts import write_layout
-from NFC.extractors import Preprocessing
-from NFC.extractors.bpbreid import BPBReID
-from NFC.extractors.kpr import KPR, KPRExtractor
-from NFC.extractors.part_network import PartExtractor
-from NFC.parts import NFC_parts, PartFeatures, fuse_generated_parts, part_distances
-from NFC.protocol import Centralization, Side, score
+from NFC.features.kinds.parts import NFC_parts, PartFeatures, fuse_generated_parts, part_distances
+from NFC.features.of_dataset import extract_dataset
+from NFC.networks import Preprocessing
+from NFC.networks.blocks.part_network import PartExtractor
+from NFC.networks.bpbreid import BPBReID
+from NFC.networks.kpr import KPR, KPRExtractor
+from NFC.scoring.protocol import Centralization, Side, score
 from tests.nfc.extractors.test_bpbreid import TINY
 from tests.nfc.extractors.test_kpr import small_v2
 

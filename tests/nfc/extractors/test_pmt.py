@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from NFC.errors import UserError
-from NFC.extractors.pmt import PMT, TRAINING_ONLY, from_tensors
+from NFC.networks.pmt import PMT, TRAINING_ONLY, from_tensors
+from pose2id.errors import UserError
 from tests.nfc.extractors.learning import check_golden, check_learns
 from tests.nfc.extractors.official import checkpoint, manifest, shapes
 

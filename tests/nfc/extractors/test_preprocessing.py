@@ -4,9 +4,9 @@ import pytest
 import torch
 from PIL import Image
 
-from NFC.errors import UserError
-from NFC.extractors import Preprocessing, clipreid, pmt
-from NFC.extractors.base import OPENCV_BILINEAR, picture_tensor
+from NFC.networks import Preprocessing, clipreid, pmt
+from pose2id.errors import UserError
+from pose2id.pictures import OPENCV_BILINEAR, picture_tensor
 from tests.nfc.extractors.official import golden, manifest
 
 

@@ -4,12 +4,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
-from NFC.dataset_features import extract_dataset
 from NFC.datasets import build_dataset
 from NFC.datasets.synthetic.layouts import write_layout
-from NFC.errors import UserError
-from NFC.extractors import Preprocessing, build_extractor
-from NFC.extractors.saai import SAAI, SAAIExtractor
+from NFC.features.of_dataset import extract_dataset
+from NFC.networks import Preprocessing, build_extractor
+from NFC.networks.saai import SAAI, SAAIExtractor
+from pose2id.errors import UserError
 from tests.golden.recipe import uniform
 from tests.nfc.extractors.official import checkpoint, cosine_distance, error, golden, manifest, shapes
 from tests.nfc.extractors.small_training import before_and_after, without_gradient
@@ -75,7 +75,7 @@ def test_a_picture_does_not_depend_on_its_batch():
 
 @pytest.fixture
 def tensors(monkeypatch):
-    monkeypatch.setattr("NFC.extractors.saai.SAAI", small)
+    monkeypatch.setattr("NFC.networks.saai.SAAI", small)
     torch.manual_seed(0)
     return small(num_classes=5).state_dict()
 

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from NFC.errors import UserError
-from NFC.extractors.weights import find_weights, load_tensors, read_tensors, strip_prefix, write_safetensors
+from pose2id.errors import UserError
+from pose2id.weights import find_weights, load_tensors, read_tensors, strip_prefix, write_safetensors
 
 CONVERT = Path(__file__).parents[3] / "scripts" / "convert_pickle.py"
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from NFC.errors import UserError
 from NFC.training.augmentation import AugmentationConfig, augment
+from pose2id.errors import UserError
 
 NOTHING = {"flip": 0.0, "pad": 0, "erase": 0.0, "brightness": 0.0, "cast": 0.0}
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from NFC.datasets.synthetic.groups import read_groups, write_groups
-from NFC.errors import UserError
 from NFC.training.augmentation import AugmentationConfig
 from NFC.training.data import Batches, DataConfig, read_training_set
+from pose2id.errors import UserError
 from tests.nfc.toy import write_picture
 
 PEOPLE = {4: (200, 30, 30), 7: (30, 200, 30), 9: (30, 30, 200)}

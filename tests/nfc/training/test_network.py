@@ -9,12 +9,13 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from NFC.errors import UserError
-from NFC.extractors import build_extractor
-from NFC.extractors.transreid import TransReID, TransReIDSizes
+from NFC.networks import build_extractor
+from NFC.networks.transreid import TransReID
 from NFC.training import network as networks
 from NFC.training.data import TrainingSet
 from NFC.training.network import NetworkConfig, build_network, export, from_imagenet, start_from
+from pose2id.errors import UserError
+from pose2id.presets import TransReIDSizes
 
 PICTURES = TrainingSet(np.zeros((6, 128, 64, 3), np.uint8), np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 3, 1, 1]))
 

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from NFC.errors import UserError
-from NFC.extractors.transreid import TransReID
+from NFC.networks.transreid import TransReID
 from NFC.training.losses import batch_hard_triplet_loss, contrastive_loss
 from NFC.training.objective import LossConfig, ReIDObjective
+from pose2id.errors import UserError
 
 SIZES = {"height": 32, "width": 16, "patch": 8, "stride": 4, "dim": 8, "depth": 2, "heads": 2, "fc_classes": 0}
 ALL = LossConfig(1.0, label_smoothing=0.1, triplet_weight=0.5, contrastive_weight=0.25, temperature=0.2)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from NFC.errors import UserError
 from NFC.training.sampler import PKSampler
+from pose2id.errors import UserError
 
 
 def labelled(seed: int) -> tuple[np.ndarray, np.ndarray]:

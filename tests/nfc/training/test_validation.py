@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from NFC.dataset_features import extract_dataset
 from NFC.datasets import build_dataset
-from NFC.errors import UserError
-from NFC.extractors.base import Extractor, Preprocessing
-from NFC.extractors.transreid import TransReID, TransReIDSizes
-from NFC.protocol import Centralization, Protocol, score
+from NFC.features.of_dataset import extract_dataset
+from NFC.networks.base import Extractor, Preprocessing
+from NFC.networks.transreid import TransReID
+from NFC.scoring.protocol import Centralization, Protocol, score
 from NFC.training.data import DataConfig
 from NFC.training.validation import Validation, ValidationConfig
+from pose2id.errors import UserError
+from pose2id.presets import TransReIDSizes
 from tests.nfc.toy import write_market
 
 SIZES = TransReIDSizes(16, 8, 4, 4, dim=8, depth=2, heads=2, num_classes=3, fc_classes=0, num_cameras=3)

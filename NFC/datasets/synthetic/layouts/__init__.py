@@ -6,7 +6,8 @@ Folder and file names follow the originals, so that the readers of the real data
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ....errors import UserError
+from pose2id.errors import UserError
+
 from .custom import custom
 from .job import Job, write_jobs
 from .market_like import dukemtmc, market1501, occluded_duke

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ....errors import UserError
+from pose2id.errors import UserError
+
 from ..occluders import KINDS
 from ..world import View, World
 

@@ -1,0 +1,101 @@
+"""Settings of a generation job: what they are, what they default to, and which of them decide a picture."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from pose2id.devices import pick_device
+from pose2id.errors import UserError
+from pose2id.presets import default_directory, load_preset
+
+from ..models import SCHEDULERS
+from ..models.reference_attention import KERNELS
+from ..poses import CHANNEL_ORDERS
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SPLITS = ("query", "gallery", "train")
+# Settings that decide what a picture looks like; a folder holds pictures of one choice of them.
+DECISIVE = (
+    "preset",
+    "steps",
+    "guidance_scale",
+    "guidance_interval",
+    "scheduler",
+    "feature_interval",
+    "seed",
+    "official_noise",
+    "dtype",
+    "pose_channel_order",
+)
+
+
+@dataclass
+class GenerationConfig:
+    """Everything a job depends on. `resolve` replaces `None`."""
+
+    preset: str = "sd15"
+    ckpt_dir: str | None = None  # the preset's own place under pretrained/
+    vae: str | None = None  # a diffusers folder or a file; one found in ckpt_dir
+    pose_dir: str = "standard_poses"
+    pose_channel_order: str = "bgr"
+    ref_dir: str | None = None  # ref
+    out_dir: str | None = None  # outputs/<preset>
+    dataset: str | None = None  # layout of dataset_dir: market1501, sysu_mm01, occluded_reid, ...
+    dataset_dir: str | None = None  # a data set to fill, instead of ref_dir and out_dir
+    dataset_options: dict[str, str] = field(default_factory=dict)  # of its protocol, as mode=indoor of sysu_mm01
+    splits: list[str] = field(default_factory=lambda: ["query", "gallery"])
+    steps: int = 20
+    guidance_scale: float | None = None  # the preset's own
+    guidance_interval: list[float] = field(default_factory=lambda: [0.0, 1000.0])  # timesteps with guidance
+    scheduler: str = "ddim"  # or dpm++, unipc, euler: as good with fewer steps
+    feature_interval: int = 1  # deep features of the UNet are computed once in so many steps
+    seed: int = 12580
+    official_noise: bool = False  # noise in the order of the official script, see IPG/noise.py
+    batch_size: int | None = None  # pictures read, drawn and written in one go (two tiles); never changes a picture
+    device: str | None = None  # cuda where there is one
+    dtype: str | None = None  # float32 on the CPU, bfloat16 elsewhere
+    attention: str = "sdpa"  # or xformers
+    compile: bool = False  # torch.compile the repeated blocks: minutes at first, faster after
+
+
+def tile_of(device: str) -> int:
+    """Pictures that go through the networks together; fixed, so that the batch size never changes a picture."""
+    return 8 if device == "cpu" else 32
+
+
+def resolve(config: GenerationConfig) -> GenerationConfig:
+    """Fill in, in place, what depends on the preset and the machine; `UserError` for values that cannot work."""
+    sizes = load_preset(config.preset).generation
+    if config.dataset_dir and (config.ref_dir or config.out_dir):
+        raise UserError("dataset_dir says where pictures come from and go to; leave out ref_dir and out_dir")
+    if config.dataset and not config.dataset_dir:
+        raise UserError(f"dataset {config.dataset} needs dataset_dir, the folder it lies in")
+    if config.dataset_dir:
+        config.dataset = config.dataset or "market1501"
+    else:
+        config.ref_dir = config.ref_dir or "ref"
+        config.out_dir = config.out_dir or f"outputs/{config.preset}"
+    config.ckpt_dir = config.ckpt_dir or str(default_directory(config.preset))
+    config.device = str(pick_device(config.device))
+    config.dtype = config.dtype or ("float32" if config.device == "cpu" else "bfloat16")
+    for name, value, choices in (
+        ("dtype", config.dtype, DTYPES),
+        ("pose_channel_order", config.pose_channel_order, CHANNEL_ORDERS),
+        ("scheduler", config.scheduler, SCHEDULERS),
+        ("attention", config.attention, KERNELS),
+        *(("splits", split, SPLITS) for split in config.splits),
+    ):
+        if value not in choices:
+            raise UserError(f"{name} '{value}' is unknown; choose one of: {', '.join(choices)}")
+    if config.batch_size is None:
+        config.batch_size = 2 * tile_of(config.device)
+    if config.guidance_scale is None:
+        config.guidance_scale = sizes.guidance_scale
+    if not 1 <= config.steps <= 1000:
+        raise UserError(f"steps is {config.steps}; it must be 1 to 1000")
+    if len(config.guidance_interval) != 2:
+        raise UserError(f"guidance_interval is {config.guidance_interval}; it must be two timesteps: least, most")
+    for name in ("batch_size", "feature_interval"):
+        if getattr(config, name) < 1:
+            raise UserError(f"{name} is {getattr(config, name)}; it must be at least 1")
+    return config

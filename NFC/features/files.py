@@ -1,0 +1,192 @@
+"""Feature files: safetensors whose JSON header says what made them, so that they are used again only where they fit.
+
+`<folder>/query.safetensors` holds `feats` (N, d) float32 with `pids` and `camids` (N,) int64. While they are extracted,
+the shards so far lie in `query.safetensors.parts/`; a run that was stopped goes on after the last of them.
+"""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pose2id.devices import this_process
+from pose2id.errors import UserError
+from pose2id.files import replacing
+
+from .extraction import Precision
+
+FORMAT = "pose2id-features-1"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What decides the features in a file, all as text, and the header of the file."""
+
+    extractor: str
+    weights: str  # fingerprints are the first 16 digits of a SHA-256
+    preprocessing: str
+    precision: str
+    flip: str
+    dataset: str = ""
+    pictures: str = ""
+    keypoints: str = ""  # of original pictures, where the network is prompted with them
+    format: str = FORMAT
+
+    def differences(self, other: "Origin") -> list[str]:
+        """Names of the fields that differ."""
+        return [field.name for field in fields(self) if getattr(self, field.name) != getattr(other, field.name)]
+
+
+def describe_network(
+    name: str, extractor: nn.Module, precision: Precision = Precision.float32, flip: bool = False
+) -> Origin:
+    """The part of an origin that is about the network: name, tensors (and program), preprocessing, keypoint files."""
+    weights = hashlib.sha256()
+    for key, tensor in sorted(extractor.state_dict().items()):
+        weights.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    if program := getattr(extractor, "program", None):
+        beside = program.with_name(f"{program.name}.data")  # tensors of a large ONNX file
+        weights.update(_fingerprint([program, beside] if beside.is_file() else [program]).encode())
+    noise = np.random.default_rng(0).integers(0, 256, (96, 48, 3), dtype=np.uint8)
+    prepared = extractor.preprocess(Image.fromarray(noise)).contiguous()
+    preprocessing = hashlib.sha256(f"{tuple(prepared.shape)}".encode() + prepared.numpy().tobytes())
+    digests = (digest.hexdigest()[:16] for digest in (weights, preprocessing))
+    folder = getattr(extractor, "keypoints", None)
+    keypoints = _fingerprint(sorted(folder.glob("*/*_keypoints.json"))) if folder else ""
+    return Origin(name, *digests, precision.value, str(flip).lower(), keypoints=keypoints)
+
+
+def _fingerprint(files: Sequence[Path]) -> str:
+    """Of the names and contents of files, wherever they lie."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.name} {content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def describe_pictures(
+    network: Origin, dataset: str, root: Path, paths: Sequence[Path], camids: Sequence[int] | None
+) -> Origin:
+    """`network` with the data set's name and a fingerprint of a list of pictures: names, sizes, times, cameras.
+
+    Keypoints do not matter to generated pictures, camids=None, which are not prompted. Raises `UserError` naming a
+    picture that is not there.
+    """
+    digest = hashlib.sha256()
+    for index, path in enumerate(paths):
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise UserError(f"cannot read picture {path}: {error.strerror}; replace or remove it") from error
+        name = path.relative_to(root) if path.is_relative_to(root) else path
+        line = f"{name.as_posix()} {status.st_size} {status.st_mtime_ns} {camids[index] if camids else ''}\n"
+        digest.update(line.encode())
+    keypoints = network.keypoints if camids else ""
+    return replace(network, dataset=dataset, pictures=digest.hexdigest()[:16], keypoints=keypoints)
+
+
+def through_file(
+    path: Path,
+    origin: Origin,
+    beside: Mapping[str, Tensor],
+    extract: Callable[[int], Iterator[Tensor]],
+) -> Tensor:
+    """The features (N, d) in `path` if it was made the same way; else extract them and write it.
+
+    beside: stored with them. extract(first): shards of the features from picture `first` on. Each shard is on disk
+    before the next begins. Only the main process of `accelerate launch` writes.
+    Raises `UserError` for a file of another network or data set, which is left as it is; where only the pictures
+    changed, a line is logged and they are extracted anew.
+    """
+    if _fits(path, origin):
+        return read_feature_file(path)["feats"]
+    process = this_process()
+    parts = path.with_name(f"{path.name}.parts")
+    shards = list(_read_parts(parts, origin))
+    first = sum(map(len, shards))
+    process.wait_for_everyone()  # all have read before one of them writes
+    for shard in extract(first):
+        if process.is_main_process:
+            write_feature_file(parts / f"{first:09d}.safetensors", {"feats": shard}, origin)
+        shards.append(shard)
+        first += len(shard)
+    feats = torch.cat(shards)
+    if process.is_main_process:
+        write_feature_file(path, {"feats": feats, **beside}, origin)
+        shutil.rmtree(parts, ignore_errors=True)
+    return feats
+
+
+def write_feature_file(path: Path, tensors: Mapping[str, Tensor], origin: Origin) -> None:
+    """Write tensors with their origin as the header, so that the file is either whole or what it was before."""
+    with replacing(path) as partial:
+        try:
+            contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            save_file(contiguous, partial, metadata=asdict(origin))
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def read_feature_file(path: Path) -> dict[str, Tensor]:
+    """All tensors of a feature file; `UserError` if it cannot be read."""
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def read_origin(path: Path) -> Origin | None:
+    """The header of a feature file; None if another program wrote it. `UserError` if it cannot be read."""
+    with _opened(path) as file:
+        header = file.metadata() or {}
+    if header.get("format") != FORMAT:
+        return None
+    return Origin(**{field.name: header.get(field.name, "") for field in fields(Origin)})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot read features from {path}: {error}; make the file again") from error
+
+
+def _fits(path: Path, origin: Origin) -> bool:
+    """Whether `path` can be used; false, with a logged line, where only the pictures have changed."""
+    if not path.is_file():
+        return False
+    made = read_origin(path)
+    if made is None:
+        raise UserError(f"{path} is no feature file of this program; move it away, or give another folder")
+    differences = made.differences(origin)
+    if not differences:
+        return True
+    if differences == ["pictures"]:
+        logger.warning("%s: the pictures have changed since it was written; extracting them anew", path)
+        return False
+    said = ", ".join(f"{name} {getattr(made, name)}, not {getattr(origin, name)}" for name in differences)
+    raise UserError(f"{path} holds other features ({said}); give another folder, or delete the file")
+
+
+def _read_parts(parts: Path, origin: Origin) -> Iterator[Tensor]:
+    """The shards that an earlier run left, as far as they follow each other and fit."""
+    first = 0
+    while _fits(part := parts / f"{first:09d}.safetensors", origin):
+        shard = read_feature_file(part)["feats"]
+        yield shard
+        first += len(shard)

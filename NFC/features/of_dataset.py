@@ -1,0 +1,125 @@
+"""The features that the rows of a table need of a data set: originals and generated pictures, each extracted once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pose2id.errors import UserError
+
+from ..datasets import Dataset, Record, generated_paths
+from .extraction import extract_shards
+from .feature_set import FeatureSet
+from .files import Origin, describe_pictures, through_file
+
+
+class MissingGenerated(Enum):
+    """What to do when a generated picture is not on disk; a distractor always stands in for itself."""
+
+    error = "error"
+    original = "original"
+
+
+@dataclass(frozen=True)
+class FeatureFolder:
+    """A folder of feature files, `query.safetensors`, `query_pose1.safetensors` and so on, for one network."""
+
+    folder: Path
+    network: Origin  # see `describe_network`; with precision and flip as in the extraction
+
+
+def extract_dataset(
+    dataset: Dataset,
+    extractor: nn.Module,
+    fused: Sequence[str] = (),
+    poses: int = 8,
+    missing: MissingGenerated = MissingGenerated.error,
+    files: FeatureFolder | None = None,
+    **loading,
+) -> tuple[FeatureSet, FeatureSet]:
+    """Features of all pictures of query and gallery, on the CPU.
+
+    fused: the splits ("query", "gallery") whose generated pictures, `poses` of them an original, are wanted too.
+    Originals are extracted with their cameras where the extractor uses them, and it is told which of these are infrared
+    where it asks (`use_infrared`); generated pictures are extracted without. An original
+    that stands in for a generated picture keeps the feature that it has. files: where features are kept and found
+    again; None extracts everything. loading: see `extract_shards`.
+    Raises `UserError` for a missing or unreadable picture, or features that are not finite.
+    """
+    if poses < 1:
+        raise UserError(f"poses must be at least 1, got {poses}")
+    generated = {
+        split: _find_generated(getattr(dataset, split), poses, missing, dataset.distractors) for split in fused
+    }
+    if hasattr(extractor, "use_infrared"):
+        extractor.use_infrared(dataset.infrared)
+    job = _Extraction(dataset, extractor, files, loading)
+    return job.split("query", generated.get("query")), job.split("gallery", generated.get("gallery"))
+
+
+@dataclass(frozen=True)
+class _Extraction:
+    dataset: Dataset
+    extractor: nn.Module
+    files: FeatureFolder | None
+    loading: dict[str, object]
+
+    def split(self, name: str, generated: list[list[Path]] | None) -> FeatureSet:
+        """A split's features; generated: (N, M) paths, where a record's own path means its own feature."""
+        records: Sequence[Record] = getattr(self.dataset, name)
+        labels = _labels(records)
+        feats = self._features(name, records, [record.path for record in records], labels["camids"].tolist())
+        extra = None
+        if generated:
+            extra = feats[:, None].repeat(1, len(generated[0]), 1)  # (N, M, d): the originals, where nothing better is
+            for k, paths in enumerate(zip(*generated, strict=True)):
+                drawn = [i for i, path in enumerate(paths) if path != records[i].path]
+                if drawn:
+                    pose = f"{name}_pose{k + 1}"
+                    extra[drawn, k] = self._features(pose, [records[i] for i in drawn], [paths[i] for i in drawn])
+        features = FeatureSet(feats, labels["pids"], labels["camids"], extra, self.parts)
+        features.check(f"{name} of {self.dataset.name}")
+        return features
+
+    def _features(
+        self, name: str, records: Sequence[Record], paths: Sequence[Path], camids: Sequence[int] | None = None
+    ) -> Tensor:
+        """(n, d) of the pictures at `paths`, which show `records`; by way of the file `name` where there are files."""
+        extract = partial(extract_shards, self.extractor, paths, camids, description=name, **self.loading)
+        if self.files is None:
+            return torch.cat(list(extract()))
+        origin = describe_pictures(self.files.network, self.dataset.name, self.dataset.root, paths, camids)
+        beside = _labels(records) | ({"parts": torch.tensor(self.parts)} if self.parts else {})
+        return through_file(self.files.folder / f"{name}.safetensors", origin, beside, extract)
+
+    @property
+    def parts(self) -> int:
+        return getattr(self.extractor, "parts", 0)
+
+
+def _labels(records: Sequence[Record]) -> dict[str, Tensor]:
+    return {name: torch.tensor([getattr(r, name[:-1]) for r in records]) for name in ("pids", "camids")}
+
+
+def _find_generated(
+    records: Sequence[Record], poses: int, missing: MissingGenerated, distractors: frozenset[int]
+) -> list[list[Path]]:
+    """The generated pictures (N, poses) of `records`; where allowed, the original stands in for a missing one."""
+    found = [generated_paths(record, poses) for record in records]
+    absent = []
+    for record, paths in zip(records, found, strict=True):
+        for k, path in enumerate(paths):
+            if not path.is_file():
+                paths[k] = record.path
+                if missing is MissingGenerated.error and record.pid not in distractors:
+                    absent.append(path)
+    if absent:
+        others = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
+        raise UserError(
+            f"generated picture {absent[0]} is missing{others}; generate it first, or use --missing_generated original"
+        )
+    return found

@@ -1,0 +1,46 @@
+"""What the vision transformers here share: overlapping patches, and the picture size that a position table tells."""
+
+from functools import partial
+from pathlib import Path
+
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from pose2id.errors import UserError
+
+# (height, width, stride) of the official checkpoints with patches of 16; no two have the same number of patches.
+LAYOUTS = [(height, 128, stride) for height in (256, 384) for stride in (16, 14, 12, 11)]
+PATCH = 16
+
+
+class OverlapPatches(nn.Module):
+    """Patch convolution of any stride: (B, 3, H, W) -> (B, N, dim), row by row. An `embed_layer` for timm."""
+
+    def __init__(
+        self, img_size: tuple[int, int], patch_size: int, embed_dim: int, stride: int, bias: bool = True, **_: object
+    ) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, embed_dim, patch_size, stride, bias=bias)
+        self.num_patches = count_patches(*img_size, stride, patch_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+def overlapping_vit(height: int, width: int, stride: int, **sizes: object) -> VisionTransformer:
+    """timm's VisionTransformer with patches of 16 pixels every `stride`; `sizes` are its other arguments."""
+    embed_layer = partial(OverlapPatches, stride=stride)
+    return VisionTransformer((height, width), PATCH, embed_layer=embed_layer, **sizes)
+
+
+def count_patches(height: int, width: int, stride: int, patch: int = PATCH) -> int:
+    return ((height - patch) // stride + 1) * ((width - patch) // stride + 1)
+
+
+def recognise_layout(positions: Tensor, path: str | Path) -> tuple[int, int, int]:
+    """(height, width, stride) from a table of positions (..., 1 + N, dim); `UserError` where no known one fits."""
+    patches = positions.shape[-2] - 1
+    for layout in LAYOUTS:
+        if count_patches(*layout) == patches:
+            return layout
+    raise UserError(f"{path} does not fit: {patches} patches are of no known picture size and stride")

@@ -1,0 +1,1 @@
+"""Doors for networks that are not of this project: own functions, files, timm, transformers."""

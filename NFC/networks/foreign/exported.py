@@ -1,0 +1,114 @@
+"""A network in a file of its own: ONNX (.onnx), torch.export (.pt2) or TorchScript (.pt).
+
+Beside `<name>.<suffix>` lies `<name>.yaml`, its preprocessing record. Such a file is a program: run those you trust.
+No pickle in it is executed.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from omegaconf import MISSING
+from torch import Tensor, nn
+
+from pose2id.config import load_config
+from pose2id.errors import UserError
+
+from ..base import HALF, Extractor, Preprocessing, measured_extractor
+
+
+@dataclass
+class PreprocessingFile:
+    """`<name>.yaml`; the fields of `Preprocessing`."""
+
+    height: int = MISSING
+    width: int = MISSING
+    resize: str = "bilinear"
+    mean: list[float] = field(default_factory=lambda: list(HALF))
+    std: list[float] = field(default_factory=lambda: list(HALF))
+    channel_order: str = "rgb"
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX graph with one input (B, 3, H, W) and the features as its first output; it runs on the CPU."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        try:
+            from onnxruntime import InferenceSession
+        except ImportError as error:
+            raise UserError(f"{path} needs onnxruntime, which is not installed: pip install onnxruntime") from error
+        self.session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self.input = self.session.get_inputs()[0].name
+
+    def forward(self, images: Tensor) -> Tensor:
+        feats, *_ = self.session.run(None, {self.input: images.float().cpu().numpy()})
+        return torch.from_numpy(feats).to(images.device)
+
+
+class ExportedProgram(nn.Module):
+    """A `torch.export` program; it was exported in evaluation mode and knows no other."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        with weights_only():
+            self.program = torch.export.load(path).module()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.program(images)
+
+    def train(self, mode: bool = True) -> "ExportedProgram":
+        return self
+
+
+@contextmanager
+def weights_only() -> Iterator[None]:
+    """`torch.load` refuses to execute pickles, also where torch's own code asks for it."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def load_torchscript(path: Path) -> nn.Module:
+    return torch.jit.load(path, map_location="cpu")
+
+
+LOADERS: dict[str, Callable[[Path], nn.Module]] = {
+    ".onnx": OnnxNetwork,
+    ".pt2": ExportedProgram,
+    ".pt": load_torchscript,
+}
+
+
+def build(weights: str | Path | None, preset: str) -> Extractor:
+    """The network in the file `weights`, whatever the preset. A missing or damaged file raises `UserError`."""
+    if weights is None:
+        raise UserError("extractor 'file' needs the network: --weights FILE, one of " + ", ".join(LOADERS))
+    path = Path(weights)
+    if path.suffix not in LOADERS:
+        raise UserError(f"{path} is none of {', '.join(LOADERS)}: name the file after its kind")
+    if not path.is_file():
+        raise UserError(f"network file {path} does not exist")
+    record = load_config(PreprocessingFile, path.with_suffix(".yaml"))
+    preprocessing = Preprocessing(
+        record.height, record.width, record.resize, tuple(record.mean), tuple(record.std), record.channel_order
+    )
+    try:
+        network = LOADERS[path.suffix](path)
+    except UserError:
+        raise
+    except Exception as error:  # three libraries, each with its own exceptions
+        raise UserError(f"cannot read the network in {path}: {' '.join(str(error).split())[:150]}") from error
+    extractor = measured_extractor(network, preprocessing)
+    extractor.program = path
+    return extractor

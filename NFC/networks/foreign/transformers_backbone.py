@@ -1,0 +1,59 @@
+"""Any image network of transformers as it is: `transformers:NAME` and `transformers-random:NAME`.
+
+NAME is one of the hub's or a folder that `save_pretrained` wrote.
+"""
+
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, BaseImageProcessor
+
+from pose2id.errors import UserError
+
+from ..base import Extractor, Preprocessing, measured_extractor
+
+
+class Backbone(nn.Module):
+    """The feature of a network: its last class token; without one, the mean of its last tokens or map."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = getattr(network, "vision_model", network)  # of a picture-and-text network, the picture half
+        tokens = ("cls_token", "class_embedding")
+        self.has_class_token = any(name.endswith(tokens) for name, _ in self.network.named_parameters())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, d)."""
+        hidden = self.network(pixel_values=images).last_hidden_state  # (B, N, d) or (B, d, h, w)
+        if hidden.ndim == 4:
+            return hidden.mean((2, 3))
+        return hidden[:, 0] if self.has_class_token else hidden.mean(1)
+
+
+def build(name: str, weights: str | Path | None, random: bool) -> Extractor:
+    """transformers' network `name`, pretrained or with random weights; preprocessing as its image processor's."""
+    if weights is not None:
+        raise UserError(f"transformers:{name} brings its own weights: leave --weights out, or give transformers:FOLDER")
+    try:
+        processor = AutoImageProcessor.from_pretrained(name)
+        if random:
+            network = AutoModel.from_config(AutoConfig.from_pretrained(name))
+        else:
+            network = AutoModel.from_pretrained(name, use_safetensors=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"transformers:{name} cannot be had ({' '.join(str(error).split())[:120]}); check the name, connect to the "
+            "network once, or give a folder that save_pretrained wrote, with model.safetensors"
+        ) from error
+    return measured_extractor(Backbone(network), preprocessing_of(processor, name))
+
+
+def preprocessing_of(processor: BaseImageProcessor, name: str) -> Preprocessing:
+    """The record of an image processor; a crop becomes the size of the whole picture."""
+    size = dict(getattr(processor, "crop_size", None) or processor.size)
+    height, width = (size.get(side) or size.get("shortest_edge") for side in ("height", "width"))
+    if not height or not width:
+        raise UserError(f"transformers:{name}: its image processor has no fixed size ({size}); write an own network")
+    resize = Image.Resampling(processor.resample).name.lower()
+    return Preprocessing(height, width, resize, tuple(processor.image_mean), tuple(processor.image_std))

@@ -1,0 +1,1 @@
+"""Ranks, scores and identity density, by the protocol of a data set."""

@@ -1,0 +1,1 @@
+"""Features in, better features out."""

@@ -1,0 +1,1 @@
+"""Training anything: the loop, its settings, random numbers, optimizers, state on disk and log of losses."""

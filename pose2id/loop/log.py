@@ -1,0 +1,61 @@
+"""Losses of every step on disk: `losses.jsonl`, and curves for TensorBoard."""
+
+import json
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import reduce
+from torch import Tensor
+
+from ..files import write_text
+
+LOSSES_FILE = "losses.jsonl"
+
+
+class LossLog:
+    """One line a step, {"step": 3, "loss": 0.25, ...}, averaged over processes. Only the main process writes.
+
+    Values stay on the device until `flush`, so that a GPU is not waited for at every step.
+    """
+
+    def __init__(self, folder: Path, accelerator: Accelerator, tensorboard: bool) -> None:
+        self.path, self.accelerator = folder / LOSSES_FILE, accelerator
+        self.folder = folder / "tensorboard" if tensorboard and accelerator.is_main_process else None
+        self.writer = None
+        self.waiting: list[tuple[dict[str, float], dict[str, Tensor]]] = []
+
+    def start(self, step: int) -> None:
+        """Forget what a stopped run logged after `step`, the one that it is resumed from."""
+        if self.accelerator.is_main_process:
+            text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+            whole = text[: text.rfind("\n") + 1].splitlines(keepends=True)
+            write_text(self.path, "".join(line for line in whole if json.loads(line)["step"] <= step))
+        if self.folder:
+            from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+
+            self.writer = SummaryWriter(self.folder, purge_step=step + 1)
+
+    def add(self, step: int, known: dict[str, float], measured: dict[str, Tensor | float]) -> None:
+        """Note a step: values that all processes have alike, and values that each has measured on its share."""
+        device = self.accelerator.device
+        measured = {name: torch.as_tensor(value, device=device).detach().float() for name, value in measured.items()}
+        self.waiting.append(({"step": step} | known, measured))
+
+    def flush(self, last: dict[str, float]) -> dict[str, float]:
+        """Write what waits, with the values `last` added to the last step; returns the means of what was measured."""
+        numbers = torch.stack([value for _, measured in self.waiting for value in measured.values()])
+        numbers = iter(reduce(numbers, "mean").tolist())
+        rows = [known | {name: next(numbers) for name in measured} for known, measured in self.waiting]
+        rows[-1] |= last
+        names = self.waiting[-1][1]
+        self.waiting = []
+        if self.accelerator.is_main_process:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
+        if self.writer:
+            for row in rows:
+                for name in row.keys() - {"step"}:
+                    self.writer.add_scalar(name, row[name], row["step"])
+            self.writer.flush()
+        return {name: sum(row[name] for row in rows) / len(rows) for name in names}

@@ -1,0 +1,228 @@
+"""The training loop: accelerate, averaged weights, validation, checkpoints and exact resuming.
+
+Everything random in a step comes from (seed, step, place in the batch), so a run that was killed and resumed takes the
+same steps as one that was not, and so do one process and several that share its batch.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, gather
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
+
+from ..errors import Terminated, UserError
+from ..files import remove_leftovers
+from .log import LossLog
+from .optimizers import build_optimizer, learning_rate_factor
+from .randomness import row_generators, seed_of
+from .settings import LoopConfig
+from .state import (
+    STATE_FILE,
+    Settings,
+    changing_tensors,
+    fixed_settings,
+    load_changing_tensors,
+    read_state,
+    write_state,
+)
+
+Batch = dict[str, Tensor]
+Validation = Callable[[Path, int], dict[str, float]]
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # our names -> accelerate's
+
+
+class Loop:
+    """Train the parameters of `model` that require gradients.
+
+    batches: generators -> dict of tensors on any device; model: (batch, generators) -> (loss, {name: scalar}), with a
+    loss that is a mean over samples. generators: one torch.Generator on the CPU for each of the `batch_size` samples;
+    what is drawn from them depends neither on the number of processes nor on gradient accumulation.
+    export: writes the weights to keep into a folder, at every checkpoint. validate: (folder, steps taken) ->
+    {name: number} to log, every `validate_every` steps. Both are called on the main process with the averaged weights
+    in place. fixed: settings of model and batches that, like those of the loop, may not differ when a run is resumed.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Callable[[list[torch.Generator]], Batch],
+        export: Callable[[Path], None],
+        config: LoopConfig,
+        validate: Validation | None = None,
+        fixed: Settings | None = None,
+    ) -> None:
+        self.config, self.model, self.batches, self.export, self.validate = config, model, batches, export, validate
+        on_gpu = torch.cuda.is_available()
+        if config.precision == "float16" and not on_gpu:
+            raise UserError("precision=float16 trains on GPUs only; use bfloat16 or float32 here")
+        # A network may have parameters that its loss does not depend on.
+        parallel = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(
+            cpu=not on_gpu, mixed_precision=PRECISIONS[config.precision], kwargs_handlers=[parallel]
+        )
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.wrapped, self.optimizer = self.accelerator.prepare(model, build_optimizer(self.parameters, config))
+        self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=on_gpu) if config.ema_decay else None
+        self.step, self.seconds = 0, 0.0
+        self.asked = self.stopped_by = 0  # the signal to stop that this process got, and that all follow
+        self.settings = fixed_settings(config, self.accelerator.num_processes) | (fixed or {})
+        self.path = Path(config.output_dir)
+        self.log = LossLog(self.path, self.accelerator, config.tensorboard)
+
+    def run(self) -> None:
+        """Take steps until `max_train_steps` or `max_minutes`, resuming from the last checkpoint if there is one.
+
+        On Ctrl-C or a polite kill the step is finished and a checkpoint written before `KeyboardInterrupt` is raised.
+        """
+        config = self.config
+        self._resume()
+        started, before = time.monotonic(), self.seconds
+        main = self.accelerator.is_main_process
+        bar = tqdm(total=config.max_train_steps, initial=self.step, unit="step", disable=not main, mininterval=5)
+        with bar, self._signals_noted():
+            while self._progress() < 1 and not self.stopped_by:
+                self._take_step()
+                self._agree(before + time.monotonic() - started)
+                bar.total = round(self.step / self._progress())  # under max_minutes an estimate
+                bar.update()
+                last = self._progress() >= 1 or self.stopped_by
+                scores = self._validate() if self._due(config.validate_every) else {}
+                if last or any(map(self._due, (config.log_every, config.validate_every, config.checkpoint_every))):
+                    means = self.log.flush(scores)
+                    bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()})
+                if last or self._due(config.checkpoint_every):
+                    self._checkpoint()
+        if number := self.stopped_by or self.asked:
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    def _due(self, every: int) -> bool:
+        return every > 0 and self.step % every == 0
+
+    def _progress(self) -> float:
+        by_steps = self.step / self.config.max_train_steps
+        return max(by_steps, self.seconds / 60 / self.config.max_minutes) if self.config.max_minutes else by_steps
+
+    def _attention(self) -> AbstractContextManager:
+        """On a CPU, small attentions train faster as plain products than as the fused kernel."""
+        on_cpu = self.accelerator.device.type == "cpu"
+        return sdpa_kernel(SDPBackend.MATH) if on_cpu else nullcontext()
+
+    def _take_step(self) -> None:
+        config, parts = self.config, self.config.gradient_accumulation
+        learning_rate = config.learning_rate * learning_rate_factor(config, self.step, self._progress())
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        measured: dict[str, Tensor | float] = {}
+        for part in range(parts):
+            with self.accelerator.no_sync(self.wrapped) if part + 1 < parts else nullcontext():
+                for name, value in self._gradients(part).items():
+                    measured[name] = measured.get(name, 0.0) + value / parts
+        if config.max_grad_norm:
+            self.accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema:
+            self.ema.step(self.parameters)
+        self.step += 1
+        self.log.add(self.step, {"learning_rate": learning_rate}, measured)
+
+    def _gradients(self, part: int) -> dict[str, Tensor | float]:
+        """Add the gradients of one batch; returns its loss and what else the model measured."""
+        config = self.config
+        turn = part * self.accelerator.num_processes + self.accelerator.process_index
+        rows = range(turn * config.batch_size, (turn + 1) * config.batch_size)
+        generators = row_generators(config.seed, self.step, rows)
+        torch.manual_seed(seed_of(config.seed, self.step, turn, "network"))  # dropout and the like
+        batch = {name: value.to(self.accelerator.device) for name, value in self.batches(generators).items()}
+        with self._attention():
+            loss, measured = self.wrapped(batch, generators)
+            self.accelerator.backward(loss / config.gradient_accumulation)  # recomputes, with gradient checkpointing
+        return {"loss": loss.detach(), **measured}
+
+    def _agree(self, seconds: float) -> None:
+        """All processes follow one clock and stop together."""
+        self.seconds, self.stopped_by = seconds, self.asked
+        if self.accelerator.num_processes > 1:
+            known = torch.tensor([[seconds, self.asked]], device=self.accelerator.device, dtype=torch.float64)
+            self.seconds, number = gather(known).amax(0).tolist()
+            self.stopped_by = int(number)
+
+    @contextmanager
+    def _signals_noted(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM only set `asked`; under `accelerate launch` a process may get more than one."""
+
+        def note(number: int, frame: object) -> None:
+            self.asked = number
+
+        before = {number: signal.signal(number, note) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights are in the model."""
+        if not self.ema:
+            yield
+            return
+        self.ema.store(self.parameters)
+        self.ema.copy_to(self.parameters)
+        try:
+            yield
+        finally:
+            self.ema.restore(self.parameters)
+
+    def _validate(self) -> dict[str, float]:
+        self.accelerator.wait_for_everyone()
+        if not self.validate or not self.accelerator.is_main_process:
+            return {}
+        with self._averaged():
+            return {f"validation/{name}": value for name, value in self.validate(self.path, self.step).items()}
+
+    def _checkpoint(self) -> None:
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
+        scaler = self.accelerator.scaler
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "settings": self.settings,
+            "model": changing_tensors(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "scaler": scaler.state_dict() if scaler else None,
+        }
+        write_state(self.path, state)
+        with self._averaged():
+            self.export(self.path)
+
+    def _resume(self) -> None:
+        if self.accelerator.is_main_process:
+            remove_leftovers(self.path)
+        state = read_state(self.path, self.settings)
+        if state:
+            load_changing_tensors(self.model, state["model"], self.path / STATE_FILE)
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.ema:
+                self.ema.load_state_dict(state["ema"])
+                self.ema.to(self.accelerator.device)
+            if state.get("scaler"):
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            self.step, self.seconds = state["step"], state["seconds"]
+        if len(set(gather(torch.tensor([self.step], device=self.accelerator.device)).tolist())) > 1:
+            raise UserError(
+                f"{self.path} is not the same on all machines; name an output_dir on a disk that they share"
+            )
+        self.log.start(self.step)

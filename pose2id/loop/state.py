@@ -1,0 +1,83 @@
+"""The state file of a training run: everything needed to take the same steps as a run that was never stopped."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import UserError
+from ..files import replacing
+from .settings import LoopConfig
+
+STATE_FILE = "state.pt"
+FIXED = (
+    *("seed", "learning_rate", "lr_schedule", "warmup_steps", "optimizer", "momentum", "weight_decay"),
+    *("max_grad_norm", "ema_decay", "precision"),
+)
+
+
+Settings = dict[str, str | int | float]
+
+
+def fixed_settings(config: LoopConfig, processes: int) -> Settings:
+    """The settings that may not change within a run, because they change its result."""
+    settings = {name: getattr(config, name) for name in FIXED}
+    return settings | {
+        "batch_size x gradient_accumulation x processes": config.batch_size * config.gradient_accumulation * processes
+    }
+
+
+def named_settings(section: str, values: Mapping[str, object]) -> Settings:
+    """`values` as settings called "section.name"."""
+    return {
+        f"{section}.{name}": value if isinstance(value, int | float) else str(value) for name, value in values.items()
+    }
+
+
+def changing_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The model's state without its frozen parameters, which a run is given anew."""
+    frozen = _frozen(model)
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+
+
+def load_changing_tensors(model: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Put what `changing_tensors` returned back; `UserError` naming `path` if it is not of this model."""
+    try:
+        missing, unexpected = model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise UserError(f"{path} is of a network of other sizes; use another output_dir, or delete it") from error
+    if wrong := sorted((set(missing) - _frozen(model)) | set(unexpected)):
+        raise UserError(f"{path} is of another network ('{wrong[0]}'); use another output_dir, or delete it")
+
+
+def write_state(folder: Path, state: dict) -> None:
+    with replacing(folder / STATE_FILE) as partial:
+        torch.save(state, partial)
+
+
+def read_state(folder: Path, settings: Settings) -> dict | None:
+    """What `write_state` wrote into `folder`, or None; executes nothing that it reads.
+
+    Raises `UserError` if the file is damaged or comes from a run whose `settings` (as in `fixed_settings`) differ.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path} is damaged; delete it to start anew") from error
+    for name, before in state.get("settings", {}).items():
+        now = settings.get(name, before)
+        if now != before:
+            raise UserError(
+                f"{path} comes from a run with {name}={before}, not {now}; "
+                f"go on with {before}, or use another output_dir"
+            )
+    return state
+
+
+def _frozen(model: nn.Module) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}

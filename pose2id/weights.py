@@ -1,0 +1,190 @@
+"""Weight files: found, read without executing anything in them, and loaded so that nothing is missed in silence."""
+
+import logging
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+from zipfile import is_zipfile
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .errors import UserError
+from .files import replacing
+from .presets import default_directory
+
+SUFFIXES = (".safetensors", ".pth", ".pth.tar")
+WRAPPERS = ("state_dict", "model")  # keys under which training scripts put the tensors
+
+# What torchreid-style savers put beside the tensors. The config class stands for a plain dictionary.
+HARMLESS = [
+    (OrderedDict, "yacs.config.CfgNode"),
+    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)),
+]
+
+Module = TypeVar("Module", bound=nn.Module)
+
+logger = logging.getLogger(__name__)
+
+
+def find_weights(directory: str | Path, stem: str) -> Path:
+    """The file `<stem>.safetensors`, `.pth` or `.pth.tar` in `directory`; `UserError` when there is none."""
+    for suffix in SUFFIXES:
+        path = Path(directory) / f"{stem}{suffix}"
+        if path.is_file():
+            return path
+    names = f"{stem}{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+    raise UserError(
+        f"no {names} in {directory}: put the weights there (scripts/download_weights.py fetches the official ones), "
+        "or name another directory"
+    )
+
+
+def weights_file(weights: str | Path | None, preset: str, stem: str) -> Path:
+    """The file a user named, or else the preset's own, see `find_weights`."""
+    return Path(weights) if weights else find_weights(default_directory(preset), stem)
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """All tensors of a `.safetensors` or a torch file, on the CPU; nothing in the file is executed.
+
+    A dictionary that holds them under "state_dict" or "model" is unwrapped. A missing, damaged or foreign file raises
+    `UserError`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"weight file {path} does not exist: check the path, or download the weights first")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(HARMLESS):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        raise UserError(_not_plain(path)) from error
+    except Exception as error:  # of damaged files the two readers raise whatever they stumble over
+        reason = " ".join(str(error).split("\n")[0].split())[:150]
+        reason = reason or type(error).__name__
+        raise UserError(f"cannot read weights from {path}: {reason}; get the file again") from error
+    return unwrap(content, path)
+
+
+def _not_plain(path: Path) -> str:
+    """What is wrong with a file that is no pickle of plain tensors."""
+    with path.open("rb") as file:
+        head = file.read(20)
+    if not (is_zipfile(path) or head.startswith(pickle.PROTO)):
+        return f"cannot read weights from {path}: it starts with {head!r}, as no weight file does; get the file again"
+    return (
+        f"{path} is damaged, or cannot be read without executing a pickle; get it again, or as plain tensors, or, if "
+        f"you trust whoever made it, run: python scripts/convert_pickle.py {path} --i-trust-this-file"
+    )
+
+
+def unwrap(content: object, path: str | Path) -> dict[str, Tensor]:
+    """The named tensors of what a torch file held, or `UserError`."""
+    for key in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{path} is not a file of named tensors: save the network's state_dict() there")
+    return dict(content)
+
+
+def write_safetensors(tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Write named tensors; those that share memory are written one by one, for the format has no notion of sharing."""
+    copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    with replacing(path) as partial:
+        save_file(copies, partial)
+        partial.chmod(0o644)  # safetensors leaves a file that others cannot read
+
+
+def strip_prefix(tensors: Mapping[str, Tensor], prefix: str = "module.") -> dict[str, Tensor]:
+    """Names without `prefix` where they have it; data-parallel training leaves `module.`."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+
+
+def name_list(names: Iterable[str], limit: int = 10) -> str:
+    """The first `limit` names, sorted, with a mark when there are more."""
+    names = sorted(names)
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def load_tensors(
+    network: nn.Module, tensors: Mapping[str, Tensor], path: str | Path, training_only: tuple[str, ...] = ()
+) -> None:
+    """Load `tensors`, in the names of `network`, so that every tensor the test feature needs is there.
+
+    Names that start with one of `training_only`, and batch counters, do not matter: they may be missing, of another
+    shape (another class count) or unknown to the network; those not used are logged. Any other missing, mis-shaped or
+    unknown tensor raises `UserError` in one line that names `path`.
+    """
+    wanted = network.state_dict()
+    fitting = {name: t for name, t in tensors.items() if name in wanted and t.shape == wanted[name].shape}
+
+    def matters(name: str) -> bool:
+        return not name.startswith(training_only) and not name.endswith("num_batches_tracked")
+
+    shapes = [
+        f"{name} is {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in tensors and name not in fitting and matters(name)
+    ]
+    faults = {
+        "missing": [name for name in wanted if name not in tensors and matters(name)],
+        "of another shape": shapes,
+        "unknown": [name for name in tensors if name not in wanted and matters(name)],
+    }
+    if any(faults.values()):
+        found = "; ".join(f"{len(names)} {fault} ({name_list(names, 3)})" for fault, names in faults.items() if names)
+        raise UserError(f"{path} does not fit, of {len(wanted)} tensors: {found}; use a file of this network")
+    if unused := tensors.keys() - fitting.keys():
+        logger.info("%s: %d training-only tensors not used (%s)", path, len(unused), name_list(unused))
+    network.load_state_dict(fitting, strict=False)
+
+
+def load_strict(module: nn.Module, path: str | Path) -> None:
+    """Load all of `module`'s tensors from a file that holds exactly these; they take the module's dtype.
+
+    `UserError` tells how many names are missing, unexpected or of another shape, with the first ten of each.
+    """
+    assign_tensors(module, read_tensors(path), path)
+
+
+def load_module(build: Callable[[], Module], path: str | Path) -> Module:
+    """`build()` without spending time on its random initialisation, then `load_strict`."""
+    with torch.device("meta"):
+        module = build()
+    load_strict(module, path)
+    return module
+
+
+def assign_tensors(module: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:
+    wanted = module.state_dict()
+    problems = {
+        "missing": wanted.keys() - tensors.keys(),
+        "unexpected": tensors.keys() - wanted.keys(),
+        "mis-shaped": {n for n in wanted.keys() & tensors.keys() if wanted[n].shape != tensors[n].shape},
+    }
+    if any(problems.values()):
+        told = "; ".join(f"{len(names)} {kind} ({name_list(names)})" for kind, names in problems.items() if names)
+        raise UserError(f"{path} does not fit {type(module).__name__}: {told}; use the file of this network and preset")
+    on_meta = any(tensor.is_meta for tensor in wanted.values())
+    module.load_state_dict({name: tensors[name].to(wanted[name].dtype) for name in wanted}, assign=on_meta)
+
+
+def save_safetensors(module: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:
+    """Write `module`'s tensors (floating ones as `dtype`); readers see the old file or the new one, never a part."""
+    tensors = {
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
+        for name, tensor in module.state_dict().items()
+    }
+    with replacing(path) as partial:
+        save_file(tensors, partial)
+        partial.chmod(0o644)
