@@ -1,19 +1,27 @@
 """Neighbour feature centralization and its judges: features in, better features and scores out."""
 
 from .datasets.rules import same_camera
+from .features.kinds import PartFeatures
+from .matching.affinity import affinity_distances
 from .matching.k_reciprocal import k_reciprocal_rerank
+from .neighbours import nearest_in_gallery, nearest_neighbours
 from .scoring.identity_density import ID2
 from .scoring.ranking import evaluate_ranking, rank_gallery
-from .steps.centralization import NFC, fuse_generated
+from .steps.generated import fuse_generated
+from .steps.nfc import NFC
 from .steps.query_expansion import expand_queries
 
 __all__ = [
     "ID2",
     "NFC",
+    "PartFeatures",
+    "affinity_distances",
     "evaluate_ranking",
     "expand_queries",
     "fuse_generated",
     "k_reciprocal_rerank",
+    "nearest_in_gallery",
+    "nearest_neighbours",
     "rank_gallery",
     "same_camera",
 ]

@@ -12,6 +12,8 @@ from .errors import UserError
 
 Schema = TypeVar("Schema")
 
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
 
 def load_config(
     schema: type[Schema], path: str | Path | None = None, overrides: Sequence[str] = (), section: str | None = None

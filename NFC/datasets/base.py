@@ -37,10 +37,10 @@ class Dataset:
 
     `distractors` are the pids of gallery pictures that show nobody in particular: they are ranked, but have no
     identity density. Scores are means over `trials`; none means one trial with everything. `exclude` says which
-    gallery pictures do not exist for a query (see `NFC.ranking`). `cmc` is "pictures", or "identities" where CMC
-    counts each gallery identity once. `infrared` holds the camids of infrared cameras, `affinity` the (k1, k2) that
-    the authors of affinity inference give for the benchmark (see `matching.affinity`). `published` holds the (pictures,
-    pids) of the splits of the whole benchmark, those of query and gallery for one trial; `NFC.datasets.check` compares.
+    gallery pictures do not exist for a query (see `NFC.datasets.rules`). `cmc` is "pictures", or "identities" where CMC
+    counts each gallery identity once. `infrared` holds the camids of infrared cameras. `published` holds the
+    (pictures, pids) of the splits of the whole benchmark, those of query and gallery for one trial;
+    `NFC.datasets.check` compares.
     """
 
     name: str
@@ -53,7 +53,6 @@ class Dataset:
     exclude: Exclude = same_camera
     cmc: Literal["pictures", "identities"] = "pictures"
     infrared: frozenset[int] = frozenset()
-    affinity: tuple[int, int] | None = None
     published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pose2id.errors import UserError
 
-from ..matching import affinity
 from .base import Dataset, Record, Trial
 from .disk import parse_pid, read_list
 
@@ -46,7 +45,6 @@ def read_regdb(root: Path, direction: str, trial: str | int) -> Dataset:
             for asked, ranked in zip(query, gallery, strict=True)
         ],
         infrared=frozenset({CAMERAS["thermal"]}),
-        affinity=affinity.REGDB,
         published=PUBLISHED if trial != ALL else {split: PUBLISHED[split] for split in ("query", "gallery")},
     )
 

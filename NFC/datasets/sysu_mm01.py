@@ -16,7 +16,6 @@ from torch import Tensor
 
 from pose2id.errors import UserError
 
-from ..matching import affinity
 from .base import Dataset, Record, Trial
 from .disk import list_people, list_pictures, parse_pid, read_text
 
@@ -61,7 +60,6 @@ def read_sysu_mm01(root: Path, mode: str, shots: int, draw: str) -> Dataset:
         exclude=same_place,
         cmc="identities",
         infrared=frozenset(camera - 1 for camera in INFRARED),
-        affinity=affinity.SYSU_MM01[mode, shots],
         published=PUBLISHED | {"gallery": (pictures * shots, people)},
     )
 

@@ -1,20 +1,20 @@
 """Figures 4, 7, 8 and 9 of the paper, and the drawing of Figure 5, whose pictures need the generator."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import normalize
 
+from ..chain import Chain
 from ..datasets import generated_paths
 from ..report.pictures import PictureRow, Tile
 from ..report.plots import heat_map, picture_plot, sweep_plot, tsne_plot
-from ..scoring.protocol import Centralization, Protocol, Side, centralize
+from ..scoring.protocol import Protocol
 from ..scoring.ranking import evaluate_ranking, rank_gallery
+from ..steps import GeneratedPictures, NeighbourCentralization
 from .results import Result
 from .tables import BASE, OURS
 from .world import World
@@ -30,7 +30,8 @@ def fig4(world: World) -> Result:
     gallery = world.bench("market1501", "generic").gallery
     chosen = _most_seen(gallery.pids, world)
     part = gallery[chosen]
-    panels = {"Before": centralize(part, BASE, "gallery"), "After": centralize(part, OURS, "gallery")}
+    chains = {"Before": BASE, "After": OURS}
+    panels = {name: chain.centralize(part, "gallery").feats.flatten() for name, chain in chains.items()}
     plot = tsne_plot(panels, part.pids.tolist(), f"{PEOPLE} identities, network without ReID training")
     return Result(
         "Fig. 4: t-SNE of 10 identities, before and after",
@@ -43,7 +44,7 @@ def fig7(world: World, pose: int = 1) -> Result:
     bench = world.bench("market1501", "transreid")
     people = [i for i, r in enumerate(bench.dataset.gallery) if r.pid not in bench.dataset.distractors]
     gallery = bench.gallery[torch.tensor(people)]
-    q, g = (normalize(part.generated[:, pose - 1], dim=1) for part in (bench.query, gallery))
+    q, g = (part.generated[:, pose - 1].normalized().flatten() for part in (bench.query, gallery))
     labels = bench.query.pids, gallery.pids, bench.query.camids, gallery.camids
     exclude = Protocol.of(bench.dataset).exclude
     ranking = evaluate_ranking(q, g, *labels, exclude=exclude)
@@ -71,7 +72,7 @@ def fig7(world: World, pose: int = 1) -> Result:
 def fig8(world: World) -> Result:
     """The weight of generated pictures."""
     bench = world.bench("market1501", "transreid")
-    rows = [bench.score(f"eta {eta:g}", Centralization(ipg=Side.both, eta=eta)) for eta in ETAS]
+    rows = [bench.score(f"eta {eta:g}", Chain.of(GeneratedPictures(eta=eta))) for eta in ETAS]
     series = {"mAP": [row.mAP for row in rows], "Rank-1": [row.cmc[0] for row in rows]}
     plot = sweep_plot(ETAS, series, "η", "IPG by weight of the generated pictures")
     best = max(rows, key=lambda row: row.mAP)
@@ -82,8 +83,9 @@ def fig8(world: World) -> Result:
 def fig9(world: World) -> Result:
     """The two neighbourhood sizes of NFC."""
     bench = world.bench("market1501", "transreid")
-    nfc = replace(BASE, nfc=Side.both)
-    rows = [[bench.score("", replace(nfc, k1=k1, k2=k2)) for k2 in NEIGHBOURS] for k1 in NEIGHBOURS]
+    rows = [
+        [bench.score("", Chain.of(NeighbourCentralization(k1=k1, k2=k2))) for k2 in NEIGHBOURS] for k1 in NEIGHBOURS
+    ]
     values = {
         "mAP": np.array([[row.mAP for row in line] for line in rows]),
         "Rank-1": np.array([[row.cmc[0] for row in line] for line in rows]),

@@ -3,19 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ..chain import Chain
+from ..matching import KReciprocal
 from ..report.plots import cmc_plot, sweep_plot
 from ..report.rank_lists import compare_rank_lists
 from ..report.table import Figures, ResultTable, Row, score_row
-from ..scoring.protocol import Centralization, Scores, Side
+from ..scoring.scores import Scores
+from ..steps import GeneratedPictures, NeighbourCentralization, Side
 from .paper import BenchmarkRow, benchmark_rows, paper_rows
 from .results import Result
 from .world import Bench, Lacking, World, is_built
 
 MAIN = ("mAP", "Rank-1", "ID2")
-BASE, OURS = Centralization(), Centralization(ipg=Side.both, nfc=Side.both)
+IPG, NFC, RERANKING = GeneratedPictures(), NeighbourCentralization(), KReciprocal()
+BASE, OURS = Chain(), Chain.of(IPG, NFC)
 SIDES = (Side.gallery, Side.query, Side.both)
 COUNTS = (1, 2, 4, 8)  # generated pictures of Table 6
-ABLATION = {"Base": BASE, "+NFC": replace(BASE, nfc=Side.both), "+IPG": replace(BASE, ipg=Side.both), "+NFC+IPG": OURS}
+ABLATION = {"Base": BASE, "+NFC": Chain.of(NFC), "+IPG": Chain.of(IPG), "+NFC+IPG": OURS}
 
 
 def table1(world: World) -> Result:
@@ -40,13 +44,13 @@ def table2(world: World) -> Result:
 
 def table3(world: World) -> Result:
     """NFC on gallery, query or both."""
-    rows = {"Base": BASE} | {f"NFC on {side.value}": replace(BASE, nfc=side) for side in SIDES}
+    rows = {"Base": BASE} | {f"NFC on {side.value}": Chain.of(replace(NFC, on=side)) for side in SIDES}
     return _simple(world, "Table 3", "where NFC is applied (Market1501, TransReID)", rows, "table3")
 
 
 def table4(world: World) -> Result:
     """IPG on gallery, query or both."""
-    rows = {"Base": BASE} | {f"IPG on {side.value}": replace(BASE, ipg=side) for side in SIDES}
+    rows = {"Base": BASE} | {f"IPG on {side.value}": Chain.of(replace(IPG, on=side)) for side in SIDES}
     return _simple(world, "Table 4", "where generated pictures are fused (Market1501, TransReID)", rows, "table4")
 
 
@@ -67,7 +71,7 @@ def table6(world: World) -> Result:
     for side in SIDES:
         for count in counts:
             name = f"{count} on {side.value}"
-            scores.append(first_generated(bench, count).score(name, replace(BASE, ipg=side)))
+            scores.append(first_generated(bench, count).score(name, Chain.of(replace(IPG, on=side))))
     base, of_side = scores[0], {side: scores[1 + i * len(counts) :][: len(counts)] for i, side in enumerate(SIDES)}
     lines = {side.value: [base.mAP, *(row.mAP for row in rows)] for side, rows in of_side.items()}
     plot = sweep_plot([0, *counts], lines, "generated pictures", "mAP by number of generated pictures")
@@ -82,9 +86,9 @@ def table7(world: World) -> Result:
     """Against and with k-reciprocal re-ranking."""
     rows = {
         "Base": BASE,
-        "Base, re-ranked": replace(BASE, rerank=True),
+        "Base, re-ranked": Chain.of(RERANKING),
         "+NFC+IPG": OURS,
-        "+NFC+IPG, re-ranked": replace(OURS, rerank=True),
+        "+NFC+IPG, re-ranked": Chain.of(IPG, NFC, RERANKING),
     }
     scores = _score(world.bench("market1501", "transreid"), rows)
     table = _scores_table("Table 7", scores, paper_rows("table2"))
@@ -134,7 +138,7 @@ def _stand_ins(world: World) -> list[BenchmarkRow]:
     ]
 
 
-def _simple(world: World, name: str, subject: str, rows: Mapping[str, Centralization], paper: str) -> Result:
+def _simple(world: World, name: str, subject: str, rows: Mapping[str, Chain], paper: str) -> Result:
     scores = _score(world.bench("market1501", "transreid"), rows)
     known = {"Base": paper_rows("table2")["Base"], **paper_rows(paper)}
     return Result(f"{name}: {subject}", _scores_table(name, scores, known))
@@ -154,8 +158,8 @@ def _before_and_after(world: World, entry: BenchmarkRow) -> tuple[Row, Row]:
     return score_row(bench.score(before.name, BASE), entry.base), score_row(bench.score(after.name, OURS), entry.ours)
 
 
-def _score(bench: Bench, rows: Mapping[str, Centralization]) -> list[Scores]:
-    return [bench.score(name, settings) for name, settings in rows.items()]
+def _score(bench: Bench, rows: Mapping[str, Chain]) -> list[Scores]:
+    return [bench.score(name, chain) for name, chain in rows.items()]
 
 
 def _scores_table(

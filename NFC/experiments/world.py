@@ -11,12 +11,14 @@ from torch import nn
 
 from pose2id.errors import UserError
 
+from ..chain import Chain
 from ..datasets import Dataset, build_dataset, generated_paths
 from ..features.feature_set import FeatureSet
 from ..features.files import describe_network
 from ..features.of_dataset import FeatureFolder, extract_dataset
 from ..networks import NETWORKS, Extractor, build_extractor
-from ..scoring.protocol import Centralization, Protocol, Scores, score
+from ..scoring.protocol import Protocol
+from ..scoring.scores import Scores, score
 
 Thing = TypeVar("Thing")
 
@@ -84,8 +86,8 @@ class Bench:
     query: FeatureSet
     gallery: FeatureSet
 
-    def score(self, name: str, settings: Centralization) -> Scores:
-        return score(name, self.query, self.gallery, settings, Protocol.of(self.dataset))
+    def score(self, name: str, chain: Chain) -> Scores:
+        return score(name, self.query, self.gallery, chain, Protocol.of(self.dataset))
 
 
 class World:

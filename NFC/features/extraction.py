@@ -1,18 +1,16 @@
 """Pictures on disk to features in memory, on one device or shared by the processes of `accelerate launch`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather, gather_object
-from PIL import Image
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
@@ -20,7 +18,11 @@ from pose2id.devices import pick_device, this_process
 from pose2id.errors import UserError
 from pose2id.pictures import read_picture
 
+from ..networks.base import Extractor
+
 SHARD_PICTURES = 1024  # about as many features as a stopped extraction may lose
+
+Batch = dict[str, Tensor]  # what an extractor is called with
 
 
 class Precision(Enum):
@@ -32,30 +34,42 @@ class Precision(Enum):
 
 
 class Pictures(TorchDataset):
-    """(preprocessed picture, camid) in the order of `paths`; an unreadable file raises `UserError` naming it."""
+    """What an extractor sees of each picture, in the order of `paths`.
 
-    def __init__(
-        self, paths: Sequence[Path], camids: Sequence[int] | None, preprocess: Callable[[Image.Image, Path], Tensor]
-    ) -> None:
-        self.paths, self.camids, self.preprocess = paths, camids, preprocess
+    Without camids pictures are generated ones: no camera took them, and their paths say nothing. The `UserError` of a
+    picture that cannot be read stands in its place.
+    """
+
+    def __init__(self, extractor: Extractor, paths: Sequence[Path], camids: Sequence[int] | None) -> None:
+        self.sample, self.paths, self.original = extractor.sample, paths, camids is not None
+        self.camids = camids if "camids" in extractor.inputs else None
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> Batch | UserError:
         path = self.paths[index]
-        return self.preprocess(read_picture(path), path), self.camids[index] if self.camids else 0
+        try:
+            sample = self.sample(read_picture(path), path if self.original else None)
+        except UserError as error:
+            return error
+        return sample if self.camids is None else sample | {"camids": torch.tensor(self.camids[index])}
+
+
+def collate(samples: Sequence[Batch | UserError]) -> Batch | UserError:
+    """The samples as one batch, or the first of their errors."""
+    return next((sample for sample in samples if isinstance(sample, UserError)), None) or default_collate(samples)
 
 
 def extract_features(
-    extractor: nn.Module, paths: Sequence[str | Path], camids: Sequence[int] | None = None, **loading
+    extractor: Extractor, paths: Sequence[str | Path], camids: Sequence[int] | None = None, **loading
 ) -> Tensor:
     """Features of the pictures at `paths`, (N, feature_dim) float32 on the CPU; arguments as in `extract_shards`."""
     return torch.cat(list(extract_shards(extractor, paths, camids, **loading)))
 
 
 def extract_shards(
-    extractor: nn.Module,
+    extractor: Extractor,
     paths: Sequence[str | Path],
     camids: Sequence[int] | None = None,
     first: int = 0,
@@ -70,12 +84,9 @@ def extract_shards(
 
     Under `accelerate launch` the processes share the batches of a shard and each gets all of it.
 
-    extractor: has `.preprocess(PIL image) -> (3, H, W)` and `.feature_dim`; called on (B, 3, H, W) it gives
-    (B, feature_dim). It is moved to `device` (a GPU if there is one). Where it says `.uses_camids`, it is called with
-    the (B,) int64 `camids` too, and where `.uses_paths`, `.preprocess` gets the picture's path. Generated pictures,
-    camids=None, come without both.
-    flip: the mean of the features of each picture and of its mirror image, before any normalisation; the mirror image
-    is the extractor's `.mirror(images)` where it has that.
+    extractor: is moved to `device` (a GPU if there is one); what it wants besides pictures it says in `inputs`.
+    Generated pictures, camids=None, come without cameras and keypoints.
+    flip: the mean of the features of each picture and of its mirror image, before any normalisation.
     Progress with the time left goes to stderr. Raises `UserError` for no paths or an unreadable picture.
     """
     if not paths:
@@ -84,60 +95,50 @@ def extract_shards(
         raise UserError(f"need batch_size >= 1 and num_workers >= 0, got {batch_size} and {num_workers}")
     state, device = this_process(), pick_device(device)
     extractor = extractor.to(device).eval()
-    tells_path = camids is not None and getattr(extractor, "uses_paths", False)
-    camids = camids if getattr(extractor, "uses_camids", False) else None
-    preprocess = extractor.preprocess if tells_path else partial(_without_path, extractor.preprocess)
-    pictures = Pictures([Path(path) for path in paths], camids, preprocess)
     batches = [range(i, min(i + batch_size, len(paths))) for i in range(first, len(paths), batch_size)]
     own = batches[state.process_index :: state.num_processes]
-    loaded = iter(DataLoader(pictures, batch_sampler=own, num_workers=num_workers, pin_memory=device.type == "cuda"))
+    pictures = Pictures(extractor, [Path(path) for path in paths], camids)
+    loader = DataLoader(
+        pictures, batch_sampler=own, num_workers=num_workers, collate_fn=collate, pin_memory=device.type == "cuda"
+    )
+    loaded = iter(loader)
     turns = max(1, SHARD_PICTURES // (batch_size * state.num_processes))  # batches of each process in a shard
     shard = turns * batch_size * state.num_processes
-    with tqdm(
-        total=len(paths), initial=first, desc=description, unit="picture", disable=not state.is_main_process
-    ) as progress:
+    bar = {"total": len(paths), "initial": first, "desc": description, "unit": "picture"}
+    with tqdm(**bar, disable=not state.is_main_process) as progress:
         for start in range(first, len(paths), shard):
             block = torch.zeros(turns, batch_size, extractor.feature_dim)
             with _failing_together(state):
-                for slot, (images, cameras) in zip(block, islice(loaded, turns), strict=False):
-                    given = () if camids is None else (cameras.to(device),)
-                    slot[: len(images)] = _embed(
-                        extractor, images.to(device, non_blocking=True), given, precision, flip
-                    )
-                    progress.update(min(len(images) * state.num_processes, len(paths) - progress.n))
+                for slot, batch in zip(block, islice(loaded, turns), strict=False):
+                    feats = embed(extractor, batch, device, precision, flip)
+                    slot[: len(feats)] = feats
+                    progress.update(min(len(feats) * state.num_processes, len(paths) - progress.n))
             parts = gather(block.to(state.device)).cpu().view(state.num_processes, turns, batch_size, -1)
             yield parts.transpose(0, 1).flatten(0, 2)[: len(paths) - start]
 
 
-def _without_path(preprocess: Callable[[Image.Image], Tensor], picture: Image.Image, path: Path) -> Tensor:
-    return preprocess(picture)
-
-
 @torch.inference_mode()
-def _embed(
-    extractor: nn.Module, images: Tensor, camids: tuple[Tensor, ...], precision: Precision, flip: bool
+def embed(
+    extractor: Extractor, batch: Batch | UserError, device: torch.device, precision: Precision, flip: bool
 ) -> Tensor:
-    """(B, 3, H, W) -> (B, feature_dim) float32; camids: the cameras (B,), or empty."""
+    """A collated batch of B pictures -> (B, feature_dim) float32; an error in its place is raised."""
+    if isinstance(batch, UserError):
+        raise batch
+    batch = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
     reduced = precision is not Precision.float32
-    with torch.autocast(images.device.type, getattr(torch, precision.value), enabled=reduced):
-        feats = extractor(images, *camids).float()
-        if not flip:
-            return feats
-        mirrored = extractor.mirror(images) if hasattr(extractor, "mirror") else images.flip(-1)
-        return (feats + extractor(mirrored, *camids).float()) / 2
+    with torch.autocast(device.type, getattr(torch, precision.value), enabled=reduced):
+        feats = extractor(**batch).float()
+        return (feats + extractor(**extractor.mirror(batch)).float()) / 2 if flip else feats
 
 
 @contextmanager
 def _failing_together(state: PartialState) -> Iterator[None]:
-    """Raise in every process the `UserError` that one of them met, so that none waits for another in vain.
-
-    From a worker of the data loader it arrives wrapped in a traceback and leaves as its one line.
-    """
+    """Raise in every process the `UserError` that one of them met, so that none waits for another in vain."""
     line = None
     try:
         yield
     except UserError as error:
-        line = str(error).strip().splitlines()[-1].removeprefix("pose2id.errors.UserError: ")
+        line = str(error)
     lines = gather_object([line]) if state.num_processes > 1 else [line]
     if line := next(filter(None, lines), None):
         raise UserError(line)

@@ -8,45 +8,64 @@ from torch import Tensor
 
 from pose2id.errors import UserError
 
+from .kinds import Features, Layout, VectorFeatures, unflatten
+
+SPLITS = ("query", "gallery")
+
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Raw features of a split. feats (N, d) float32, pids and camids (N,) int64, generated (N, M, d) or None.
+    """N samples of a split: features of one kind, pids and camids (N,) int64, those of M generated pictures or None.
 
-    parts: 0 for plain features; otherwise those of so many body parts, flat as `PartFeatures.flatten` makes them.
+    A plain tensor stands for vectors: feats (N, d), generated (N, M, d).
     """
 
-    feats: Tensor
+    feats: Features
     pids: Tensor
     camids: Tensor
-    generated: Tensor | None = None
-    parts: int = 0
+    generated: Features | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("feats", "generated"):
+            if isinstance(values := getattr(self, name), Tensor):
+                object.__setattr__(self, name, VectorFeatures(values))
+
+    @classmethod
+    def of(
+        cls, feats: Tensor, pids: Tensor, camids: Tensor, generated: Tensor | None, layout: Layout, name: str
+    ) -> "FeatureSet":
+        """From flat features (N, D) and (N, M, D) of `layout`.
+
+        `UserError`, starting with `name`, for no samples, shapes that do not match, NaN or infinity.
+        """
+        if feats.ndim != 2 or feats.numel() == 0:
+            raise UserError(f"{name}: feats must be (N, d) and not empty, got {tuple(feats.shape)}")
+        count, size = feats.shape
+        for labels, kind in ((pids, "pids"), (camids, "camids")):
+            if labels.shape != (count,):
+                raise UserError(f"{name}: {count} features but {len(labels)} {kind}; every row needs one")
+        _check_finite(feats, f"{name}: feats")
+        if generated is not None:
+            shape = tuple(generated.shape)
+            if len(shape) != 3 or shape[1] == 0 or (shape[0], shape[2]) != (count, size):
+                raise UserError(f"{name}: generated must be ({count}, M, {size}) for these features, got {shape}")
+            _check_finite(generated, f"{name}: generated")
+        extra = None if generated is None else unflatten(generated, layout)
+        return cls(unflatten(feats, layout), pids, camids, extra)
+
+    def __len__(self) -> int:
+        return len(self.feats)
 
     def __getitem__(self, index: Tensor) -> "FeatureSet":
         """The samples at `index`, (n,) int64 or bool (N,)."""
-        return self._apply(lambda tensor: tensor[index])
+        return self._apply(lambda part: part[index])
 
     def to(self, device: torch.device) -> "FeatureSet":
-        return self._apply(lambda tensor: tensor.to(device))
+        return self._apply(lambda part: part.to(device))
 
-    def _apply(self, change: Callable[[Tensor], Tensor]) -> "FeatureSet":
+    def _apply(self, change: Callable[[Tensor | Features], Tensor | Features]) -> "FeatureSet":
         generated = None if self.generated is None else change(self.generated)
-        return FeatureSet(change(self.feats), change(self.pids), change(self.camids), generated, self.parts)
-
-    def check(self, name: str) -> None:
-        """Raise `UserError`, starting with `name`, for no samples, shapes that do not match, NaN or infinity."""
-        if self.feats.ndim != 2 or self.feats.numel() == 0:
-            raise UserError(f"{name}: feats must be (N, d) and not empty, got {tuple(self.feats.shape)}")
-        count, size = self.feats.shape
-        for labels, kind in ((self.pids, "pids"), (self.camids, "camids")):
-            if labels.shape != (count,):
-                raise UserError(f"{name}: {count} features but {len(labels)} {kind}; every row needs one")
-        _check_finite(self.feats, f"{name}: feats")
-        if self.generated is not None:
-            shape = tuple(self.generated.shape)
-            if len(shape) != 3 or shape[1] == 0 or (shape[0], shape[2]) != (count, size):
-                raise UserError(f"{name}: generated must be ({count}, M, {size}) for these features, got {shape}")
-            _check_finite(self.generated, f"{name}: generated")
+        return FeatureSet(change(self.feats), change(self.pids), change(self.camids), generated)
 
 
 def _check_finite(feats: Tensor, name: str) -> None:

@@ -17,12 +17,13 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from pose2id.devices import this_process
 from pose2id.errors import UserError
 from pose2id.files import replacing
 
+from ..networks.base import Extractor
 from .extraction import Precision
 
 FORMAT = "pose2id-features-1"
@@ -50,21 +51,21 @@ class Origin:
 
 
 def describe_network(
-    name: str, extractor: nn.Module, precision: Precision = Precision.float32, flip: bool = False
+    name: str, extractor: Extractor, precision: Precision = Precision.float32, flip: bool = False
 ) -> Origin:
     """The part of an origin that is about the network: name, tensors (and program), preprocessing, keypoint files."""
     weights = hashlib.sha256()
     for key, tensor in sorted(extractor.state_dict().items()):
         weights.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
         weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    if program := getattr(extractor, "program", None):
+    if program := extractor.program:
         beside = program.with_name(f"{program.name}.data")  # tensors of a large ONNX file
         weights.update(_fingerprint([program, beside] if beside.is_file() else [program]).encode())
     noise = np.random.default_rng(0).integers(0, 256, (96, 48, 3), dtype=np.uint8)
     prepared = extractor.preprocess(Image.fromarray(noise)).contiguous()
     preprocessing = hashlib.sha256(f"{tuple(prepared.shape)}".encode() + prepared.numpy().tobytes())
     digests = (digest.hexdigest()[:16] for digest in (weights, preprocessing))
-    folder = getattr(extractor, "keypoints", None)
+    folder = extractor.keypoints
     keypoints = _fingerprint(sorted(folder.glob("*/*_keypoints.json"))) if folder else ""
     return Origin(name, *digests, precision.value, str(flip).lower(), keypoints=keypoints)
 

@@ -1,7 +1,7 @@
 """Features of other people's networks, from the files in which they keep them.
 
 A file holds `feats` (N, d), `pids` (N,) and `camids` (N,), and may hold `generated` (N, M, d), the features of the
-generated pictures, and `parts`, the number of body parts in part features; NAMES has the other names that are
+generated pictures, and for features of body parts `parts`, their number; NAMES has the other names that are
 understood. A file of both splits has `query_feats`, `gallery_feats` and so on, and is given for each of them.
 Nothing in a file is executed.
 """
@@ -23,17 +23,17 @@ from torch import Tensor
 from pose2id.errors import UserError
 
 from ..datasets import Record
-from .feature_set import FeatureSet
+from .feature_set import SPLITS, FeatureSet
 from .files import read_feature_file, read_origin
+from .kinds import KINDS, Layout
 
 NAMES = {
     "feats": ("feats", "features", "feat", "f"),
     "pids": ("pids", "pid", "labels", "label"),
     "camids": ("camids", "camid", "cams", "cam"),
     "generated": ("generated",),
-    "parts": ("parts",),
+    **{kind: (kind,) for kind in KINDS},  # the sizes of features of this kind
 }
-SPLITS = ("query", "gallery")
 UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, BadZipFile, MatReadError, zlib.error)
 
 Arrays = Mapping[str, object]  # what a file holds, by name
@@ -60,9 +60,10 @@ def read_features(
         _read_split(split, Path(path), Path(labels[i]) if labels else None, records[i] if records else None)
         for i, (split, path) in enumerate(zip(SPLITS, paths, strict=True))
     )
-    if query.feats.shape[1] != gallery.feats.shape[1]:
-        sizes = f"{query.feats.shape[1]} and {gallery.feats.shape[1]}"
-        raise UserError(f"features in {paths[0]} and {paths[1]} differ in size, {sizes}; use those of one network")
+    sizes = [features.feats.size for features in (query, gallery)]
+    if sizes[0] != sizes[1]:
+        both = f"{sizes[0]} and {sizes[1]}"
+        raise UserError(f"features in {paths[0]} and {paths[1]} differ in size, {both}; use those of one network")
     _check_one_network(*map(Path, paths))
     return query, gallery
 
@@ -81,10 +82,17 @@ def _read_split(split: str, path: Path, labels: Path | None, records: Sequence[R
         )
     else:
         pids, camids = torch.tensor([r.pid for r in records]), torch.tensor([r.camid for r in records])
-    parts = _as_integers(_find(arrays, "parts", split, path), "parts") if _held(arrays, "parts", split) else [0]
-    features = FeatureSet(feats, pids, camids, generated, int(parts[0]))
-    features.check(f"{split} ({path})")
+    features = FeatureSet.of(feats, pids, camids, generated, _layout(arrays, split, path), f"{split} ({path})")
     return _without_junk(features, path)
+
+
+def _layout(arrays: Arrays, split: str, path: Path) -> Layout:
+    """The kind of features and its sizes; vectors where the file names none, or a size of 0 as older files do."""
+    for kind in KINDS:
+        if _held(arrays, kind, split):
+            sizes = tuple(_as_integers(_find(arrays, kind, split, path), f"{kind} in {path}").tolist())
+            return Layout(kind, sizes) if any(sizes) else Layout()
+    return Layout()
 
 
 def _without_junk(features: FeatureSet, path: Path) -> FeatureSet:

@@ -1,19 +1,20 @@
 """The features that the rows of a table need of a data set: originals and generated pictures, each extracted once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pose2id.errors import UserError
 
 from ..datasets import Dataset, Record, generated_paths
+from ..networks.base import Extractor
 from .extraction import extract_shards
-from .feature_set import FeatureSet
+from .feature_set import SPLITS, FeatureSet
 from .files import Origin, describe_pictures, through_file
 
 
@@ -34,8 +35,8 @@ class FeatureFolder:
 
 def extract_dataset(
     dataset: Dataset,
-    extractor: nn.Module,
-    fused: Sequence[str] = (),
+    extractor: Extractor,
+    fused: Collection[str] = (),
     poses: int = 8,
     missing: MissingGenerated = MissingGenerated.error,
     files: FeatureFolder | None = None,
@@ -44,19 +45,19 @@ def extract_dataset(
     """Features of all pictures of query and gallery, on the CPU.
 
     fused: the splits ("query", "gallery") whose generated pictures, `poses` of them an original, are wanted too.
-    Originals are extracted with their cameras where the extractor uses them, and it is told which of these are infrared
-    where it asks (`use_infrared`); generated pictures are extracted without. An original
-    that stands in for a generated picture keeps the feature that it has. files: where features are kept and found
-    again; None extracts everything. loading: see `extract_shards`.
+    Originals are extracted with what the extractor wants besides pictures, and it is told which cameras are infrared;
+    generated pictures are extracted without. An original that stands in for a generated picture keeps the feature that
+    it has. files: where features are kept and found again; None extracts everything. loading: see `extract_shards`.
     Raises `UserError` for a missing or unreadable picture, or features that are not finite.
     """
     if poses < 1:
         raise UserError(f"poses must be at least 1, got {poses}")
     generated = {
-        split: _find_generated(getattr(dataset, split), poses, missing, dataset.distractors) for split in fused
+        split: _find_generated(getattr(dataset, split), poses, missing, dataset.distractors)
+        for split in SPLITS
+        if split in fused
     }
-    if hasattr(extractor, "use_infrared"):
-        extractor.use_infrared(dataset.infrared)
+    extractor.use_infrared(dataset.infrared)
     job = _Extraction(dataset, extractor, files, loading)
     return job.split("query", generated.get("query")), job.split("gallery", generated.get("gallery"))
 
@@ -64,7 +65,7 @@ def extract_dataset(
 @dataclass(frozen=True)
 class _Extraction:
     dataset: Dataset
-    extractor: nn.Module
+    extractor: Extractor
     files: FeatureFolder | None
     loading: dict[str, object]
 
@@ -81,9 +82,8 @@ class _Extraction:
                 if drawn:
                     pose = f"{name}_pose{k + 1}"
                     extra[drawn, k] = self._features(pose, [records[i] for i in drawn], [paths[i] for i in drawn])
-        features = FeatureSet(feats, labels["pids"], labels["camids"], extra, self.parts)
-        features.check(f"{name} of {self.dataset.name}")
-        return features
+        where = f"{name} of {self.dataset.name}"
+        return FeatureSet.of(feats, labels["pids"], labels["camids"], extra, self.extractor.layout, where)
 
     def _features(
         self, name: str, records: Sequence[Record], paths: Sequence[Path], camids: Sequence[int] | None = None
@@ -93,16 +93,16 @@ class _Extraction:
         if self.files is None:
             return torch.cat(list(extract()))
         origin = describe_pictures(self.files.network, self.dataset.name, self.dataset.root, paths, camids)
-        beside = _labels(records) | ({"parts": torch.tensor(self.parts)} if self.parts else {})
+        layout = self.extractor.layout
+        beside = _labels(records) | ({layout.kind: torch.tensor(layout.sizes)} if layout.sizes else {})
         return through_file(self.files.folder / f"{name}.safetensors", origin, beside, extract)
-
-    @property
-    def parts(self) -> int:
-        return getattr(self.extractor, "parts", 0)
 
 
 def _labels(records: Sequence[Record]) -> dict[str, Tensor]:
-    return {name: torch.tensor([getattr(r, name[:-1]) for r in records]) for name in ("pids", "camids")}
+    return {
+        "pids": torch.tensor([record.pid for record in records]),
+        "camids": torch.tensor([record.camid for record in records]),
+    }
 
 
 def _find_generated(

@@ -1,16 +1,19 @@
 """Affinity inference of SAAI (Fang et al., ICCV 2023): distances that also compare whom two pictures resemble."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from pose2id.arrays import Array, as_features, in_kind
+from pose2id.arrays import Array, as_feature_pair, in_kind
 from pose2id.errors import UserError
 
-BLOCK_ELEMENTS = 2**22  # entries of one block of similarities
+from ..features.feature_set import FeatureSet
+from ..features.kinds import VectorFeatures
+from .base import Matcher
 
-# The authors' (k1, k2), by mode and pictures per person and camera in the gallery of SYSU-MM01.
-SYSU_MM01 = {("all", 1): (4, 1), ("all", 10): (20, 6), ("indoor", 1): (2, 2), ("indoor", 10): (20, 6)}
-REGDB = (8, 2)
+BLOCK_ELEMENTS = 2**22  # entries of one block of similarities
 
 
 @torch.no_grad()
@@ -25,12 +28,8 @@ def affinity_distances(query: Array, gallery: Array, k1: int = 4, k2: int = 1) -
     result, memory grows with G * k1 * k2 and a block. Raises `UserError` for k < 1, NaN, or sizes that differ.
     Source: the affinity inference module of SAAI at test time.
     """
-    q = as_features(query, "query").double()
-    g = as_features(gallery, "gallery").to(q.device, torch.float64)
-    if q.shape[1] != g.shape[1]:
-        raise UserError(f"query and gallery features differ in size: {q.shape[1]} and {g.shape[1]}")
-    if min(k1, k2) < 1:
-        raise UserError(f"k1 and k2 must be at least 1, got k1={k1}, k2={k2}")
+    q, g = (feats.double() for feats in as_feature_pair(query, gallery))
+    _check(k1, k2)
     k1, k2 = min(k1, len(g)), min(k2, len(g))
     affinity = _gallery_affinity(g, k1, k2)
     distances = torch.empty(len(q), len(g), device=q.device)
@@ -65,3 +64,28 @@ def _keep_largest(similarity: Tensor, k: int) -> Tensor:
 def _row_blocks(rows: int, columns: int) -> list[slice]:
     size = max(1, BLOCK_ELEMENTS // columns)
     return [slice(start, start + size) for start in range(0, rows, size)]
+
+
+def _check(k1: int, k2: int) -> None:
+    if min(k1, k2) < 1:
+        raise UserError(f"k1 and k2 must be at least 1, got k1={k1}, k2={k2}")
+
+
+@dataclass(frozen=True)
+class Affinity(Matcher):
+    """Affinity inference; its authors' k1 and k2 for a benchmark stand in that benchmark's YAML file.
+
+    It looks at the whole gallery of a trial, so say that you used it; SAAI's published figures do.
+    """
+
+    name: ClassVar[str] = "affinity"
+    kinds: ClassVar[tuple[str, ...]] = (VectorFeatures.kind,)
+
+    k1: int
+    k2: int
+
+    def __post_init__(self) -> None:
+        _check(self.k1, self.k2)
+
+    def distances(self, query: FeatureSet, gallery: FeatureSet) -> Tensor:
+        return affinity_distances(query.feats.values, gallery.feats.values, self.k1, self.k2)

@@ -1,6 +1,8 @@
 """k-reciprocal re-ranking with sparse sets: memory grows as N k, never N x N."""
 
 import warnings
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,9 +12,12 @@ from torch import Tensor
 from pose2id.arrays import Array, as_feature_pair, in_kind
 from pose2id.errors import UserError
 
+from ..features.feature_set import FeatureSet
+from ..features.kinds import VectorFeatures
 from ..neighbours.farthest import Farthest
 from ..neighbours.products import FLOAT32, Frame, pack
 from ..neighbours.search import nearest_neighbours, tiles
+from .base import Matcher
 
 SHARED_ENTRIES = 2**22  # weights compared at once
 
@@ -29,8 +34,7 @@ def k_reciprocal_rerank(query: Array, gallery: Array, k1: int = 20, k2: int = 6,
     Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.
     """
     a, b = as_feature_pair(query, gallery)
-    if min(k1, k2) < 1 or not 0 <= lambda_value <= 1:
-        raise UserError(f"need k1, k2 >= 1 and 0 <= lambda_value <= 1, got {k1}, {k2}, {lambda_value}")
+    _check(k1, k2, lambda_value)
     points = torch.cat([a, b])
     frame = Frame.around(points)
     packed = pack(points, frame, FLOAT32)
@@ -115,3 +119,30 @@ def _chunks(counts: Tensor) -> list[slice]:
     chunk = counts.cumsum(0) // SHARED_ENTRIES
     ends = chunk.unique_consecutive(return_counts=True)[1].cumsum(0).tolist()
     return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
+
+
+def _check(k1: int, k2: int, lambda_value: float) -> None:
+    if min(k1, k2) < 1 or not 0 <= lambda_value <= 1:
+        raise UserError(f"need k1, k2 >= 1 and 0 <= lambda_value <= 1, got {k1}, {k2}, {lambda_value}")
+
+
+@dataclass(frozen=True)
+class KReciprocal(Matcher):
+    """k-reciprocal re-ranking; lambda_value is the weight of the original distance."""
+
+    name: ClassVar[str] = "k_reciprocal"
+    kinds: ClassVar[tuple[str, ...]] = (VectorFeatures.kind,)
+
+    k1: int = 20
+    k2: int = 6
+    lambda_value: float = 0.3
+
+    def __post_init__(self) -> None:
+        _check(self.k1, self.k2, self.lambda_value)
+
+    @property
+    def label(self) -> str:
+        return "re-ranked"
+
+    def distances(self, query: FeatureSet, gallery: FeatureSet) -> Tensor:
+        return k_reciprocal_rerank(query.feats.values, gallery.feats.values, self.k1, self.k2, self.lambda_value)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..chain import Chain
 from ..datasets import Dataset, Record
 from ..features.feature_set import FeatureSet
-from ..scoring.protocol import Centralization, Protocol, centralize, compare, trial_features
+from ..scoring.protocol import Protocol
 from ..scoring.ranking import evaluate_ranking, rank_gallery
+from ..steps import SPLITS
 
 Splits = tuple[FeatureSet, FeatureSet]  # query and gallery
 
@@ -41,8 +43,8 @@ def compare_rank_lists(
     dataset: Dataset,
     query: FeatureSet,
     gallery: FeatureSet,
-    before: Centralization,
-    after: Centralization,
+    before: Chain,
+    after: Chain,
     count: int = 5,
     k: int = 10,
 ) -> dict[str, list[RankList]]:
@@ -51,8 +53,8 @@ def compare_rank_lists(
     query, gallery: raw features of the data set's records. Of a protocol with several trials, the first is shown.
     """
     protocol = Protocol.of(dataset)
-    splits = next(trial_features(query, gallery, protocol))
-    nearest, precision = zip(*(_rank(splits, settings, protocol, k) for settings in (before, after)), strict=True)
+    splits = next(protocol.split(query, gallery))
+    nearest, precision = zip(*(_rank(splits, chain, protocol, k) for chain in (before, after)), strict=True)
     queries, pictures = dataset.query, dataset.gallery
     if dataset.trials:
         trial = dataset.trials[0]
@@ -92,12 +94,12 @@ def changed_most(precision: tuple[np.ndarray, np.ndarray], count: int = 5) -> tu
     return gained, lost
 
 
-def _rank(splits: Splits, settings: Centralization, protocol: Protocol, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _rank(splits: Splits, chain: Chain, protocol: Protocol, k: int) -> tuple[np.ndarray, np.ndarray]:
     """(Q, k) nearest gallery indices and (Q,) average precision."""
-    query, gallery = splits
-    q, g = centralize(query, settings, "query"), centralize(gallery, settings, "gallery")
-    q, distances = compare(q, g, query.parts, settings, protocol)
+    query, gallery = (chain.centralize(features, split) for features, split in zip(splits, SPLITS, strict=True))
+    query, gallery = chain.expand(query, gallery)
+    distances = chain.match(query, gallery)
     labels = query.pids, gallery.pids, query.camids, gallery.camids
-    nearest = rank_gallery(q, g, *labels, k=k, distances=distances, exclude=protocol.exclude)
-    ranking = evaluate_ranking(q, g, *labels, distances=distances, exclude=protocol.exclude)
+    nearest = rank_gallery(None, None, *labels, k=k, distances=distances, exclude=protocol.exclude)
+    ranking = evaluate_ranking(None, None, *labels, distances=distances, exclude=protocol.exclude)
     return nearest, ranking.average_precision

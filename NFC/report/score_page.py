@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..scoring.protocol import Scores
+from ..scoring.scores import Scores
 from .formats import to_html
 from .page import Section, plot_part, rank_list_part, text_part, write_page
 from .plots import cmc_plot

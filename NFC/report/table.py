@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..scoring.protocol import Scores
+from ..scoring.scores import Scores
 
 METRICS = ("mAP", "Rank-1", "Rank-5", "Rank-10", "mINP", "ID2")
 PERCENT = frozenset(METRICS) - {"ID2"}  # the others are printed as they are

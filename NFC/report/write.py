@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from enum import Enum
 from pathlib import Path
 
 from rich.table import Table
 
 from pose2id.files import write_text
 
-from ..scoring.protocol import Scores
+from ..scoring.scores import Scores
 from .formats import to_csv, to_latex, to_markdown, to_terminal
 from .table import Figures, ResultTable, score_row, score_table
 
@@ -48,12 +46,11 @@ def write_table(path: Path, table: ResultTable) -> list[Path]:
 
 
 def score_record(row: Scores, paper: Mapping[str, Figures] | None = None) -> dict[str, object]:
-    """One row as plain values: its settings, the means over trials, their spreads and the published figures."""
-    settings = {option.name: getattr(row.settings, option.name) for option in fields(row.settings)}
+    """One row as plain values: its steps, the means over trials, their spreads and the published figures."""
     line = score_row(row, (paper or {}).get(row.name))
     return {
         "name": row.name,
-        "settings": {key: value.value if isinstance(value, Enum) else value for key, value in settings.items()},
+        "steps": row.chain.described(),
         "mAP": row.mAP,
         "mINP": row.mINP,
         "cmc": row.cmc.tolist(),

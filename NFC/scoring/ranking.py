@@ -11,6 +11,7 @@ from pose2id.arrays import Array, as_feature_pair, as_labels, as_tensor
 from pose2id.errors import UserError
 
 from ..datasets.rules import Exclude, same_camera
+from ..matching.distances import Distances, EuclideanDistances
 from ..neighbours.search import nearest_in_gallery
 from .ranks import Labels, Ranks, ranks_by_distances, ranks_by_features, row_blocks
 
@@ -36,7 +37,7 @@ def evaluate_ranking(
     q_camids: object,
     g_camids: object,
     max_rank: int = 50,
-    distances: Array | None = None,
+    distances: Array | Distances | None = None,
     exclude: Exclude = same_camera,
     cmc: Literal["pictures", "identities"] = "pictures",
 ) -> RankingResult:
@@ -49,7 +50,8 @@ def evaluate_ranking(
 
     query: (Q, d), gallery: (G, d) floating, NumPy or torch, compared by squared Euclidean distance, summed
     directly in float64 (equal to cosine ranking for L2-normalised features); equal gallery rows tie exactly.
-    distances: (Q, G), smaller is nearer, infinity allowed; replaces the features, which may then be None.
+    distances: (Q, G), smaller is nearer, infinity allowed, an array or `NFC.matching.Distances`; replaces the features,
+    which may then be None.
     pids, camids: (Q,) or (G,) integers. Only a block of the Q x G distances is in memory at a time.
     exclude: which gallery items do not exist for a query; by default those with its pid and camid.
     cmc: "pictures" ranks the first true match among pictures, "identities" among gallery identities, each counted
@@ -60,12 +62,12 @@ def evaluate_ranking(
         raise UserError(f"max_rank must be at least 1, got {max_rank}")
     if cmc not in ("pictures", "identities"):
         raise UserError(f"cmc must be 'pictures' or 'identities', got '{cmc}'")
-    compared = _Compared.check(query, gallery, distances)
-    labels = compared.labels(q_pids, g_pids, q_camids, g_camids, exclude)
-    if compared.distances is not None:
-        blocks = ranks_by_distances(compared.distances, labels, identities=cmc == "identities")
-    else:
+    compared = _as_distances(query, gallery, distances)
+    labels = _as_labels(compared, q_pids, g_pids, q_camids, g_camids, exclude)
+    if isinstance(compared, EuclideanDistances):
         blocks = ranks_by_features(compared.query, compared.gallery, labels, identities=cmc == "identities")
+    else:
+        blocks = ranks_by_distances(compared, labels, identities=cmc == "identities")
     scores = torch.full((3, compared.shape[0]), torch.nan, dtype=torch.float64)
     for block in blocks:
         scores[:, block.rows.cpu()] = _score(block).cpu()
@@ -95,7 +97,7 @@ def rank_gallery(
     q_camids: object,
     g_camids: object,
     k: int = 10,
-    distances: Array | None = None,
+    distances: Array | Distances | None = None,
     exclude: Exclude = same_camera,
 ) -> np.ndarray:
     """The rank list of each query: (Q, k) int64 gallery indices, nearest first, -1 where fewer remain.
@@ -105,15 +107,15 @@ def rank_gallery(
     """
     if k < 1:
         raise UserError(f"k must be at least 1, got {k}")
-    compared = _Compared.check(query, gallery, distances)
-    labels = compared.labels(q_pids, g_pids, q_camids, g_camids, exclude)
+    compared = _as_distances(query, gallery, distances)
+    labels = _as_labels(compared, q_pids, g_pids, q_camids, g_camids, exclude)
     ranks = torch.full((compared.shape[0], k), -1, dtype=torch.int64)
-    if compared.distances is None:
+    if isinstance(compared, EuclideanDistances):
         nearest, _ = nearest_in_gallery(compared.query, compared.gallery, k, labels.hidden)
         ranks[:, : nearest.shape[1]] = nearest.cpu()
         return ranks.numpy()
     for rows in row_blocks(torch.arange(len(ranks)), compared.shape[1]):
-        block = compared.distances[rows].double()
+        block = compared[rows.to(compared.device)].double()
         if block.isnan().any():
             raise UserError("distances hold NaN")
         hidden = labels.hidden(rows.to(block.device), slice(None))
@@ -123,37 +125,31 @@ def rank_gallery(
     return ranks.numpy()
 
 
-@dataclass(frozen=True)
-class _Compared:
-    """What is ranked: features or given distances, checked."""
-
-    query: Tensor | None  # (Q, d)
-    gallery: Tensor | None  # (G, d)
-    distances: Tensor | None  # (Q, G)
-    shape: tuple[int, int]
-    device: torch.device
-
-    @classmethod
-    def check(cls, query: Array | None, gallery: Array | None, distances: Array | None) -> "_Compared":
-        if distances is not None:
-            matrix = as_tensor(distances, "distances")
-            if matrix.ndim != 2 or matrix.numel() == 0:
-                raise UserError(f"distances must be a (Q, G) matrix and not empty, got shape {tuple(matrix.shape)}")
-            return cls(None, None, matrix, tuple(matrix.shape), matrix.device)
+def _as_distances(query: Array | None, gallery: Array | None, distances: Array | Distances | None) -> Distances:
+    """What is ranked, checked."""
+    if distances is None:
         if query is None or gallery is None:
             raise UserError("give query and gallery features, or distances=")
-        a, b = as_feature_pair(query, gallery)
-        return cls(a, b, None, (len(a), len(b)), a.device)
+        return EuclideanDistances(*as_feature_pair(query, gallery))
+    if not isinstance(distances, Array):
+        return distances
+    matrix = as_tensor(distances, "distances")
+    if matrix.ndim != 2 or matrix.numel() == 0:
+        raise UserError(f"distances must be a (Q, G) matrix and not empty, got shape {tuple(matrix.shape)}")
+    return matrix
 
-    def labels(self, q_pids: object, g_pids: object, q_camids: object, g_camids: object, exclude: Exclude) -> Labels:
-        queries, items = self.shape
-        return Labels(
-            q_pids=as_labels(q_pids, "q_pids", queries, self.device),
-            g_pids=as_labels(g_pids, "g_pids", items, self.device),
-            q_camids=as_labels(q_camids, "q_camids", queries, self.device),
-            g_camids=as_labels(g_camids, "g_camids", items, self.device),
-            exclude=exclude,
-        )
+
+def _as_labels(
+    compared: Distances, q_pids: object, g_pids: object, q_camids: object, g_camids: object, exclude: Exclude
+) -> Labels:
+    (queries, items), device = compared.shape, compared.device
+    return Labels(
+        q_pids=as_labels(q_pids, "q_pids", queries, device),
+        g_pids=as_labels(g_pids, "g_pids", items, device),
+        q_camids=as_labels(q_camids, "q_camids", queries, device),
+        g_camids=as_labels(g_camids, "g_camids", items, device),
+        exclude=exclude,
+    )
 
 
 def _score(block: Ranks) -> Tensor:

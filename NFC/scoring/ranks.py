@@ -82,7 +82,7 @@ class _Matches:
 
 def ranks_by_distances(matrix: Tensor, labels: Labels, identities: bool) -> Iterator[Ranks]:
     """matrix: (Q, G), smaller is nearer. `identities`: the nearest true match is ranked among identities."""
-    for rows in row_blocks(torch.arange(len(matrix), device=matrix.device), matrix.shape[1]):
+    for rows in row_blocks(torch.arange(matrix.shape[0], device=matrix.device), matrix.shape[1]):
         block = matrix[rows].double()
         if block.isnan().any():
             raise UserError("distances hold NaN")

@@ -1,12 +1,18 @@
 """Query expansion: each query becomes a mean of itself and its nearest gallery features."""
 
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 import torch
 from torch.nn.functional import cosine_similarity
 
 from pose2id.arrays import Array, as_feature_pair, compute_dtype, in_kind
 from pose2id.errors import UserError
 
-from ..neighbours.search import nearest_in_gallery
+from ..features.feature_set import FeatureSet
+from ..features.kinds import VectorFeatures
+from ..neighbours import nearest_in_gallery
+from .base import Step
 
 
 @torch.no_grad()
@@ -23,8 +29,7 @@ def expand_queries(query: Array, gallery: Array, k: int, alpha: float = 0.0) -> 
     Human Annotation", TPAMI 2019 (alpha-weighted).
     """
     a, b = as_feature_pair(query, gallery)
-    if not 0 <= alpha < float("inf"):
-        raise UserError(f"alpha must be at least 0 and finite, got {alpha}")
+    _check_alpha(alpha)
     nearest, _ = nearest_in_gallery(a, b, k)
     own = a.to(compute_dtype(a))
     total, weight = own.clone(), own.new_ones(len(own), 1)
@@ -35,3 +40,32 @@ def expand_queries(query: Array, gallery: Array, k: int, alpha: float = 0.0) -> 
         weight += similarity
     expanded = total / weight
     return in_kind(expanded.to(a.dtype), query)
+
+
+def _check_alpha(alpha: float) -> None:
+    if not 0 <= alpha < float("inf"):
+        raise UserError(f"alpha must be at least 0 and finite, got {alpha}")
+
+
+@dataclass(frozen=True)
+class QueryExpansion(Step):
+    """Each query becomes a mean with its `k` nearest gallery features; it looks at the gallery, so tell."""
+
+    name: ClassVar[str] = "query_expansion"
+    kinds: ClassVar[tuple[str, ...]] = (VectorFeatures.kind,)
+
+    k: int = 1
+    alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise UserError(f"query expansion needs k of at least 1, got {self.k}")
+        _check_alpha(self.alpha)
+
+    @property
+    def label(self) -> str:
+        return f"expansion {self.k}"
+
+    def apply(self, query: FeatureSet, gallery: FeatureSet) -> tuple[FeatureSet, FeatureSet]:
+        expanded = expand_queries(query.feats.values, gallery.feats.values, self.k, self.alpha)
+        return replace(query, feats=VectorFeatures(expanded).normalized()), gallery

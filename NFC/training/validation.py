@@ -10,12 +10,14 @@ from torch.utils.data import DataLoader
 from pose2id.errors import UserError
 from pose2id.presets import TransReIDSizes
 
+from ..chain import Chain
 from ..datasets import Record, build_dataset
 from ..features.extraction import Pictures
 from ..features.feature_set import FeatureSet
 from ..networks.base import Extractor, Preprocessing
 from ..networks.transreid import TransReID
-from ..scoring.protocol import Centralization, Protocol, score
+from ..scoring.protocol import Protocol
+from ..scoring.scores import score
 from .data import DataConfig
 
 
@@ -56,7 +58,7 @@ class Validation:
     def __call__(self, folder: Path, step: int) -> dict[str, float]:
         """mAP, rank1 and mINP in [0, 1]; the network is left in training mode."""
         query, gallery = self._features(self.dataset.query), self._features(self.dataset.gallery)
-        scores = score("Base", query, gallery, Centralization(), Protocol.of(self.dataset))
+        scores = score("Base", query, gallery, Chain(), Protocol.of(self.dataset))
         return {"mAP": scores.mAP, "rank1": float(scores.cmc[0]), "mINP": scores.mINP}
 
     @torch.inference_mode()

@@ -13,9 +13,11 @@ import pytest
 from NFC.datasets import build_dataset
 from NFC.experiments import figures
 from NFC.experiments.paper import benchmark_rows, paper_rows
+from NFC.experiments.tables import ABLATION
 from NFC.features.of_dataset import extract_dataset
 from NFC.networks import NETWORKS, build_extractor
-from NFC.scoring.protocol import Centralization, Protocol, ablation_rows, score_rows
+from NFC.scoring.protocol import Protocol
+from NFC.scoring.scores import score_rows
 from pose2id.errors import run_command
 from tests.nfc.toy import write_generated, write_market
 
@@ -83,7 +85,7 @@ def test_tables_hold_our_scores_beside_the_papers(reproduce, real, tmp_path, min
     extractor = build_extractor("transreid", mini_weights / "transformer_20.safetensors", "mini", "cpu")
     market = build_dataset("market1501", tmp_path / "market")
     features = extract_dataset(market, extractor, ("query", "gallery"), poses=2, device="cpu")
-    expected = score_rows(*features, ablation_rows(Centralization()), Protocol.of(market))
+    expected = score_rows(*features, ABLATION, Protocol.of(market))
     for score in expected:
         assert rows[score.name]["values"]["mAP"] == pytest.approx(score.mAP)
         assert rows[score.name]["values"]["ID2"] == pytest.approx(score.id2, abs=1e-5)

@@ -27,10 +27,10 @@ class Counting(MeanColour):
         self.limit = limit
         self.weight = torch.nn.Parameter(torch.tensor(scale))
 
-    def forward(self, images):
+    def forward(self, pictures, camids=None, keypoints=None):
         if self.seen >= self.limit:
             raise KeyboardInterrupt
-        return super().forward(images) * self.weight
+        return super().forward(pictures) * self.weight
 
 
 @pytest.fixture
@@ -51,7 +51,11 @@ def test_a_second_run_extracts_nothing(market, tmp_path):
     found = extract(market, tmp_path, second, ["query", "gallery"])
     assert first.seen > 0 and second.seen == 0
     for a, b in zip(expected, found, strict=True):
-        assert torch.equal(a.feats, b.feats) and torch.equal(a.generated, b.generated) and torch.equal(a.pids, b.pids)
+        assert (
+            torch.equal(a.feats.values, b.feats.values)
+            and torch.equal(a.generated.values, b.generated.values)
+            and torch.equal(a.pids, b.pids)
+        )
     query = read_feature_file(tmp_path / "features/query.safetensors")
     assert query["pids"].tolist() == [pid for pid, _ in QUERY]
     assert query["camids"].tolist() == [camera - 1 for _, camera in QUERY]
@@ -69,7 +73,7 @@ def test_a_stopped_run_loses_at_most_one_shard(market, tmp_path, monkeypatch):
     resumed = Counting()
     found = extract(market, tmp_path, resumed)
     assert PICTURES - stopped.seen <= resumed.seen <= PICTURES - stopped.seen + 2
-    assert all(torch.equal(a.feats, b.feats) for a, b in zip(expected, found, strict=True))
+    assert all(torch.equal(a.feats.values, b.feats.values) for a, b in zip(expected, found, strict=True))
     assert sorted(path.name for path in (tmp_path / "features").iterdir()) == [
         "gallery.safetensors",
         "query.safetensors",
@@ -143,21 +147,21 @@ def test_what_decides_a_description(market):
 def test_only_the_side_that_is_fused_needs_generated_pictures(market):
     write_generated(market.root, poses=1, splits=["query"])
     query, gallery = extract_dataset(market, MeanColour(), ["query"], poses=1, **LOADING)
-    assert query.generated.shape == (3, 1, 3) and gallery.generated is None
+    assert query.generated.values.shape == (3, 1, 3) and gallery.generated is None
     message = r"bounding_box_test_gen.pose1.0001_c2s1_000000_00\.jpg is missing \(and 5 more\)"
     with pytest.raises(UserError, match=message):
         extract_dataset(market, MeanColour(), ["query", "gallery"], poses=1, **LOADING)
     _, gallery = extract_dataset(
         market, MeanColour(), ["gallery"], poses=1, missing=MissingGenerated.original, **LOADING
     )
-    assert torch.equal(gallery.generated[:, 0], gallery.feats)
+    assert torch.equal(gallery.generated[:, 0].values, gallery.feats.values)
 
 
 def test_distractors_stand_in_for_themselves(market):
     write_generated(market.root, poses=2)
     _, gallery = extract_dataset(market, MeanColour(), ["gallery"], poses=2, **LOADING)
     distractor = (gallery.pids == 0).nonzero().item()
-    assert torch.equal(gallery.generated[distractor], gallery.feats[[distractor, distractor]])
+    assert torch.equal(gallery.generated[distractor].values, gallery.feats[[distractor, distractor]].values)
 
 
 def test_features_that_are_not_finite_are_refused(market):

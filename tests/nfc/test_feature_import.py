@@ -50,11 +50,12 @@ def labels(values):
 
 
 def check(features, values, generated=True):
-    assert features.feats.dtype == torch.float32 and features.pids.dtype == torch.int64
-    for name in ("feats", "pids", "camids"):
+    assert features.feats.values.dtype == torch.float32 and features.pids.dtype == torch.int64
+    np.testing.assert_array_equal(features.feats.values, values["feats"])
+    for name in ("pids", "camids"):
         np.testing.assert_array_equal(getattr(features, name), values[name])
     if generated:
-        np.testing.assert_array_equal(features.generated, values["generated"])
+        np.testing.assert_array_equal(features.generated.values, values["generated"])
     else:
         assert features.generated is None
 

@@ -9,6 +9,8 @@ from torch import nn
 from NFC.features import extraction as features
 from NFC.features.extraction import Precision, extract_features, extract_shards
 from NFC.features.feature_set import FeatureSet
+from NFC.features.kinds import Layout
+from NFC.networks import Extractor, Preprocessing
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from tests.nfc.toy import COLOURS, MeanColour, write_picture
@@ -55,25 +57,23 @@ def test_refuses(pictures):
             pick_device(device)
 
 
-class LeftHalf(nn.Module):
+class LeftHalf(Extractor):
     """Mean colour of the left half through a matrix product: knows left from right, and autocast acts on it."""
 
-    feature_dim = 3
-    uses_camids = True
-    uses_paths = True
-
     def __init__(self):
-        super().__init__()
-        self.linear = nn.Linear(3, 3, bias=False)
+        super().__init__(nn.Linear(3, 3, bias=False), 3, Preprocessing(16, 8), uses_camids=True)
         self.cameras, self.paths = [], []
 
     def preprocess(self, picture, path=None):
-        self.paths.append(path)
         return torch.from_numpy(np.array(picture, dtype=np.float32)).permute(2, 0, 1) / 255
 
-    def forward(self, images, camids=None):
+    def sample(self, picture, path=None):
+        self.paths.append(path)
+        return super().sample(picture, path)
+
+    def forward(self, pictures, camids=None, keypoints=None):
         self.cameras.append(None if camids is None else camids.tolist())
-        return self.linear(images[..., : images.shape[-1] // 2].mean((2, 3)))
+        return self.network(pictures[..., : pictures.shape[-1] // 2].mean((2, 3)))
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def halves(tmp_path):
 
 def test_flip_is_the_mean_of_both_pictures(halves):
     extractor = LeftHalf()
-    nn.init.eye_(extractor.linear.weight)
+    nn.init.eye_(extractor.network.weight)
     assert extract_features(extractor, [halves], device="cpu").tolist() == [[1, 0, 0]]
     assert extract_features(extractor, [halves], device="cpu", flip=True).tolist() == [[0.5, 0, 0.5]]
 
@@ -125,7 +125,7 @@ def test_shards_follow_each_other_from_any_picture(pictures, monkeypatch):
 
 def feature_set(**change):
     values = {"feats": torch.rand(5, 3), "pids": torch.arange(5), "camids": torch.zeros(5, dtype=torch.int64)}
-    return FeatureSet(**(values | change))
+    return FeatureSet.of(**({"generated": None, "layout": Layout(), "name": "q"} | values | change))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,6 @@ def feature_set(**change):
     ],
 )
 def test_check_says_what_is_wrong(change, message):
-    feature_set().check("q")
-    feature_set(generated=torch.rand(5, 2, 3)).check("q")
+    assert len(feature_set(generated=torch.rand(5, 2, 3))) == len(feature_set()) == 5
     with pytest.raises(UserError, match=f"^q.*{message}"):
-        feature_set(**change).check("q")
+        feature_set(**change)

@@ -6,14 +6,7 @@ import torch
 from torch.nn.functional import normalize
 
 from NFC import ID2, NFC, evaluate_ranking, fuse_generated
-from NFC.features.kinds.parts import (
-    ID2_parts,
-    NFC_parts,
-    PartFeatures,
-    fuse_generated_parts,
-    part_distance_blocks,
-    part_distances,
-)
+from NFC.features.kinds.parts import PartFeatures, part_distance_blocks, part_distances
 from pose2id.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bpbreid.npz"
@@ -93,7 +86,7 @@ def test_ranking_by_blocks_equals_ranking_by_the_matrix(monkeypatch):
 @pytest.mark.parametrize("visible", ["bool", "weights"])
 def test_fusion_equals_a_naive_loop(reduction, visible):
     feats, generated = random_parts(6, 3, 4, visible=visible), random_parts(6, 5, 3, 4, seed=1, visible=visible)
-    fused = fuse_generated_parts(feats, generated, eta=0.7, reduction=reduction)
+    fused = fuse_generated(feats, generated, eta=0.7, reduction=reduction)
     for i in range(6):
         for p in range(3):
             v, us = float(feats.visibility[i, p]), generated.visibility[i, :, p].double()
@@ -109,8 +102,8 @@ def test_fusion_equals_a_naive_loop(reduction, visible):
 def test_fusion_shows_a_hidden_part_only_where_something_is_added():
     feats = PartFeatures(torch.ones(1, 2, 3), torch.tensor([[True, False]]))
     generated = PartFeatures(torch.full((1, 1, 2, 3), 2.0), torch.ones(1, 1, 2, dtype=torch.bool))
-    assert fuse_generated_parts(feats, generated).visibility.tolist() == [[True, True]]
-    assert fuse_generated_parts(feats, generated, eta=0.0).visibility.tolist() == [[True, False]]
+    assert fuse_generated(feats, generated).visibility.tolist() == [[True, True]]
+    assert fuse_generated(feats, generated, eta=0.0).visibility.tolist() == [[True, False]]
 
 
 @pytest.mark.parametrize("block", [1, 10**6])
@@ -132,7 +125,7 @@ def test_nfc_equals_a_naive_loop(visible, k1, k2, block, monkeypatch):
                 visibility[i] = torch.maximum(visibility[i], feats.visibility[j])
                 changed += 1
     assert changed
-    result = NFC_parts(feats, k1, k2)
+    result = NFC(feats, k1, k2)
     torch.testing.assert_close(result.embeddings.double(), expected, rtol=1e-5, atol=1e-4)
     assert torch.equal(result.visibility, visibility)
 
@@ -140,12 +133,12 @@ def test_nfc_equals_a_naive_loop(visible, k1, k2, block, monkeypatch):
 def test_nfc_breaks_ties_by_the_lower_index():
     feats = PartFeatures(torch.tensor([0.0, 1.0, 1.0, 1.0, 9.0])[:, None, None], torch.ones(5, 1, dtype=torch.bool))
     # 1's nearest are 2 and 3, 2's are 1 and 3, 3's are 1 and 2: one each by index, so 1 and 2 find each other.
-    assert NFC_parts(feats, 1, 1).embeddings.flatten().tolist() == [0, 2, 2, 1, 9]
+    assert NFC(feats, 1, 1).embeddings.flatten().tolist() == [0, 2, 2, 1, 9]
 
 
 def test_samples_that_share_no_visible_part_are_no_neighbours():
     feats = PartFeatures(torch.ones(2, 2, 3), torch.tensor([[True, False], [False, True]]))
-    result = NFC_parts(feats)
+    result = NFC(feats)
     assert result.embeddings.tolist() == (feats.embeddings * feats.visibility[..., None]).tolist()
     assert torch.equal(result.visibility, feats.visibility)
 
@@ -155,7 +148,7 @@ def test_density_equals_a_naive_loop(visible):
     feats, pids = random_parts(9, 3, 4, visible=visible), np.arange(9) % 3 * 10
     feats.visibility[:, 0] = True
     unit, seen = normalize(feats.embeddings.double(), dim=-1), feats.visibility.double()
-    result = ID2_parts(feats, pids)
+    result = ID2(feats, pids)
     for i in range(9):
         total = 0.0
         for p in range(3):
@@ -170,12 +163,12 @@ def test_one_part_that_is_always_visible_is_the_plain_case():
     feats, generated = random_parts(30, 1, 8, visible="all"), random_parts(30, 4, 1, 8, seed=1, visible="all")
     plain, pids = feats.embeddings[:, 0], np.arange(30) % 5
     for reduction in ("sum", "mean"):
-        fused = fuse_generated_parts(feats, generated, 0.5, reduction)
+        fused = fuse_generated(feats, generated, 0.5, reduction)
         expected = fuse_generated(plain, generated.embeddings[:, :, 0], 0.5, reduction)
         torch.testing.assert_close(fused.embeddings[:, 0], expected)
     for k1, k2 in ((2, 2), (5, 3), (3, 8)):
-        torch.testing.assert_close(NFC_parts(feats, k1, k2).embeddings[:, 0], NFC(plain, k1, k2))
-    torch.testing.assert_close(ID2_parts(feats, pids), ID2(plain, pids))
+        torch.testing.assert_close(NFC(feats, k1, k2).embeddings[:, 0], NFC(plain, k1, k2))
+    torch.testing.assert_close(ID2(feats, pids), ID2(plain, pids))
     torch.testing.assert_close(part_distances(feats, feats[:9]), torch.cdist(plain, plain[:9]), rtol=1e-4, atol=2e-3)
 
 
@@ -183,7 +176,7 @@ def test_half_precision_keeps_its_dtype():
     feats = random_parts(8, 2, 4, visible="all")
     half = PartFeatures(feats.embeddings.bfloat16(), feats.visibility)
     extra = PartFeatures(half.embeddings[:, None], half.visibility[:, None])
-    for result in (NFC_parts(half), fuse_generated_parts(half, extra)):
+    for result in (NFC(half), fuse_generated(half, extra)):
         assert result.embeddings.dtype == torch.bfloat16
 
 
@@ -222,11 +215,11 @@ def test_mistakes_are_told_in_one_line():
     with pytest.raises(UserError, match=r"visibility of query must lie in \[0, 1\]"):
         part_distances(PartFeatures(feats.embeddings, feats.visibility * 2.0), feats)
     with pytest.raises(UserError, match="k1 and k2 must be at least 1"):
-        NFC_parts(feats, 0, 1)
+        NFC(feats, 0, 1)
     with pytest.raises(UserError, match="must be 'sum' or 'mean'"):
-        fuse_generated_parts(feats, random_parts(4, 2, 2, 3), reduction="max")
+        fuse_generated(feats, random_parts(4, 2, 2, 3), reduction="max")
     with pytest.raises(UserError, match=r"generated must be \(N, M, P, d\)"):
-        fuse_generated_parts(feats, random_parts(3, 2, 2, 3))
+        fuse_generated(feats, random_parts(3, 2, 2, 3))
     feats.embeddings[0, 0, 0] = torch.nan
     with pytest.raises(UserError, match="NaN"):
-        ID2_parts(feats, np.zeros(4, int))
+        ID2(feats, np.zeros(4, int))

@@ -8,13 +8,18 @@ import torch
 from torch.nn.functional import normalize
 
 from NFC import k_reciprocal_rerank
+from NFC.chain import Chain
 from NFC.datasets import Dataset, Record, Trial
 from NFC.features.feature_set import FeatureSet
+from NFC.features.kinds import PartFeatures
+from NFC.matching import KReciprocal
 from NFC.report.rank_lists import compare_rank_lists
-from NFC.scoring.protocol import Centralization, Protocol, Side, centralize, score
+from NFC.scoring.protocol import Protocol
+from NFC.scoring.scores import score
+from NFC.steps import NeighbourCentralization, QueryExpansion, Side
 
 PEOPLE, CAMERAS = 7, 3
-BASE = Centralization()
+BASE = Chain()
 
 
 def world(trials: bool = False) -> tuple[Dataset, FeatureSet, FeatureSet]:
@@ -46,9 +51,9 @@ def naive_hits(dataset: Dataset, trial: Trial, index: int, distances: torch.Tens
 @pytest.mark.parametrize(
     "after",
     [
-        Centralization(nfc=Side.both),
-        Centralization(rerank=True, rerank_k1=6, rerank_k2=3),
-        Centralization(nfc=Side.gallery, expansion=4),
+        Chain.of(NeighbourCentralization()),
+        Chain.of(KReciprocal(6, 3)),
+        Chain.of(NeighbourCentralization(on=Side.gallery), QueryExpansion(4)),
     ],
     ids=["nfc", "rerank", "expansion"],
 )
@@ -64,15 +69,15 @@ def test_lists_and_numbers_are_those_of_the_table(trials, after):
     assert [entry.gain for entry in lists["Lost most"]] == [gain for gain in sorted(gains)[:3] if gain < 0]
     assert len(shown) > 3
     q, g = query[torch.tensor(list(trial.query))], gallery[torch.tensor(list(trial.gallery))]
-    plain = torch.cdist(*(normalize(part.feats, dim=1).double() for part in (q, g)))
+    plain = torch.cdist(*(normalize(part.feats.values, dim=1).double() for part in (q, g)))
     for entry in shown:
         index = next(i for i, record in enumerate(dataset.query) if record.path == entry.query)
         place = list(trial.query).index(index)
         assert (entry.precision_before, entry.precision_after) == (before[place], now[place])
         assert [(hit.path, hit.correct) for hit in entry.before] == naive_hits(dataset, trial, index, plain, 6)
-        if after.rerank:
-            feats = centralize(q, after, "query"), centralize(g, after, "gallery")
-            mixed = k_reciprocal_rerank(*feats, after.rerank_k1, after.rerank_k2, after.rerank_lambda)
+        if after.matcher:
+            feats = (normalize(part.feats.values, dim=1) for part in (q, g))
+            mixed = k_reciprocal_rerank(*feats, k1=6, k2=3)
             assert [(hit.path, hit.correct) for hit in entry.after] == naive_hits(dataset, trial, index, mixed, 6)
 
 
@@ -90,10 +95,10 @@ def test_part_features_are_compared_by_their_visible_parts():
     for mask in visible:
         mask[:, 0] = 1
     parted = [
-        FeatureSet(torch.cat([s.feats, m.float()], 1), s.pids, s.camids, parts=2)
+        FeatureSet(PartFeatures(s.feats.values.unflatten(1, (2, 4)), m.float()), s.pids, s.camids)
         for s, m in zip((query, gallery), visible, strict=True)
     ]
-    after = Centralization(nfc=Side.both)
+    after = Chain.of(NeighbourCentralization())
     lists = compare_rank_lists(dataset, *parted, BASE, after, count=21, k=3)
     now = score("", *parted, after).rankings[0].average_precision
     for entry in lists["Gained most"]:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from NFC.chain import Chain
 from NFC.report import terminal_table, write_report
 from NFC.report.formats import to_csv, to_html, to_latex, to_markdown, to_terminal
 from NFC.report.table import ResultTable, Row, score_row, score_table
-from NFC.scoring.protocol import Centralization, Scores, Side
 from NFC.scoring.ranking import RankingResult
+from NFC.scoring.scores import Scores
+from NFC.steps import GeneratedPictures
 
 PAPER = {"Base": {"mAP": 0.7988, "ID2": 0.2193}}
 
@@ -28,8 +30,8 @@ def ranking(mAP: float) -> RankingResult:
 def trials() -> list[Scores]:
     """A base with one trial; a row of two trials that differ by 0.2 in mAP."""
     return [
-        Scores("Base", Centralization(), (ranking(0.4),), (0.2,)),
-        Scores("+IPG", Centralization(ipg=Side.both), (ranking(0.4), ranking(0.6)), (0.1, 0.3)),
+        Scores("Base", Chain(), (ranking(0.4),), (0.2,)),
+        Scores("+IPG", Chain.of(GeneratedPictures()), (ranking(0.4), ranking(0.6)), (0.1, 0.3)),
     ]
 
 
@@ -104,7 +106,8 @@ def test_report_files_hold_the_scores(trials, tmp_path):
     assert results["config"] == {"poses": 8}
     base, ipg = results["rows"]
     assert base["paper"] == PAPER["Base"]
-    assert ipg["settings"]["ipg"] == "both"
+    assert base["steps"] == []
+    assert ipg["steps"] == [{"name": "generated", "on": "both", "eta": 1.0, "reduction": "sum"}]
     assert ipg["trials"] == 2
     assert ipg["mAP"] == pytest.approx(0.5)
     assert ipg["spread"]["Rank-1"] == pytest.approx(0.1)

@@ -7,22 +7,25 @@ import pytest
 import torch
 from PIL import Image
 
-from NFC import evaluate_ranking
+from NFC import NFC, evaluate_ranking, fuse_generated
+from NFC.chain import Chain
 from NFC.datasets import build_dataset, generated_paths
 from NFC.datasets.synthetic import View, World
 from NFC.datasets.synthetic.layouts import write_layout
-from NFC.features.kinds.parts import NFC_parts, PartFeatures, fuse_generated_parts, part_distances
+from NFC.features.kinds import Layout
+from NFC.features.kinds.parts import PartFeatures, part_distances
 from NFC.features.of_dataset import extract_dataset
 from NFC.networks import Preprocessing
 from NFC.networks.blocks.part_network import PartExtractor
 from NFC.networks.bpbreid import BPBReID
 from NFC.networks.kpr import KPR, KPRExtractor
-from NFC.scoring.protocol import Centralization, Side, score
+from NFC.scoring.scores import score
+from NFC.steps import GeneratedPictures
 from tests.nfc.extractors.test_bpbreid import TINY
 from tests.nfc.extractors.test_kpr import small_v2
 
 POSES = 2
-BOTH = Centralization(ipg=Side.both, nfc=Side.both)
+BOTH = Chain.of(GeneratedPictures(), NeighbourChain())
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +70,18 @@ def features_by_hand(extractor, records, keypoints=False):
 def test_evaluation_equals_the_steps_by_hand(occluded, kind):
     extractor = tiny_extractor(kind)
     query, gallery = extract_dataset(occluded, extractor, ["query", "gallery"], poses=POSES, device="cpu")
-    assert query.parts == 4
+    assert query.feats.layout == Layout("parts", (4,))
     sides = []
     for records in (occluded.query, occluded.gallery):
         originals, generated = features_by_hand(extractor, records)
-        fused = fuse_generated_parts(originals, generated).normalized()
-        sides.append(NFC_parts(fused, 2, 2).normalized())
+        fused = fuse_generated(originals, generated).normalized()
+        sides.append(NFC(fused, 2, 2).normalized())
     labels = [getattr(f, name) for name in ("pids", "camids") for f in (query, gallery)]
     by_hand = evaluate_ranking(None, None, *labels, distances=part_distances(*sides))
     result = score("", query, gallery, BOTH)
     assert result.mAP == pytest.approx(by_hand.mAP, abs=1e-6)
-    assert result.mAP > score("", query, gallery, Centralization()).mAP
-    assert result.id2 < score("", query, gallery, Centralization()).id2
+    assert result.mAP > score("", query, gallery, Chain()).mAP
+    assert result.id2 < score("", query, gallery, Chain()).id2
 
 
 def test_keypoints_reach_the_original_pictures_alone(occluded, tmp_path):
@@ -93,7 +96,7 @@ def test_keypoints_reach_the_original_pictures_alone(occluded, tmp_path):
     plain, _ = extract_dataset(occluded, extractor, ["query"], poses=POSES, device="cpu")
     extractor.use_keypoints(tmp_path)
     prompted, _ = extract_dataset(occluded, extractor, ["query"], poses=POSES, device="cpu")
-    torch.testing.assert_close(prompted.generated, plain.generated)
-    assert (prompted.feats - plain.feats).abs().amax(1).min() > 1e-4
+    torch.testing.assert_close(prompted.generated.flatten(), plain.generated.flatten())
+    assert (prompted.feats.flatten() - plain.feats.flatten()).abs().amax(1).min() > 1e-4
     originals, _ = features_by_hand(extractor, occluded.query, keypoints=True)
-    torch.testing.assert_close(PartFeatures.unflatten(prompted.feats, 4).normalized().embeddings, originals.embeddings)
+    torch.testing.assert_close(prompted.feats.normalized().embeddings, originals.embeddings)

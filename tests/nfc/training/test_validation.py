@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from NFC.chain import Chain
 from NFC.datasets import build_dataset
 from NFC.features.of_dataset import extract_dataset
 from NFC.networks.base import Extractor, Preprocessing
 from NFC.networks.transreid import TransReID
-from NFC.scoring.protocol import Centralization, Protocol, score
+from NFC.scoring.protocol import Protocol
+from NFC.scoring.scores import score
 from NFC.training.data import DataConfig
 from NFC.training.validation import Validation, ValidationConfig
 from pose2id.errors import UserError
@@ -38,7 +40,7 @@ def test_scores_are_those_of_an_evaluation(tmp_path, own):
     assert reid.training and reid.b1[0].training
     dataset = build_dataset("market1501", root)
     extractor = Extractor(reid, reid.feature_dim, Preprocessing(16, 8), uses_camids=True)
-    expected = score("", *extract_dataset(dataset, extractor, device="cpu"), Centralization(), Protocol.of(dataset))
+    expected = score("", *extract_dataset(dataset, extractor, device="cpu"), Chain(), Protocol.of(dataset))
     assert scores == pytest.approx({"mAP": expected.mAP, "rank1": expected.cmc[0], "mINP": expected.mINP})
 
 

@@ -1,0 +1,35 @@
+"""The numbers that the authors of a method give for a benchmark, from `configs/evaluate/<data set>.yaml`.
+
+    numbers:
+      affinity:
+        - {when: {mode: all, shots: 1}, k1: 4, k2: 1}
+
+`when` names options of the data set; without it the numbers hold for all of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from pose2id.config import CONFIGS
+
+from ..datasets import DATASETS
+from ..methods import Numbers
+
+
+def benchmark_numbers(
+    dataset: str, options: Mapping[str, Any], given: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Numbers:
+    """The numbers of each method for data set `dataset` with `options`; `given` ones stand in for those of its file."""
+    path = CONFIGS / "evaluate" / f"{dataset}.yaml"
+    known = given or (OmegaConf.to_container(OmegaConf.load(path)).get("numbers", {}) if path.is_file() else {})
+    reader = DATASETS.get(dataset)
+    defaults = {name: choices[0] for name, choices in reader.options.items()} if reader else {}
+    chosen = {name: str(value) for name, value in (defaults | dict(options)).items()}
+    return {
+        method: {name: value for name, value in entry.items() if name != "when"}
+        for method, entries in known.items()
+        for entry in entries
+        if all(chosen.get(name) == str(value) for name, value in entry.get("when", {}).items())
+    }

@@ -1,0 +1,96 @@
+"""Every option of `evaluate.py`, and the rows of the table that they ask for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..chain import Chain, Method
+from ..features.extraction import Precision
+from ..features.of_dataset import MissingGenerated
+from ..matching import KReciprocal
+from ..methods import Numbers, build_methods
+from ..steps import GeneratedPictures, NeighbourCentralization, QueryExpansion, Side
+
+# Rows of the paper's Table 2: name -> sides of (generated pictures, NFC).
+ABLATION: Mapping[str, tuple[Side, Side]] = {
+    "Base": (Side.none, Side.none),
+    "+NFC": (Side.none, Side.both),
+    "+IPG": (Side.both, Side.none),
+    "+NFC+IPG": (Side.both, Side.both),
+}
+
+
+@dataclass
+class EvaluateConfig:
+    """Every option of `evaluate.py`; each is a flag, a key of the YAML file and a key=value override."""
+
+    dataset: str = "market1501"
+    root: str | None = None  # folder of the data set
+    options: dict[str, Any] = field(default_factory=dict)  # of the data set, such as options.mode=indoor
+    features: list[str] | None = None  # two files, query and gallery, instead of an extractor
+    labels: list[str] | None = None  # two files with the pids and camids of `features`, if those lack them
+    distractor: int | None = None  # with `features` and no root: the pid of gallery pictures that show nobody
+    extractor: str = "transreid"
+    preset: str = "sd15"
+    weights: str | None = None  # extractor weights; by default the preset's own
+    keypoints: str | None = None  # folder of keypoint files that KPR is prompted with
+    steps: list[Any] = field(default_factory=list)  # methods in their order: nfc, nfc:on=gallery,k1=4, k_reciprocal
+    numbers: dict[str, list[Any]] = field(default_factory=dict)  # of methods, by method; see `NFC.evaluation.benchmark`
+    # Short forms, which stand behind `steps` in this order.
+    ipg: Side = Side.none  # generated pictures on none, gallery, query or both
+    nfc: Side = Side.none
+    eta: float = GeneratedPictures.eta
+    reduction: str = GeneratedPictures.reduction  # or mean
+    k1: int = NeighbourCentralization.k1
+    k2: int = NeighbourCentralization.k2
+    expansion: int = 0  # gallery pictures that each query is averaged with; 0 is no query expansion
+    alpha: float = QueryExpansion.alpha  # weight similarity**alpha of these; 0 is the plain average
+    rerank: bool = False  # k-reciprocal re-ranking
+    rerank_k1: int = KReciprocal.k1
+    rerank_k2: int = KReciprocal.k2
+    rerank_lambda: float = KReciprocal.lambda_value
+    affinity: bool = False  # SAAI's affinity inference, on sysu_mm01 and regdb
+    poses: int = 8
+    missing_generated: MissingGenerated = MissingGenerated.error  # or original: the picture stands in for itself
+    ablation: bool = False  # the four rows Base, +NFC, +IPG, +NFC+IPG instead of one row with ipg and nfc
+    precision: Precision = Precision.float32  # of the network: float32, bfloat16 or float16
+    flip: bool = False  # mean of the features of a picture and of its mirror image
+    batch_size: int = 64
+    num_workers: int = 2
+    device: str | None = None  # by default a GPU if there is one
+    features_dir: str | None = None  # folder where raw features are kept and found again
+    save_features: str | None = None  # folder for centralized features
+    out: str | None = None  # folder for the report
+    page: str | None = None  # HTML file with the table, curves and the queries that gained and lost most
+
+    def rows(self, numbers: Numbers | None = None) -> dict[str, Chain]:
+        """The rows of the table by name. numbers: those of methods for the benchmark at hand.
+
+        `UserError` for methods and numbers that are unknown or do not go together.
+        """
+        listed = build_methods(self.steps, numbers)
+        sides = ABLATION.values() if self.ablation else [(self.ipg, self.nfc)]
+        chains = [Chain.of(*listed, *self._centralization(*side), *self._comparison(numbers)) for side in sides]
+        return dict(zip(ABLATION if self.ablation else [chains[0].label], chains, strict=True))
+
+    def _centralization(self, ipg: Side, nfc: Side) -> list[Method]:
+        generated = GeneratedPictures(on=ipg, eta=self.eta, reduction=self.reduction)
+        neighbours = NeighbourCentralization(on=nfc, k1=self.k1, k2=self.k2)
+        return [step for step in (generated, neighbours) if step.on is not Side.none]
+
+    def _comparison(self, numbers: Numbers | None) -> list[Method]:
+        methods: list[Method] = []
+        if self.expansion:
+            methods.append(QueryExpansion(self.expansion, self.alpha))
+        if self.rerank:
+            methods.append(KReciprocal(self.rerank_k1, self.rerank_k2, self.rerank_lambda))
+        if self.affinity:
+            methods += build_methods(["affinity"], numbers)
+        return methods
+
+    @property
+    def title(self) -> str:
+        if self.features:
+            return " and ".join(self.features)
+        options = [f"{name}={value}" for name, value in self.options.items()]
+        return ", ".join([self.dataset, *options, f"{self.extractor} ({self.preset})"])

@@ -1,0 +1,69 @@
+"""Plain features: one vector a sample, compared by Euclidean distance."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pose2id.arrays import as_features, compute_dtype
+from pose2id.errors import UserError
+
+from ...neighbours import approximate_neighbours, nearest_neighbours
+from .base import Features, Reduction
+from .layout import Layout
+
+
+@dataclass(frozen=True)
+class VectorFeatures(Features):
+    """values (..., d) floating; half precision is summed in float32."""
+
+    kind: ClassVar[str] = "vectors"
+    matcher: ClassVar[str] = "euclidean"
+
+    values: Tensor
+
+    @classmethod
+    def unflatten(cls, flat: Tensor) -> Self:
+        return cls(flat)
+
+    def flatten(self) -> Tensor:
+        return self.values
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.kind)
+
+    def check(self, name: str, axes: int = 1) -> Self:
+        return type(self)(as_features(self.values, name, axes + 1))
+
+    def normalized(self) -> Self:
+        return type(self)(normalize(self.values, dim=-1))
+
+    def fuse(self, generated: Self, eta: float, reduction: Reduction) -> Self:
+        extra, dtype = generated.values, compute_dtype(self.values)
+        if (len(extra), extra.shape[2]) != tuple(self.values.shape):
+            shape = tuple(self.values.shape)
+            raise UserError(f"generated must be (N, M, d) for feats {shape}, got {tuple(extra.shape)}")
+        pooled = extra.sum(1, dtype=dtype) if reduction == "sum" else extra.mean(1, dtype=dtype)
+        return type(self)((self.values.to(dtype) + eta * pooled).to(self.values.dtype))
+
+    def nearest(self, k: int, approximate: bool = False) -> Tensor:
+        """By squared Euclidean distance; ties go to the lower index. approximate: by the optional faiss."""
+        return approximate_neighbours(self.values, k) if approximate else nearest_neighbours(self.values, k)[0]
+
+    def sums(self, members: Tensor) -> Self:
+        first, *others = members.T
+        total = self.values[first].to(compute_dtype(self.values))
+        for column in others:
+            rows = (column >= 0).nonzero()[:, 0]
+            total.index_add_(0, rows, self.values[column[rows]].to(total.dtype))
+        return type(self)(total.to(self.values.dtype))
+
+    def densities(self, identity: Tensor) -> Tensor:
+        """Of the L2-normalised features; a centre is their plain mean. float32, or float64 for float64 features."""
+        unit = normalize(self.values.to(compute_dtype(self.values)), dim=1)
+        counts = torch.bincount(identity)
+        centres = unit.new_zeros(len(counts), unit.shape[1]).index_add_(0, identity, unit) / counts[:, None]
+        return (unit - centres[identity]).square_().sum(1)

@@ -1,0 +1,51 @@
+"""Distances of two sets, given in blocks of rows, so that no Q x G matrix need be in memory."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from pose2id.arrays import as_feature_pair
+
+from ..features.kinds import VectorFeatures
+
+
+class Distances(Protocol):
+    """(Q, G), smaller is nearer, infinity allowed; a plain tensor is one too."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """rows (B,) int64 -> (B, G) floating."""
+
+
+@dataclass(frozen=True)
+class EuclideanDistances:
+    """Squared Euclidean distances of (Q, d) and (G, d); ranking finds their order without writing them down."""
+
+    query: Tensor
+    gallery: Tensor
+
+    @classmethod
+    def between(cls, query: VectorFeatures, gallery: VectorFeatures) -> "EuclideanDistances":
+        """`UserError` for features that cannot be compared."""
+        return cls(*as_feature_pair(query.values, gallery.values))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.query), len(self.gallery)
+
+    @property
+    def device(self) -> torch.device:
+        return self.query.device
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        exact = torch.cdist(
+            self.query[rows].double(), self.gallery.double(), compute_mode="donot_use_mm_for_euclid_dist"
+        )
+        return exact.square_()

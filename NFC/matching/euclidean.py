@@ -1,0 +1,20 @@
+"""Euclidean distance of vectors; for L2-normalised ones it ranks as the cosine similarity does."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..features.feature_set import FeatureSet
+from ..features.kinds import VectorFeatures
+from .base import Matcher
+from .distances import EuclideanDistances
+
+
+@dataclass(frozen=True)
+class Euclidean(Matcher):
+    """Every pair of vectors, exactly; nothing but a block of distances is in memory."""
+
+    name: ClassVar[str] = "euclidean"
+    kinds: ClassVar[tuple[str, ...]] = (VectorFeatures.kind,)
+
+    def distances(self, query: FeatureSet, gallery: FeatureSet) -> EuclideanDistances:
+        return EuclideanDistances.between(query.feats, gallery.feats)

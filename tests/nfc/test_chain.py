@@ -1,0 +1,133 @@
+"""Chains of steps and a matcher: their order, their names, and how configs and flags name them."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from NFC.chain import Chain
+from NFC.evaluation import EvaluateConfig
+from NFC.evaluation.benchmark import benchmark_numbers
+from NFC.matching import Affinity, KReciprocal
+from NFC.methods import METHODS, build_methods
+from NFC.steps import GeneratedPictures, NeighbourCentralization, QueryExpansion, Side
+from pose2id.errors import UserError
+
+IPG, NFC = GeneratedPictures(), NeighbourCentralization()
+
+
+def test_a_chain_has_steps_and_one_matcher_wherever_it_stands():
+    chain = Chain.of(IPG, KReciprocal(6, 3), NFC)
+    assert chain == Chain((IPG, NFC), KReciprocal(6, 3))
+    assert chain.label == "ipg both, nfc both, re-ranked" and Chain().label == "no steps"
+    with pytest.raises(UserError, match="k_reciprocal and affinity both replace the distances; give one of them"):
+        Chain.of(KReciprocal(), Affinity(4, 1))
+
+
+def test_what_looks_at_both_sets_comes_last():
+    assert Chain.of(NFC, QueryExpansion(3)).steps[-1] == QueryExpansion(3)
+    with pytest.raises(UserError, match="query_expansion looks at query and gallery together: put nfc before it"):
+        Chain.of(IPG, QueryExpansion(3), NFC)
+
+
+@pytest.mark.parametrize(
+    ("entry", "method"),
+    [
+        ("nfc", NFC),
+        ("nfc:on=gallery,k1=4", NeighbourCentralization(Side.gallery, 4)),
+        ({"name": "nfc", "on": "query", "k2": 3}, NeighbourCentralization(Side.query, k2=3)),
+        ({"name": "generated", True: "query"}, GeneratedPictures(Side.query)),  # YAML reads the word `on` as true
+        ("generated:eta=2,reduction=mean", GeneratedPictures(eta=2.0, reduction="mean")),
+        ("query_expansion:k=5,alpha=3", QueryExpansion(5, 3.0)),
+        ("k_reciprocal:k1=10,lambda_value=0.5", KReciprocal(10, lambda_value=0.5)),
+        ("affinity:k1=4,k2=1", Affinity(4, 1)),
+    ],
+)
+def test_methods_are_named_in_configs(entry, method):
+    assert build_methods([entry]) == [method]
+
+
+def test_yaml_with_the_bare_word_on(tmp_path):
+    (tmp_path / "c.yaml").write_text("steps: [{name: nfc, on: gallery, k1: 3}, k_reciprocal]\n")
+    entries = OmegaConf.to_container(OmegaConf.load(tmp_path / "c.yaml")).get("steps")
+    assert build_methods(entries) == [NeighbourCentralization(Side.gallery, 3), KReciprocal()]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("ncf", "unknown method 'ncf'; choose one of: generated, nfc, query_expansion, euclidean"),
+        ("nfc:k3=1", "nfc: Key 'k3' not in"),
+        ("nfc:k1=many", "nfc: Value 'many' of type 'str' could not be converted to Integer"),
+        ("nfc:k1=0", "k1 and k2 must be at least 1, got k1=0, k2=2"),
+        ("nfc:k2=-1", "k1 and k2 must be at least 1, got k1=2, k2=-1"),
+        ("nfc:on=left", "Invalid value 'left', expected one of"),
+        ("generated:reduction=max", "reduction must be sum or mean, got 'max'"),
+        ("generated:eta=.nan", "eta must be a finite number, got nan"),
+        ("query_expansion:k=0", "query expansion needs k of at least 1, got 0"),
+        ("query_expansion:alpha=-0.5", "alpha must be at least 0 and finite, got -0.5"),
+        ("k_reciprocal:k1=0", "need k1, k2 >= 1 and 0 <= lambda_value <= 1, got 0, 6, 0.3"),
+        ("k_reciprocal:lambda_value=1.5", "need k1, k2 >= 1 and 0 <= lambda_value <= 1, got 20, 6, 1.5"),
+        ("affinity", "affinity needs k1, k2, which are known for some benchmarks only"),
+        ({"k1": 3}, "names no method; write nfc, nfc:k1=4 or"),
+        (7, "names no method"),
+    ],
+)
+def test_mistakes_are_one_line(entry, message):
+    with pytest.raises(UserError, match=message.replace("'", ".")) as caught:
+        build_methods([entry])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_chain_describes_itself_so_that_it_can_be_made_again(name):
+    (method,) = build_methods([f"{name}:k1=3,k2=2" if name == "affinity" else name])
+    assert method.name == name
+    assert build_methods(Chain.of(method).described()) == [method]
+
+
+def test_short_forms_stand_behind_the_listed_steps():
+    config = EvaluateConfig(
+        steps=["nfc:on=query"], ipg=Side.gallery, nfc=Side.both, eta=2.0, k1=3, expansion=4, alpha=2.0, rerank=True
+    )
+    steps = (
+        NeighbourCentralization(Side.query),
+        GeneratedPictures(Side.gallery, 2.0),
+        NeighbourCentralization(k1=3),
+        QueryExpansion(4, 2.0),
+    )
+    assert list(config.rows().values()) == [Chain(steps, KReciprocal())]
+
+
+def test_ablation_adds_what_the_paper_adds_to_whatever_else_is_done():
+    rows = EvaluateConfig(ablation=True, eta=0.5, rerank=True).rows()
+    half = GeneratedPictures(eta=0.5)
+    assert rows == {
+        "Base": Chain((), KReciprocal()),
+        "+NFC": Chain((NFC,), KReciprocal()),
+        "+IPG": Chain((half,), KReciprocal()),
+        "+NFC+IPG": Chain((half, NFC), KReciprocal()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "numbers"),
+    [
+        ("sysu_mm01", {}, {"k1": 4, "k2": 1}),
+        ("sysu_mm01", {"shots": "10"}, {"k1": 20, "k2": 6}),
+        ("sysu_mm01", {"mode": "indoor"}, {"k1": 2, "k2": 2}),
+        ("sysu_mm01", {"mode": "indoor", "shots": 10}, {"k1": 20, "k2": 6}),
+        ("regdb", {"trial": 3}, {"k1": 8, "k2": 2}),
+    ],
+)
+def test_affinity_has_its_authors_numbers_on_its_benchmarks(dataset, options, numbers):
+    known = benchmark_numbers(dataset, options, {})
+    assert known == {"affinity": numbers}
+    assert build_methods(["affinity"], known) == [Affinity(**numbers)]
+    assert list(EvaluateConfig(affinity=True).rows(known).values()) == [Chain((), Affinity(**numbers))]
+    assert build_methods(["affinity:k1=5"], known) == [Affinity(5, numbers["k2"])]
+
+
+def test_elsewhere_affinity_asks_for_its_numbers():
+    assert benchmark_numbers("market1501", {}, {}) == {}
+    assert benchmark_numbers("custom", {}, {"affinity": [{"k1": 3, "k2": 2}]}) == {"affinity": {"k1": 3, "k2": 2}}
+    with pytest.raises(UserError, match="affinity needs k1, k2"):
+        EvaluateConfig(affinity=True).rows()
