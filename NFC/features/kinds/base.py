@@ -24,6 +24,7 @@ class Features(ABC):
 
     kind: ClassVar[str]  # key of `KINDS`
     matcher: ClassVar[str]  # key of `MATCHERS`: how members are compared when no other matcher is named
+    example: ClassVar[tuple[int, tuple[int, ...]]]  # numbers of a small flat member, and its sizes, for tests
 
     @classmethod
     @abstractmethod

@@ -27,6 +27,7 @@ class PartFeatures(Features):
 
     kind: ClassVar[str] = "parts"
     matcher: ClassVar[str] = "parts"
+    example: ClassVar[tuple[int, tuple[int, ...]]] = (15, (3,))
 
     embeddings: Tensor
     visibility: Tensor

@@ -21,6 +21,7 @@ class VectorFeatures(Features):
 
     kind: ClassVar[str] = "vectors"
     matcher: ClassVar[str] = "euclidean"
+    example: ClassVar[tuple[int, tuple[int, ...]]] = (12, ())
 
     values: Tensor
 

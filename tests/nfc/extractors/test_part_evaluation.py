@@ -25,7 +25,7 @@ from tests.nfc.extractors.test_bpbreid import TINY
 from tests.nfc.extractors.test_kpr import small_v2
 
 POSES = 2
-BOTH = Chain.of(GeneratedPictures(), NeighbourChain())
+BOTH = Chain.of(GeneratedPictures(), NeighbourCentralization())
 
 
 @pytest.fixture(scope="module")
