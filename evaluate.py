@@ -34,6 +34,8 @@ def parse_arguments() -> tuple[EvaluateConfig, bool]:
             parser.add_argument(f"--{option.name}", action="store_const", const=True)
         elif option.name in ("features", "labels"):
             parser.add_argument(f"--{option.name}", nargs=2, metavar=("QUERY", "GALLERY"))
+        elif option.name == "steps":
+            parser.add_argument("--steps", nargs="+", metavar="METHOD", help="nfc, nfc:on=gallery,k1=4, k_reciprocal ...")
         elif option.name == "options":
             parser.add_argument("--options", action="append", metavar="key=value", help="again for each option")
         else:

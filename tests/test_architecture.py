@@ -1,9 +1,13 @@
-"""The arrow between the two halves: IPG may import NFC, never the reverse."""
+"""The arrows: pose2id is the foundation and imports neither half; IPG may import NFC, never the reverse."""
 
 import ast
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+FORBIDDEN = {"pose2id": {"NFC", "IPG", "scripts"}, "NFC": {"IPG", "scripts"}, "IPG": {"scripts"}}
+MOST_LINES, MEDIAN_LINES = 300, 100
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -19,8 +23,33 @@ def imported_modules(path: Path) -> set[str]:
     return names
 
 
-def test_nfc_never_imports_ipg():
-    files = sorted((REPOSITORY / "NFC").rglob("*.py"))
+def files_of(package: str) -> list[Path]:
+    return sorted((REPOSITORY / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_follow_the_arrows(package):
+    files = files_of(package)
     assert files
-    offenders = [str(path.relative_to(REPOSITORY)) for path in files if "IPG" in imported_modules(path)]
-    assert offenders == []
+    offenders = {str(path.relative_to(REPOSITORY)): imported_modules(path) & FORBIDDEN[package] for path in files}
+    assert {name: modules for name, modules in offenders.items() if modules} == {}
+
+
+def test_files_are_small():
+    lines = {
+        path: len(path.read_text(encoding="utf-8").splitlines()) for package in FORBIDDEN for path in files_of(package)
+    }
+    assert {str(path): count for path, count in lines.items() if count > MOST_LINES} == {}
+    assert sorted(lines.values())[len(lines) // 2] < MEDIAN_LINES
+
+
+def test_documented_earlier_names_are_still_there():
+    from ID2 import ID2
+    from NFC import NFC
+    from NFC.extractors import EXTRACTORS, Preprocessing, build_extractor
+    from NFC.extractors.weights import load_tensors, read_tensors, strip_prefix
+    from NFC.parts import ID2_parts, NFC_parts, PartFeatures, fuse_generated_parts, part_distances
+
+    earlier = (build_extractor, Preprocessing, load_tensors, read_tensors, strip_prefix, fuse_generated_parts)
+    assert all(map(callable, (*earlier, part_distances, PartFeatures)))
+    assert NFC_parts is NFC and ID2_parts.__name__ == ID2.__name__ and "transreid" in EXTRACTORS

@@ -20,7 +20,7 @@ from NFC.networks.blocks.part_network import PartExtractor
 from NFC.networks.bpbreid import BPBReID
 from NFC.networks.kpr import KPR, KPRExtractor
 from NFC.scoring.scores import score
-from NFC.steps import GeneratedPictures
+from NFC.steps import GeneratedPictures, NeighbourCentralization
 from tests.nfc.extractors.test_bpbreid import TINY
 from tests.nfc.extractors.test_kpr import small_v2
 
