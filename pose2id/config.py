@@ -1,12 +1,14 @@
-"""YAML files and command-line overrides, read into typed dataclasses."""
+"""YAML files and command-line overrides, read into typed dataclasses, and dataclasses as YAML."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from .errors import UserError
 
@@ -20,18 +22,70 @@ def load_config(
 ) -> Schema:
     """Build `schema` (a dataclass) from a YAML file and `key=value` overrides, in that order.
 
-    `section` reads only that top-level key of the file. Unknown keys, wrong types and a missing
-    file raise `UserError` in one line.
+    `section` reads only that top-level key of the file. What a key of type text is given is taken as it stands, dollar
+    signs and all. Unknown keys, wrong types and a missing file raise `UserError` in one line.
     """
+    texts, others = _sorted_overrides(schema, overrides)
     config = OmegaConf.structured(schema)
     try:
         if path is not None:
-            if not Path(path).is_file():
-                raise UserError(f"config file {path} does not exist")
-            loaded = OmegaConf.load(path)
+            loaded = _read_yaml(path)
             config = OmegaConf.merge(config, loaded[section] if section else loaded)
-        config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
-        return OmegaConf.to_object(config)
-    except (OmegaConfBaseException, YAMLError) as error:
+        config = OmegaConf.merge(config, OmegaConf.from_dotlist(others))
+        built = OmegaConf.to_object(config)
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
         reason = " ".join(str(error).split("\n")[0].split())
         raise UserError(f"config {path or ''} {' '.join(overrides)}: {reason}") from error
+    for keys, text in texts:
+        built = _with(built, keys, text)
+    return built
+
+
+def to_yaml(config: object) -> str:
+    """A config as the YAML text that `load_config` reads."""
+    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=10**6)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, enums and paths as dictionaries, lists, numbers and text."""
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, Path) else value
+
+
+def _read_yaml(path: str | Path) -> Any:
+    if not Path(path).is_file():
+        raise UserError(f"config file {path} does not exist")
+    return OmegaConf.load(path)
+
+
+def _sorted_overrides(schema: type, overrides: Sequence[str]) -> tuple[list[tuple[list[str], str]], list[str]]:
+    """Overrides of text, as keys and value, and all others, which OmegaConf reads."""
+    texts, others = [], []
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        keys = name.split(".")
+        if equals and value not in ("", "null") and _is_text(schema, keys):
+            texts.append((keys, value))
+        else:
+            others.append(override)
+    return texts, others
+
+
+def _is_text(schema: type, keys: Sequence[str]) -> bool:
+    """Whether the field that `keys` lead to holds text, or text or nothing."""
+    hint: Any = schema
+    for key in keys:
+        hint = get_type_hints(hint).get(key) if is_dataclass(hint) else None
+    return hint is str or set(get_args(hint)) == {str, type(None)}
+
+
+def _with(config: Schema, keys: Sequence[str], text: str) -> Schema:
+    first, *rest = keys
+    return replace(config, **{first: _with(getattr(config, first), rest, text) if rest else text})
