@@ -1,6 +1,6 @@
 """YAML files and command-line overrides, read into typed dataclasses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,3 +33,16 @@ def load_config(
     except (OmegaConfBaseException, YAMLError) as error:
         reason = " ".join(str(error).split("\n")[0].split())
         raise UserError(f"config {path or ''} {' '.join(overrides)}: {reason}") from error
+
+
+def read_values(schema: type[Schema], values: Mapping[str, object], what: str) -> Schema:
+    """Build `schema` (a dataclass, frozen or not) from its defaults and `values`, as strictly as `load_config`.
+
+    what: what a `UserError` calls the values.
+    """
+    config = OmegaConf.structured(schema)
+    OmegaConf.set_readonly(config, False)
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(config, OmegaConf.create(dict(values))))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{what}: {' '.join(str(error).split(chr(10))[0].split())}") from error

@@ -1,6 +1,6 @@
-"""What every extractor offers: a network, its preprocessing record, and whether it wants to know the camera."""
+"""What every extractor offers: a network, its preprocessing, and what it wants to know besides the picture."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -8,64 +8,41 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pose2id.errors import UserError
-from pose2id.pictures import RESIZE, picture_tensor
 from pose2id.weights import name_list
 
-HALF = (0.5, 0.5, 0.5)
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from ..features.kinds.layout import Layout
+from .preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
-CHANNEL_ORDERS = ("rgb", "bgr")
+__all__ = ["HALF", "IMAGENET_MEAN", "IMAGENET_STD", "NO_CAMERA", "Extractor", "Preprocessing", "measured_extractor"]
 
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the input of a network: called on a PIL picture, gives (3, height, width) float32.
-
-    resize: Pillow's nearest, bilinear, bicubic or lanczos, or OpenCV's bilinear, `cv2_bilinear`. mean and std are
-    those of values in [0, 1], in the order of the network's channels. Mistakes raise `UserError`.
-    """
-
-    height: int
-    width: int
-    resize: str = "lanczos"
-    mean: tuple[float, float, float] = HALF
-    std: tuple[float, float, float] = HALF
-    channel_order: str = "rgb"
-
-    def __post_init__(self) -> None:
-        if min(self.height, self.width) < 1:
-            raise UserError(f"preprocessing: height and width must be positive, got {self.height} and {self.width}")
-        if self.resize not in RESIZE:
-            raise UserError(f"preprocessing: unknown resize '{self.resize}'; choose one of: {', '.join(RESIZE)}")
-        if self.channel_order not in CHANNEL_ORDERS:
-            raise UserError(f"preprocessing: channel_order must be rgb or bgr, got '{self.channel_order}'")
-        if not len(self.mean) == len(self.std) == 3 or min(self.std) <= 0:
-            raise UserError(f"preprocessing: mean and std need three numbers, std above 0; got {self.mean}, {self.std}")
-
-    def __call__(self, picture: Image.Image) -> Tensor:
-        pixels = picture_tensor(picture, self.height, self.width, self.resize)
-        if self.channel_order == "bgr":
-            pixels = pixels.flip(0)
-        return (pixels - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+NO_CAMERA = -1  # the camid of a picture that no camera took, such as a generated one
 
 
 class Extractor(nn.Module):
-    """A ReID network with its preprocessing record; features of `feature_dim` numbers.
+    """A ReID network with its preprocessing; features of `feature_dim` numbers, laid out as `layout` says.
 
-    Where `uses_camids`, original pictures come with their zero-based camera ids; generated pictures, which no camera
-    took, come without. `program` is the file of a network that is more than its tensors (ONNX, exported).
+    `inputs` names what it wants to know: always "pictures"; "camids", zero-based, of which generated pictures have
+    none; "keypoints". `program` is the file of a network that is more than its tensors (ONNX, exported); `keypoints`
+    the folder of keypoint files in use.
     """
 
+    layout: Layout = Layout()
     program: Path | None = None
+    keypoints: Path | None = None
 
     def __init__(
         self, network: nn.Module, feature_dim: int, preprocessing: Preprocessing, uses_camids: bool = False
     ) -> None:
+        """network: called with (pictures), or (pictures, camids) where `uses_camids`."""
         super().__init__()
         self.network = network
         self.feature_dim = feature_dim
         self.preprocessing = preprocessing
-        self.uses_camids = uses_camids
+        self.inputs: tuple[str, ...] = ("pictures", "camids") if uses_camids else ("pictures",)
+
+    @property
+    def uses_camids(self) -> bool:
+        return "camids" in self.inputs
 
     @property
     def height(self) -> int:
@@ -75,13 +52,36 @@ class Extractor(nn.Module):
     def width(self) -> int:
         return self.preprocessing.width
 
-    def preprocess(self, picture: Image.Image) -> Tensor:
-        """Any PIL picture -> (3, height, width) float32, as the network wants it."""
+    def preprocess(self, picture: Image.Image, path: str | Path | None = None) -> Tensor:
+        """Any PIL picture -> (3, height, width) float32, as the network wants it; path: of its file, if it has one."""
         return self.preprocessing(picture)
 
-    def forward(self, images: Tensor, camids: Tensor | None = None) -> Tensor:
-        """(B, 3, height, width) preprocessed and, where `uses_camids`, camids (B,) int64 -> (B, feature_dim)."""
-        return self.network(images, camids) if self.uses_camids else self.network(images)
+    def sample(self, picture: Image.Image, path: str | Path | None = None) -> dict[str, Tensor]:
+        """What the network is given of one picture, by name of the input; all but the camera.
+
+        path: the file of an original picture; None for a generated one. Stacked over pictures, and with camids (B,)
+        added, these are the arguments of `forward`.
+        """
+        return {"pictures": self.preprocess(picture)}
+
+    def mirror(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The arguments of `forward` for the mirror images of a batch's pictures."""
+        return batch | {"pictures": batch["pictures"].flip(-1)}
+
+    def forward(self, pictures: Tensor, camids: Tensor | None = None, keypoints: Tensor | None = None) -> Tensor:
+        """Features (B, feature_dim).
+
+        pictures: (B, 3, height, width) preprocessed; camids: (B,) int64, `NO_CAMERA` for none; keypoints: as `sample`
+        gives them. What is not among `inputs` is not looked at.
+        """
+        return self.network(pictures, camids) if self.uses_camids else self.network(pictures)
+
+    def use_infrared(self, camids: Collection[int]) -> None:
+        """Say which cameras of the data set are infrared; most networks do not care."""
+
+    def use_keypoints(self, folder: str | Path) -> None:
+        """Prompt the original pictures with the keypoint files in `folder`; `UserError` where the network cannot."""
+        raise UserError("the network takes no keypoints; leave them out, or use kpr")
 
 
 @torch.no_grad()
@@ -98,11 +98,15 @@ def measured_extractor(network: nn.Module, preprocessing: Preprocessing) -> Extr
 
 
 def camera_rows(table: Tensor, camids: Tensor) -> Tensor:
-    """Rows `camids` (B,) of an embedding table of cameras (C, ...); a camera it does not have raises `UserError`."""
-    if camids.min() < 0 or camids.max() >= len(table):
+    """Rows `camids` (B,) of an embedding table of cameras (C, ...), zeros for `NO_CAMERA`.
+
+    A camera that the table does not have raises `UserError`.
+    """
+    if camids.min() < NO_CAMERA or camids.max() >= len(table):
         seen = sorted(camids.unique().tolist())
         raise UserError(
             f"cameras {name_list(map(str, seen))} (counted from 0), but the weights know {len(table)} cameras: "
             "use weights for this data set, or of a network without a camera embedding"
         )
-    return table[camids]
+    rows = table[camids.clamp(min=0)]
+    return rows * (camids >= 0).to(rows.dtype).view(-1, *[1] * (rows.ndim - 1))

@@ -1,0 +1,51 @@
+"""How a picture becomes the input of a network."""
+
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pose2id.errors import UserError
+from pose2id.pictures import RESIZE, picture_tensor
+
+HALF = (0.5, 0.5, 0.5)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+CHANNEL_ORDERS = ("rgb", "bgr")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the input of a network: called on a PIL picture, gives (3, height, width) float32.
+
+    resize: Pillow's nearest, bilinear, bicubic or lanczos, or OpenCV's bilinear, `cv2_bilinear`. mean and std are
+    those of values in [0, 1], in the order of the network's channels. Mistakes raise `UserError`.
+    """
+
+    height: int
+    width: int
+    resize: str = "lanczos"
+    mean: tuple[float, float, float] = HALF
+    std: tuple[float, float, float] = HALF
+    channel_order: str = "rgb"
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise UserError(f"preprocessing: height and width must be positive, got {self.height} and {self.width}")
+        if self.resize not in RESIZE:
+            raise UserError(f"preprocessing: unknown resize '{self.resize}'; choose one of: {', '.join(RESIZE)}")
+        if self.channel_order not in CHANNEL_ORDERS:
+            raise UserError(f"preprocessing: channel_order must be rgb or bgr, got '{self.channel_order}'")
+        if not len(self.mean) == len(self.std) == 3 or min(self.std) <= 0:
+            raise UserError(f"preprocessing: mean and std need three numbers, std above 0; got {self.mean}, {self.std}")
+
+    def __call__(self, picture: Image.Image) -> Tensor:
+        return self.normalise(picture_tensor(picture, self.height, self.width, self.resize))
+
+    def normalise(self, pictures: Tensor) -> Tensor:
+        """(..., 3, height, width) RGB in [0, 1] -> the same shape, in the network's channel order and range."""
+        if self.channel_order == "bgr":
+            pictures = pictures.flip(-3)
+        mean, std = (torch.tensor(values, device=pictures.device)[:, None, None] for values in (self.mean, self.std))
+        return (pictures - mean) / std
