@@ -41,6 +41,19 @@ def load_config(
     return built
 
 
+def read_values(schema: type[Schema], values: Mapping[str, Any], what: str) -> Schema:
+    """Build `schema` (a dataclass, frozen or not) from its defaults and `values`, as strictly as `load_config`.
+
+    what: what a `UserError` calls the values.
+    """
+    config = OmegaConf.structured(schema)
+    OmegaConf.set_readonly(config, False)
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(config, OmegaConf.create(dict(values))))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{what}: {' '.join(str(error).splitlines()[0].split())}") from error
+
+
 def to_yaml(config: object) -> str:
     """A config as the YAML text that `load_config` reads."""
     return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=10**6)
@@ -72,7 +85,8 @@ def _sorted_overrides(schema: type, overrides: Sequence[str]) -> tuple[list[tupl
         name, equals, value = override.partition("=")
         keys = name.split(".")
         if equals and value not in ("", "null") and _is_text(schema, keys):
-            texts.append((keys, value))
+            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+            texts.append((keys, value[1:-1] if quoted else value))
         else:
             others.append(override)
     return texts, others

@@ -33,9 +33,7 @@ def parse_command(
     )
     parser.add_argument("--config", metavar="FILE", help=f"YAML file with any of these settings ({default or 'none'})")
     parser.add_argument("--dry_run", action="store_true", help="print the settings as they came out, and stop")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings, also of sections: section.key=value"
-    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings; of sections, section.key=value")
     notes, hints = _notes(schema), get_type_hints(schema)
     for field in fields(schema):
         if not is_dataclass(hints[field.name]):

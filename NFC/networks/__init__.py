@@ -1,19 +1,21 @@
 """ReID networks by name: `build_extractor("transreid")`."""
 
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
 from pose2id.errors import UserError
 
 from .base import Extractor, Preprocessing
+from .files import read_header
 from .foreign import own
+from .reid_network import ReIDNetwork
 
-__all__ = ["BACKBONES", "NETWORKS", "Extractor", "Preprocessing", "build_extractor"]
+__all__ = ["BACKBONES", "NETWORKS", "Extractor", "Preprocessing", "assemble", "build_extractor", "trainable"]
 
-# Name -> file of this folder with `build(weights, preset) -> Extractor`.
+# Name -> file of this folder with `build(weights, preset) -> Extractor` and `NETWORK`, the `ReIDNetwork` to train.
 NETWORKS = {
     "transreid": "transreid",
     "clipreid": "clipreid",
@@ -47,23 +49,36 @@ def build_extractor(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)  # random weights, where somebody wants them, are always the same
-        extractor = _build(name, weights, preset)
+        extractor = assemble(name, weights, preset)
     return extractor.eval().requires_grad_(False).to(device)
 
 
-def _build(name: str, weights: str | Path | None, preset: str) -> Extractor:
+def assemble(name: str, weights: str | Path | None = None, preset: str = "sd15") -> Extractor:
+    """As `build_extractor`, but on the CPU, ready to train, and random weights are those of the global generator."""
     kind, _, argument = name.partition(":")
     library = kind.removesuffix(RANDOM)
     if name in NETWORKS:
-        return _builder(NETWORKS[name])(weights, preset)
+        return _file(NETWORKS[name]).build(weights, preset)
     if library in BACKBONES and argument:
-        return _builder(BACKBONES[library])(argument, weights, kind.endswith(RANDOM))
-    if argument:
-        return own.build(name, weights)
-    choices = [*NETWORKS, *(f"{library}:NAME" for library in BACKBONES), "module:function", "file.py:function"]
-    raise UserError(f"unknown extractor '{name}'; choose one of: {', '.join(choices)}")
+        extractor = _file(BACKBONES[library]).build(argument, weights, kind.endswith(RANDOM))
+    elif argument:
+        extractor = own.build(name, weights)
+    else:
+        choices = [*NETWORKS, *(f"{library}:NAME" for library in BACKBONES), "module:function", "file.py:function"]
+        raise UserError(f"unknown extractor '{name}'; choose one of: {', '.join(choices)}")
+    if weights is not None and (header := read_header(weights)):
+        extractor.preprocessing = header.preprocessing
+    return extractor
 
 
-def _builder(file: str) -> Callable[..., Extractor]:
-    """`build` of a file of this folder, which is imported only when somebody asks for its network."""
-    return import_module(f".{file}", __package__).build
+def trainable(name: str) -> type[ReIDNetwork]:
+    """The class of `name`, one of `NETWORKS`, from which a network to train is built; `UserError` for a program."""
+    network = _file(NETWORKS[name]).NETWORK
+    if network is None:
+        raise UserError(f"network '{name}' is a program and cannot be trained; train a network of the zoo")
+    return network
+
+
+def _file(name: str) -> ModuleType:
+    """A file of this folder, which is imported only when somebody asks for its network."""
+    return import_module(f".{name}", __package__)

@@ -4,24 +4,57 @@ Names of the modules are those of the official checkpoints, so nothing has to be
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from timm.models.hrnet import HighResolutionNet, cfg_cls
+from timm.models.hrnet import HighResolutionNet
 from torch import Tensor, nn
 
 from pose2id.pictures import OPENCV_BILINEAR
-from pose2id.weights import load_tensors, read_tensors, strip_prefix, weights_file
 
-from .base import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from .blocks.part_network import PartExtractor, PartNetwork, count_parts, stack_scales
+from .base import IMAGENET_MEAN, IMAGENET_STD, Extractor, Preprocessing
+from .blocks.part_network import PartNetwork, count_parts, stack_scales
+from .files import build_from_file, build_from_tensors
 
 CHANNELS = 1920  # 128 + 256 + 512 + 1024, whatever the width of the branches
+BACKBONE = "backbone_appearance_feature_extractor."
+
+
+@dataclass(frozen=True)
+class BPBReIDSizes:
+    """stem, branch: channels of HRNet's stem and of its finest branch; modules: of each stage; blocks: of a module."""
+
+    height: int = 384
+    width: int = 128
+    parts: int = 5
+    dim: int = 512
+    stem: int = 64
+    branch: int = 32
+    modules: list[int] = field(default_factory=lambda: [1, 1, 4, 3])
+    blocks: int = 4
+    num_classes: int = 751
+
+    def hrnet(self) -> dict[str, object]:
+        """The configuration of timm's `HighResolutionNet`."""
+        stages = {
+            f"stage{number}": {
+                "num_modules": self.modules[number - 1],
+                "num_branches": number,
+                "block_type": "BASIC",
+                "num_blocks": (self.blocks,) * number,
+                "num_channels": tuple(self.branch << scale for scale in range(number)),
+                "fuse_method": "SUM",
+            }
+            for number in (1, 2, 3, 4)
+        }
+        stages["stage1"] |= {"block_type": "BOTTLENECK", "num_channels": (self.stem,)}
+        return {"stem_width": self.stem, **stages}
 
 
 class HRNet(HighResolutionNet):
     """timm's HRNet up to its four widened branches, brought to the finest size. `cls_head` is never run."""
 
-    def __init__(self, config: Mapping, dim: int) -> None:
+    def __init__(self, config: Mapping[str, object], dim: int) -> None:
         super().__init__(config, head="incre", num_classes=0)
         self.cls_head = nn.Sequential(nn.Conv2d(CHANNELS, dim, kernel_size=1), nn.BatchNorm2d(dim))
 
@@ -31,31 +64,46 @@ class HRNet(HighResolutionNet):
 
 
 class BPBReID(PartNetwork):
-    """(B, 3, 384, 128) -> foreground and `parts` parts, each of 512 numbers, with their visibility."""
+    """Foreground and `parts` parts, each of `dim` numbers, with their visibility."""
 
-    def __init__(
-        self, parts: int = 5, dim: int = 512, num_classes: int = 751, backbone: Mapping = cfg_cls["hrnet_w32"]
-    ) -> None:
-        """backbone: a configuration of timm's `HighResolutionNet`."""
-        super().__init__(CHANNELS, parts, dim, num_classes)
-        self.backbone_appearance_feature_extractor = HRNet(backbone, dim)
+    name = "bpbreid"
+    Sizes = BPBReIDSizes
 
-    @staticmethod
-    def unused_at_test() -> tuple[str, ...]:
-        return (*PartNetwork.unused_at_test(), "backbone_appearance_feature_extractor.cls_head.")
+    def __init__(self, sizes: BPBReIDSizes) -> None:
+        super().__init__(sizes, CHANNELS)
+        self.backbone_appearance_feature_extractor = HRNet(sizes.hrnet(), sizes.dim)
 
-    def feature_map(self, images: Tensor, camids: Tensor | None, prompts: Tensor | None) -> Tensor:
-        return self.backbone_appearance_feature_extractor(images)
+    @classmethod
+    def recognise(cls, tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> BPBReIDSizes:
+        return BPBReIDSizes(parts=count_parts(tensors, path, "BPBReID"), num_classes=0)
+
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.sizes.height, self.sizes.width, OPENCV_BILINEAR, IMAGENET_MEAN, IMAGENET_STD)
+
+    def unused_at_test(self) -> tuple[str, ...]:
+        return *super().unused_at_test(), f"{BACKBONE}cls_head."
+
+    def unused_in_training(self) -> tuple[str, ...]:
+        return *super().unused_in_training(), f"{BACKBONE}cls_head."
+
+    def from_imagenet(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """timm's HRNet, `timm:hrnet_w32`; what follows the backbone starts at random."""
+        own = {name: tensor for name, tensor in self.state_dict().items() if not name.startswith(BACKBONE)}
+        left_out = ("classifier.", "final_layer.", "downsamp_modules.")
+        return own | {f"{BACKBONE}{name}": t for name, t in tensors.items() if not name.startswith(left_out)}
+
+    def feature_map(self, pictures: Tensor, camids: Tensor | None, keypoints: Tensor | None) -> Tensor:
+        return self.backbone_appearance_feature_extractor(pictures)
 
 
-def build(weights: str | Path | None, preset: str) -> PartExtractor:
-    """BPBReID with an official file, of any number of parts."""
-    path = weights_file(weights, preset, "bpbreid")
-    return from_tensors(strip_prefix(read_tensors(path)), path)
+NETWORK = BPBReID
 
 
-def from_tensors(tensors: Mapping[str, Tensor], path: str | Path) -> PartExtractor:
+def build(weights: str | Path | None, preset: str) -> Extractor:
+    """BPBReID of the number of parts in the file."""
+    return build_from_file(BPBReID, weights, preset)
+
+
+def from_tensors(tensors: Mapping[str, Tensor], path: str | Path) -> Extractor:
     """BPBReID with `tensors`, which came from `path`."""
-    network = BPBReID(count_parts(tensors, path, "BPBReID"), num_classes=0)
-    load_tensors(network, tensors, path, network.unused_at_test())
-    return PartExtractor(network, Preprocessing(384, 128, OPENCV_BILINEAR, IMAGENET_MEAN, IMAGENET_STD))
+    return build_from_tensors(BPBReID, tensors, path)

@@ -4,48 +4,45 @@ Names of the modules are those of the official checkpoint, so nothing has to be 
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import instance_norm
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from pose2id.errors import UserError
-from pose2id.weights import load_tensors, read_tensors, strip_prefix, weights_file
 
 from .base import IMAGENET_MEAN, IMAGENET_STD, Extractor, Preprocessing
+from .blocks.heads import class_scores
+from .blocks.modality import AttentionPool, DualNeck, ModalityAlleviation
+from .files import build_from_file, build_from_tensors
+from .reid_network import Branch, Inputs, ReIDNetwork
 
 INFRARED_CAMERAS = (2, 5)  # cam3 and cam6 of SYSU-MM01; camids count from 0
+DIM = 2048  # channels of the last stage
 
 
-class ModalityAlleviation(nn.Module):
-    """MAM: mixes each channel with its instance-normalised self, by a gate that the channel means decide."""
+@dataclass(frozen=True)
+class SAAISizes:
+    """height, width: multiples of 16, fixed by the position table. layers: blocks a stage."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channel_attention = nn.Sequential(
-            nn.Conv2d(channels, channels // 16, kernel_size=1, bias=False),
-            nn.ReLU(),
-            nn.Conv2d(channels // 16, channels, kernel_size=1, bias=False),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, h, w) -> the same shape."""
-        gate = self.channel_attention(features.mean((2, 3), keepdim=True))
-        return gate * features + (1 - gate) * instance_norm(features)
+    parts: int = 7
+    height: int = 288
+    width: int = 144
+    layers: list[int] = field(default_factory=lambda: [3, 4, 6, 3])
+    num_classes: int = 395
 
 
 class Backbone(ResNet):
     """torchvision's ResNet with stride 1 in the last stage and a MAM after each of the last two."""
 
-    def __init__(self, layers: tuple[int, int, int, int]) -> None:
-        super().__init__(Bottleneck, list(layers))
+    def __init__(self, layers: list[int]) -> None:
+        super().__init__(Bottleneck, layers)
         del self.avgpool, self.fc
         self.layer4[0].conv2.stride = self.layer4[0].downsample[0].stride = (1, 1)
-        self.MAM3 = ModalityAlleviation(1024)
-        self.MAM4 = ModalityAlleviation(2048)
+        self.MAM3 = ModalityAlleviation(DIM // 2)
+        self.MAM4 = ModalityAlleviation(DIM)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 2048, H/16, W/16)."""
@@ -54,97 +51,120 @@ class Backbone(ResNet):
         return self.MAM4(self.layer4(self.MAM3(x)))
 
 
-class AttentionPool(nn.Module):
-    """Part features: each part's sigmoid gate over the positions weighs the map; the position table only gates."""
+class SAAI(ReIDNetwork):
+    """`parts` part features and the global one behind the neck of the modality, (parts + 1) * 2048 numbers.
 
-    def __init__(self, parts: int, positions: int, dim: int) -> None:
-        super().__init__()
-        self.part_tokens = nn.Parameter(torch.randn(parts, dim) * 0.02)
-        self.pos_embeding = nn.Parameter(torch.randn(positions, dim) * 0.02)  # the official spelling
+    `infrared_cameras`, by default those of SYSU-MM01, go through the infrared neck; all others and pictures without a
+    camera (generated ones) through the visible one.
+    """
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(B, positions, dim) -> (B, parts, dim)."""
-        gates = (self.part_tokens @ (pixels + self.pos_embeding).transpose(1, 2)).sigmoid()  # (B, parts, positions)
-        return gates @ pixels / pixels.shape[1]
+    name = "saai"
+    Sizes = SAAISizes
 
-
-class DualNeck(nn.Module):
-    """One BatchNorm a modality, chosen for each picture."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.bn_neck_v = nn.BatchNorm1d(dim)
-        self.bn_neck_i = nn.BatchNorm1d(dim)
-
-    def forward(self, feats: Tensor, infrared: Tensor) -> Tensor:
-        """(B, dim) and (B,) bool -> (B, dim)."""
-        result = torch.empty_like(feats)
-        for neck, chosen in ((self.bn_neck_v, ~infrared), (self.bn_neck_i, infrared)):
-            if chosen.any():
-                result[chosen] = neck(feats[chosen]).to(result.dtype)
-        return result
-
-
-class SAAI(nn.Module):
-    """(B, 3, 288, 144) and the cameras -> `parts` part features and the global one, (parts + 1) * 2048 numbers."""
-
-    def __init__(
-        self,
-        parts: int = 7,
-        num_classes: int = 395,
-        height: int = 288,
-        width: int = 144,
-        layers: tuple[int, int, int, int] = (3, 4, 6, 3),
-    ) -> None:
-        """height, width: multiples of 16, fixed by the position table. layers: blocks a stage. No classes, no heads."""
-        super().__init__()
-        self.backbone = Backbone(layers)
-        self.attn_pool = AttentionPool(parts, height // 16 * (width // 16), 2048)
-        self.feature_dim = (parts + 1) * 2048
+    def __init__(self, sizes: SAAISizes) -> None:
+        super().__init__(sizes)
+        self.backbone = Backbone(sizes.layers)
+        self.attn_pool = AttentionPool(sizes.parts, sizes.height // 16 * (sizes.width // 16), DIM)
+        self.feature_dim = (sizes.parts + 1) * DIM
         self.bn_neck = DualNeck(self.feature_dim)
-        self.infrared_cameras = INFRARED_CAMERAS
-        if num_classes:  # the heads serve training alone
+        self.infrared_cameras: tuple[int, ...] = INFRARED_CAMERAS
+        if sizes.num_classes:  # the heads serve training alone
             for name in ("visible_classifier", "infrared_classifier", "visible_classifier_", "infrared_classifier_"):
-                setattr(self, name, nn.Linear(self.feature_dim, num_classes, bias=False))
-            self.classifier = nn.Linear(self.feature_dim, num_classes, bias=False)
+                setattr(self, name, nn.Linear(self.feature_dim, sizes.num_classes, bias=False))
+            self.classifier = nn.Linear(self.feature_dim, sizes.num_classes, bias=False)
 
-    @staticmethod
-    def unused_at_test() -> tuple[str, ...]:
-        """Prefixes of the tensors that the test feature does not depend on."""
+    @classmethod
+    def recognise(cls, tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> SAAISizes:
+        if "attn_pool.part_tokens" not in tensors:
+            raise UserError(f"{path} does not fit: it lacks attn_pool.part_tokens; use a file of SAAI")
+        return SAAISizes(len(tensors["attn_pool.part_tokens"]), num_classes=0)
+
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.sizes.height, self.sizes.width, "bilinear", IMAGENET_MEAN, IMAGENET_STD)
+
+    def extractor(self, preprocessing: Preprocessing | None = None) -> "SAAIExtractor":
+        return SAAIExtractor(self, self.feature_dim, preprocessing or self.preprocessing(), uses_camids=True)
+
+    def unused_at_test(self) -> tuple[str, ...]:
         return "classifier", "visible_classifier", "infrared_classifier"
 
-    def forward(self, images: Tensor, camids: Tensor | None = None) -> Tensor:
-        """Test feature: (B, 3, H, W), ImageNet-normalised -> (B, (parts + 1) * 2048): the parts, then the global one.
+    def unused_in_training(self) -> tuple[str, ...]:
+        """The averaged classifiers of the official training."""
+        return "visible_classifier_.", "infrared_classifier_."
 
-        camids: (B,) counted from 0; `infrared_cameras`, by default those of SYSU-MM01, go through the infrared neck,
-        all others and pictures without a camera (generated ones) through the visible one.
+    def of_one_data_set(self) -> tuple[str, ...]:
+        return *self.unused_at_test(), "bn_neck."
+
+    def from_imagenet(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """timm's ResNet-50, `timm:resnet50.tv_in1k`; modality alleviation and part pooling start at random."""
+        kept = {f"backbone.{name}": tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
+        own = {n: t for n, t in self.state_dict().items() if n.startswith(("backbone.MAM", "attn_pool."))}
+        return kept | own
+
+    def use_infrared(self, camids: Collection[int]) -> None:
+        self.infrared_cameras = tuple(sorted(camids))
+
+    def pooled(self, pictures: Tensor) -> Tensor:
+        """(B, 3, H, W), ImageNet-normalised -> (B, (parts + 1) * 2048) before the neck: the parts, the global one."""
+        pixels = self.backbone(pictures).flatten(2).transpose(1, 2)  # (B, positions, 2048)
+        return torch.cat([self.attn_pool(pixels), pixels.mean(1, keepdim=True)], dim=1).flatten(1)
+
+    def branches(self, inputs: Inputs) -> list[Branch]:
+        """The feature before the neck twice: with the scores of all classes, and with those of its modality.
+
+        This choice is ours: the official training has more losses between modalities.
         """
-        pixels = self.backbone(images).flatten(2).transpose(1, 2)  # (B, positions, 2048)
-        feats = torch.cat([self.attn_pool(pixels), pixels.mean(1, keepdim=True)], dim=1).flatten(1)
-        if camids is None:
-            return self.bn_neck.bn_neck_v(feats)
-        return self.bn_neck(feats, torch.isin(camids, camids.new_tensor(self.infrared_cameras)))
+        feats = self.pooled(inputs.pictures)
+        infrared = is_among(inputs.camids, self.infrared_cameras, feats)
+        if not self.sizes.num_classes:
+            return [Branch(feats)]
+        with torch.autocast(feats.device.type, enabled=False):
+            necked = self.bn_neck(feats.float(), infrared)
+        identity = nn.Identity()
+        scores = class_scores(identity, self.classifier, necked)
+        own = [class_scores(identity, c, necked) for c in (self.infrared_classifier, self.visible_classifier)]
+        return [Branch(feats, scores, 0.5), Branch(feats, torch.where(infrared[:, None], *own), 0.5)]
+
+    def forward(
+        self, pictures: Tensor, camids: Tensor | None = None, infrared_cameras: Collection[int] | None = None
+    ) -> Tensor:
+        """Test feature of pictures as in `pooled`: (B, (parts + 1) * 2048) behind the neck.
+
+        camids: (B,) counted from 0; infrared_cameras: None takes the network's own.
+        """
+        cameras = self.infrared_cameras if infrared_cameras is None else infrared_cameras
+        feats = self.pooled(pictures)
+        return self.bn_neck(feats, is_among(camids, cameras, feats))
+
+
+def is_among(camids: Tensor | None, cameras: Collection[int], feats: Tensor) -> Tensor:
+    """(B,) bool: whether each picture's camera is one of `cameras`; of none if there are no camids."""
+    if camids is None:
+        return torch.zeros(len(feats), dtype=torch.bool, device=feats.device)
+    return torch.isin(camids, camids.new_tensor(tuple(cameras)))
 
 
 class SAAIExtractor(Extractor):
-    """SAAI with its cameras, which tell visible from infrared."""
+    """SAAI with the cameras of a data set, which tell visible from infrared."""
+
+    network: SAAI
+    infrared_cameras: tuple[int, ...] | None = None
 
     def use_infrared(self, camids: Collection[int]) -> None:
-        """Say which cameras of the data set are infrared; `extract_dataset` does."""
-        self.network.infrared_cameras = tuple(sorted(camids))
+        self.infrared_cameras = tuple(sorted(camids))
+
+    def forward(self, pictures: Tensor, camids: Tensor | None = None, keypoints: Tensor | None = None) -> Tensor:
+        return self.network(pictures, camids, self.infrared_cameras)
 
 
-def build(weights: str | Path | None, preset: str) -> SAAIExtractor:
-    """SAAI with an official file. The data set has to say which of its cameras are infrared, see `SAAIExtractor`."""
-    path = weights_file(weights, preset, "saai")
-    return from_tensors(strip_prefix(read_tensors(path)), path)
+NETWORK = SAAI
 
 
-def from_tensors(tensors: Mapping[str, Tensor], path: str | Path) -> SAAIExtractor:
+def build(weights: str | Path | None, preset: str) -> Extractor:
+    """SAAI of the number of parts in the file. The data set has to say which of its cameras are infrared."""
+    return build_from_file(SAAI, weights, preset)
+
+
+def from_tensors(tensors: Mapping[str, Tensor], path: str | Path) -> Extractor:
     """SAAI with `tensors`, which came from `path`."""
-    if "attn_pool.part_tokens" not in tensors:
-        raise UserError(f"{path} does not fit: it lacks attn_pool.part_tokens; use a file of SAAI")
-    network = SAAI(len(tensors["attn_pool.part_tokens"]), num_classes=0)
-    load_tensors(network, tensors, path, network.unused_at_test())
-    preprocessing = Preprocessing(288, 144, "bilinear", IMAGENET_MEAN, IMAGENET_STD)
-    return SAAIExtractor(network, network.feature_dim, preprocessing, uses_camids=True)
+    return build_from_tensors(SAAI, tensors, path)

@@ -5,226 +5,188 @@ Names of the modules are those of the official checkpoints, so nothing has to be
 
 import copy
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from pose2id.config import load_config
 from pose2id.errors import UserError
 from pose2id.presets import JIGSAW_PARTS, TransReIDSizes, preset_file
-from pose2id.weights import load_tensors, name_list, read_tensors, strip_prefix, weights_file
+from pose2id.weights import name_list
 
-from .base import Extractor, Preprocessing, camera_rows
-from .blocks.vit import OverlapPatches, count_patches, recognise_layout
-
-SHIFT = 5  # the jigsaw branch rotates the patch tokens by SHIFT - 1 places
-GROUPS = 2  # ... interleaves this many groups of them
-
-SIE_SCALE = 3.0  # weight of the side-information embedding
+from .base import Extractor, Preprocessing
+from .blocks.heads import bn_neck, class_scores
+from .blocks.jigsaw import jigsaw_parts
+from .blocks.side_vit import SideInformationViT
+from .blocks.vit import count_patches, recognise_layout, resampled_positions
+from .files import build_from_file, build_from_tensors
+from .reid_network import Branch, Inputs, ReIDNetwork
 
 HEADS = {384: 6, 768: 12}  # width -> attention heads of DeiT-S and of ViT-B, DeiT-B
 
-LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 
-
-class ViT(nn.Module):
-    """The backbone up to its last block, which is left to the branches."""
-
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        patch: int,
-        stride: int,
-        dim: int,
-        depth: int,
-        heads: int,
-        mlp_ratio: float,
-        fc_classes: int,
-        num_cameras: int,
-        num_views: int,
-    ) -> None:
-        super().__init__()
-        self.num_views = max(num_views, 1)
-        sides = max(num_cameras, 1) * self.num_views
-        self.patch_embed = OverlapPatches((height, width), patch, dim, stride)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(torch.zeros(1, self.patch_embed.num_patches + 1, dim))
-        self.sie_embed = nn.Parameter(torch.zeros(sides, 1, dim)) if sides > 1 else None
-        self.blocks = nn.ModuleList(
-            Block(dim, heads, mlp_ratio, qkv_bias=True, norm_layer=LayerNorm) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-        self.fc = nn.Linear(dim, fc_classes) if fc_classes else None
-
-    def forward(self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None) -> Tensor:
-        """(B, 3, H, W) -> (B, 1 + N, dim): class token and patch tokens before the last block."""
-        tokens = self.patch_embed(images)  # (B, N, dim)
-        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.pos_embed
-        if self.sie_embed is not None and not (camids is None and viewids is None):
-            index = 0 if camids is None else camids * self.num_views  # cameras vary slowest
-            index = index if viewids is None else index + viewids
-            tokens = tokens + SIE_SCALE * camera_rows(self.sie_embed, index)
-        for block in self.blocks[:-1]:
-            tokens = block(tokens)
-        return tokens
-
-
-def jigsaw_parts(patches: Tensor) -> list[Tensor]:
-    """Shuffle patch tokens (B, N, dim) and cut them into `JIGSAW_PARTS` parts of (B, N // JIGSAW_PARTS, dim).
-
-    The tokens are rotated left by SHIFT - 1, then the GROUPS halves are interleaved (an odd count first
-    gets its last-but-one token appended). What remains after the last part is dropped.
-    """
-    batch, count, dim = patches.shape
-    shuffled = patches.roll(1 - SHIFT, dims=1)
-    if count % GROUPS:
-        shuffled = torch.cat([shuffled, shuffled[:, -2:-1]], dim=1)
-    shuffled = shuffled.view(batch, GROUPS, -1, dim).transpose(1, 2).reshape(batch, -1, dim)
-    length = count // JIGSAW_PARTS
-    return [shuffled[:, part * length : (part + 1) * length] for part in range(JIGSAW_PARTS)]
-
-
-class TransReID(nn.Module):
+class TransReID(ReIDNetwork):
     """Test feature: [global, four local / 4] before the neck; without the jigsaw branches, global alone."""
 
-    def __init__(
-        self,
-        height: int = 256,
-        width: int = 128,
-        patch: int = 16,
-        stride: int = 12,
-        dim: int = 768,
-        depth: int = 12,
-        heads: int = 12,
-        mlp_ratio: float = 4.0,
-        num_classes: int = 751,
-        fc_classes: int = 1000,
-        num_cameras: int = 0,
-        num_views: int = 0,
-        jigsaw: bool = True,
-    ) -> None:
-        super().__init__()
-        self.jigsaw = jigsaw
-        self.feature_dim = (1 + JIGSAW_PARTS) * dim if jigsaw else dim
-        self.base = ViT(height, width, patch, stride, dim, depth, heads, mlp_ratio, fc_classes, num_cameras, num_views)
-        for name in self._branch_names() if num_classes else []:  # the heads serve training alone
-            setattr(self, f"classifier{name}", nn.Linear(dim, num_classes, bias=False))
-            setattr(self, f"bottleneck{name}", nn.BatchNorm1d(dim))
+    name = "transreid"
+    Sizes = TransReIDSizes
+    learns_cameras = True
+
+    def __init__(self, sizes: TransReIDSizes) -> None:
+        super().__init__(sizes)
+        self.feature_dim = sizes.feature_dim
+        self.base = SideInformationViT(sizes)
+        suffixes = ["", *(f"_{part}" for part in range(1, JIGSAW_PARTS + 1))] if sizes.jigsaw else [""]
+        self.suffixes = suffixes if sizes.num_classes else []  # of the heads, which serve training alone
+        for suffix in self.suffixes:
+            setattr(self, f"classifier{suffix}", nn.Linear(sizes.dim, sizes.num_classes, bias=False))
+            setattr(self, f"bottleneck{suffix}", bn_neck(sizes.dim))
         self._initialise()
-        if jigsaw:
+        if sizes.jigsaw:
             self.b1 = nn.Sequential(copy.deepcopy(self.base.blocks[-1]), copy.deepcopy(self.base.norm))
             self.b2 = copy.deepcopy(self.b1)
 
     @classmethod
-    def from_sizes(cls, sizes: TransReIDSizes) -> "TransReID":
-        return cls(**asdict(sizes))
+    def from_sizes(cls, sizes: TransReIDSizes) -> Self:
+        return cls(sizes)
+
+    @classmethod
+    def file_stem(cls) -> str:
+        return "transformer_20"
+
+    @classmethod
+    def preset_sizes(cls, preset: str) -> TransReIDSizes:
+        return load_config(TransReIDSizes, preset_file(preset), section="reid")
+
+    @classmethod
+    def recognise(cls, tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> TransReIDSizes:
+        """The variant: cameras, jigsaw branches, stride, picture size, ViT-B or DeiT-S.
+
+        The preset's sizes decide what shapes leave open: heads and depth of networks as wide as itself, and the picture
+        where the number of patches is its own.
+        """
+        sizes = cls.preset_sizes(preset)
+        if lacking := {"base.patch_embed.proj.weight", "base.pos_embed"} - tensors.keys():
+            raise UserError(f"{path} does not fit: it lacks {name_list(lacking)}; use a file of TransReID")
+        dim = len(tensors["base.patch_embed.proj.weight"])
+        if dim != sizes.dim:
+            if dim not in HEADS:
+                raise UserError(
+                    f"{path} does not fit: width {dim} is of no official TransReID; name the preset it is of"
+                )
+            sizes = replace(sizes, dim=dim, depth=12, heads=HEADS[dim], mlp_ratio=4.0)
+        if tensors["base.pos_embed"].shape[1] - 1 != count_patches(
+            sizes.height, sizes.width, sizes.stride, sizes.patch
+        ):
+            height, width, stride = recognise_layout(tensors["base.pos_embed"], path)
+            sizes = replace(sizes, height=height, width=width, stride=stride)
+
+        def rows(name: str) -> int:
+            return len(tensors[name]) if name in tensors else 0
+
+        return replace(
+            sizes,
+            num_cameras=rows("base.sie_embed"),
+            num_views=0,
+            num_classes=rows("classifier.weight"),
+            fc_classes=rows("base.fc.weight"),
+            jigsaw=any(name.startswith(("b1.", "b2.")) for name in tensors),
+        )
+
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.sizes.height, self.sizes.width)
+
+    def official_preprocessing(self, preset: str) -> Preprocessing:
+        """The preset's own kind of network sees pictures as the generator shows them to it; others bilinear ones."""
+        own, sizes = self.preset_sizes(preset), self.sizes
+        same_kind = replace(sizes, num_classes=own.num_classes, fc_classes=own.fc_classes) == own
+        return replace(self.preprocessing(), resize="lanczos" if same_kind else "bilinear")
+
+    def extractor(self, preprocessing: Preprocessing | None = None) -> Extractor:
+        cameras = self.base.sie_embed is not None
+        return Extractor(self, self.feature_dim, preprocessing or self.preprocessing(), uses_camids=cameras)
 
     def unused_at_test(self) -> tuple[str, ...]:
-        """Prefixes of the tensors that the test feature does not depend on."""
-        copied = ("base.norm.", f"base.blocks.{len(self.base.blocks) - 1}.") if self.jigsaw else ()
-        return "classifier", "bottleneck", "base.fc.", *copied
+        return *self.heads(), *self.unused_in_training()
 
-    def _branch_names(self) -> list[str]:
-        return ["", *(f"_{part}" for part in range(1, JIGSAW_PARTS + 1))] if self.jigsaw else [""]
+    def heads(self) -> tuple[str, ...]:
+        return "classifier", "bottleneck"
+
+    def unused_in_training(self) -> tuple[str, ...]:
+        """ImageNet's classifier and, with jigsaw branches, what these hold copies of."""
+        copied = ("base.norm.", f"base.blocks.{len(self.base.blocks) - 1}.") if self.sizes.jigsaw else ()
+        return "base.fc.", *copied
+
+    def of_one_data_set(self) -> tuple[str, ...]:
+        return *self.heads(), "base.fc.", "base.sie_embed"
 
     def _initialise(self) -> None:
-        """Weights 0.02 (classifiers 0.001) truncated normal, biases zero; the necks' biases stay zero."""
+        """Weights 0.02 (classifiers 0.001) truncated normal, biases zero."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.001 if name.startswith("classifier") else 0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm1d):
-                module.bias.requires_grad_(False)
         for parameter in self.base.parameters(recurse=False):
             nn.init.trunc_normal_(parameter, std=0.02)
 
+    def from_imagenet(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """timm's ViT: positions resampled to the picture, the last block copied to the branches."""
+        resampled = resampled_positions(tensors, self.base.patch_embed.grid)
+        renamed = {f"base.{name.replace('head.', 'fc.')}": tensor for name, tensor in resampled.items()}
+        if self.sizes.jigsaw:
+            last = {f"base.blocks.{self.sizes.depth - 1}.": "0.", "base.norm.": "1."}
+            for branch in ("b1", "b2"):
+                for prefix, place in last.items():
+                    copied = {name: tensor for name, tensor in renamed.items() if name.startswith(prefix)}
+                    renamed |= {f"{branch}.{place}{name.removeprefix(prefix)}": t for name, t in copied.items()}
+        return renamed
+
     def branch_features(
-        self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
+        self, pictures: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
     ) -> list[Tensor]:
         """Features (B, dim) before the neck: global, then the four jigsaw parts."""
-        tokens = self.base(images, camids, viewids)  # (B, 1 + N, dim)
-        if not self.jigsaw:
+        tokens = self.base(pictures, camids, viewids)  # (B, 1 + N, dim)
+        if not self.sizes.jigsaw:
             return [self.base.norm(self.base.blocks[-1](tokens))[:, 0]]
         cls_token, patches = tokens[:, :1], tokens[:, 1:]
         features = [self.b1(tokens)[:, 0]]
-        for part in jigsaw_parts(patches):
+        for part in jigsaw_parts(patches, JIGSAW_PARTS):
             features.append(self.b2(torch.cat([cls_token, part], dim=1))[:, 0])
         return features
 
-    def forward(self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None) -> Tensor:
+    def branches(self, inputs: Inputs) -> list[Branch]:
+        """The global branch has weight 1/2, the jigsaw branches share the other half."""
+        features = self.branch_features(inputs.pictures, inputs.camids)
+        weights = [0.5, *[0.5 / JIGSAW_PARTS] * JIGSAW_PARTS] if self.sizes.jigsaw else [1.0]
+        scores = [
+            class_scores(getattr(self, f"bottleneck{suffix}"), getattr(self, f"classifier{suffix}"), feature)
+            for suffix, feature in zip(self.suffixes, features, strict=False)
+        ] or [None] * len(features)
+        return [Branch(*branch) for branch in zip(features, scores, weights, strict=True)]
+
+    def forward(self, pictures: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None) -> Tensor:
         """Test feature.
 
-        images: (B, 3, H, W) RGB in [-1, 1]; camids, viewids: (B,) int64, zero-based, for a network with a
+        pictures: (B, 3, H, W) RGB in [-1, 1]; camids, viewids: (B,) int64, zero-based, for a network with a
         side-information embedding; without both, as for generated pictures, none is added. Returns (B, 5 * dim), or
         (B, dim) without the jigsaw branches.
         """
-        whole, *parts = self.branch_features(images, camids, viewids)
+        whole, *parts = self.branch_features(pictures, camids, viewids)
         return torch.cat([whole, *(part / JIGSAW_PARTS for part in parts)], dim=1)
 
-    def heads(
-        self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """For training: class scores (B, num_classes) and features (B, dim) before the neck, one of each a branch."""
-        features = self.branch_features(images, camids, viewids)
-        scores = [
-            getattr(self, f"classifier{name}")(getattr(self, f"bottleneck{name}")(feature))
-            for name, feature in zip(self._branch_names(), features, strict=True)
-        ]
-        return scores, features
 
-
-def recognise(tensors: Mapping[str, Tensor], sizes: TransReIDSizes, path: str | Path) -> TransReIDSizes:
-    """The sizes of the network that `tensors` belong to.
-
-    `sizes` decides what shapes leave open: heads and depth of networks as wide as itself, and the picture where the
-    number of patches is its own. A file of something else raises `UserError`.
-    """
-    if lacking := {"base.patch_embed.proj.weight", "base.pos_embed"} - tensors.keys():
-        raise UserError(f"{path} does not fit: it lacks {name_list(lacking)}; use a file of TransReID")
-    dim = len(tensors["base.patch_embed.proj.weight"])
-    if dim != sizes.dim:
-        if dim not in HEADS:
-            raise UserError(f"{path} does not fit: width {dim} is of no official TransReID; name the preset it is of")
-        sizes = replace(sizes, dim=dim, depth=12, heads=HEADS[dim], mlp_ratio=4.0)
-    if tensors["base.pos_embed"].shape[1] - 1 != count_patches(sizes.height, sizes.width, sizes.stride, sizes.patch):
-        height, width, stride = recognise_layout(tensors["base.pos_embed"], path)
-        sizes = replace(sizes, height=height, width=width, stride=stride)
-
-    def rows(name: str) -> int:
-        return len(tensors[name]) if name in tensors else 0
-
-    return replace(
-        sizes,
-        num_cameras=rows("base.sie_embed"),
-        num_views=0,
-        num_classes=rows("classifier.weight"),
-        fc_classes=rows("base.fc.weight"),
-        jigsaw=any(name.startswith(("b1.", "b2.")) for name in tensors),
-    )
+NETWORK = TransReID
 
 
 def build(weights: str | Path | None, preset: str) -> Extractor:
-    """TransReID of the variant in the file: cameras, jigsaw branches, stride, picture size, ViT-B or DeiT-S.
-
-    The preset's own kind of network sees pictures as the generator shows them to it, Lanczos-resized; others as in the
-    test of TransReID, bilinear.
-    """
-    own = load_config(TransReIDSizes, preset_file(preset), section="reid")
-    path = weights_file(weights, preset, "transformer_20")
-    return from_tensors(strip_prefix(read_tensors(path)), own, path)
+    """TransReID of the variant in the file."""
+    return build_from_file(TransReID, weights, preset)
 
 
-def from_tensors(tensors: Mapping[str, Tensor], own: TransReIDSizes, path: str | Path) -> Extractor:
-    """TransReID of the variant that `tensors`, which came from `path`, belong to; `own` are the preset's sizes."""
-    sizes = recognise(tensors, own, path)
-    network = TransReID.from_sizes(sizes)
-    load_tensors(network, tensors, path, network.unused_at_test())
-    same_kind = replace(sizes, num_classes=own.num_classes, fc_classes=own.fc_classes) == own
-    preprocessing = Preprocessing(sizes.height, sizes.width, resize="lanczos" if same_kind else "bilinear")
-    return Extractor(network, sizes.feature_dim, preprocessing, uses_camids=sizes.num_cameras > 0)
+def from_tensors(tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> Extractor:
+    """TransReID of the variant that `tensors`, which came from `path`, belong to."""
+    return build_from_tensors(TransReID, tensors, path, preset)

@@ -6,21 +6,18 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
 from tqdm import tqdm
 
 from pose2id.errors import UserError
 from pose2id.files import replacing
-from pose2id.pictures import read_picture
+from pose2id.pictures import picture_tensor, read_picture
 
 from ..datasets import Dataset, Record, build_dataset, generated_paths
-from ..datasets.synthetic.groups import read_groups
-from .augmentation import AugmentationConfig, augment
-from .sampler import PKSampler
+from ..datasets.synthetic.groups import NUM_CAMERAS, read_groups
+from ..networks.base import Preprocessing
 
 DECODERS = 4  # threads
 
@@ -31,6 +28,8 @@ class DataConfig:
 
     With chance `generated_ratio` a picture of the data set is replaced by one of its `poses` generated ones.
     """
+
+    DECIDE_BATCHES: ClassVar = ("generated_ratio", "poses", "pictures_per_person")  # and so may not change in a run
 
     groups: str | None = None
     dataset: str | None = None
@@ -52,12 +51,14 @@ class DataConfig:
 class TrainingSet:
     """N pictures (N, H, W, 3) uint8 RGB mapped from disk, labels and camids (N,) int64, both counted from 0.
 
-    generated: the files of each picture's generated ones; empty where none are used.
+    infrared: the camids of infrared cameras. generated: the files of each picture's generated ones; empty where none
+    are used.
     """
 
     pictures: np.ndarray
     labels: np.ndarray
     camids: np.ndarray
+    infrared: frozenset[int] = frozenset()
     generated: Sequence[Sequence[Path]] = ()
 
     @property
@@ -65,11 +66,11 @@ class TrainingSet:
         return int(self.labels.max()) + 1
 
 
-def read_training_set(config: DataConfig, height: int, width: int) -> TrainingSet:
-    """The pictures that `config` names, `height` x `width`.
+def read_training_set(config: DataConfig, preprocessing: Preprocessing) -> TrainingSet:
+    """The pictures that `config` names, resized as `preprocessing` says.
 
-    A person of the groups in visible light and the same person in infrared are two labels. Raises `UserError` for
-    whatever is missing on disk.
+    A person of the groups in visible light and the same person in infrared are two labels, and every camera of the
+    groups is two, the infrared one after all visible ones. Raises `UserError` for whatever is missing on disk.
     """
     if bool(config.groups) == bool(config.dataset):
         raise UserError("name either data.groups or data.dataset with data.dataset_dir")
@@ -78,9 +79,9 @@ def read_training_set(config: DataConfig, height: int, width: int) -> TrainingSe
     if config.dataset and not config.dataset_dir:
         raise UserError(f"data.dataset={config.dataset} needs data.dataset_dir, the folder it lies in")
     if config.groups:
-        return _read_groups(Path(config.groups), height, width)
+        return _read_groups(Path(config.groups), preprocessing.height, preprocessing.width)
     dataset = build_dataset(config.dataset, config.dataset_dir, **config.options)
-    return _read_dataset(dataset, config, height, width)
+    return _read_dataset(dataset, config, preprocessing)
 
 
 def _read_groups(folder: Path, height: int, width: int) -> TrainingSet:
@@ -90,17 +91,20 @@ def _read_groups(folder: Path, height: int, width: int) -> TrainingSet:
         raise UserError(f"{folder} holds pictures of {size[0]} x {size[1]}, but the network needs {height} x {width}")
     labels = np.unique(groups.classes, return_inverse=True)[1]
     pictures = groups.pictures.reshape(count * members, height, width, 3)
-    return TrainingSet(pictures, np.repeat(labels, members), np.repeat(groups.labels[:, 1], members))
+    _, camids, infrared, _ = groups.labels.T
+    camids = np.repeat(camids + NUM_CAMERAS * infrared, members)
+    return TrainingSet(pictures, np.repeat(labels, members), camids, frozenset(range(NUM_CAMERAS, 2 * NUM_CAMERAS)))
 
 
-def _read_dataset(dataset: Dataset, config: DataConfig, height: int, width: int) -> TrainingSet:
+def _read_dataset(dataset: Dataset, config: DataConfig, preprocessing: Preprocessing) -> TrainingSet:
     records = dataset.train
     if not records:
         raise UserError(f"{dataset.name} at {dataset.root} has no training pictures; train on another data set")
     labels = np.unique([record.pid for record in records], return_inverse=True)[1]
     generated = _find_generated(records, config) if config.generated_ratio else []
-    pictures = _decoded([record.path for record in records], Path(config.cache), height, width)
-    return TrainingSet(pictures, labels, np.array([record.camid for record in records]), generated)
+    pictures = _decoded([record.path for record in records], Path(config.cache), preprocessing)
+    camids = np.array([record.camid for record in records])
+    return TrainingSet(pictures, labels, camids, frozenset(dataset.infrared), generated)
 
 
 def _find_generated(records: Sequence[Record], config: DataConfig) -> list[list[Path]]:
@@ -114,57 +118,28 @@ def _find_generated(records: Sequence[Record], config: DataConfig) -> list[list[
     return found
 
 
-def _resized(path: Path, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) uint8 RGB."""
-    return np.asarray(read_picture(path).resize((width, height), Image.Resampling.LANCZOS))
+def resized_picture(path: Path, preprocessing: Preprocessing) -> np.ndarray:
+    """The picture file at `path`, (height, width, 3) uint8 RGB, resized as in tests."""
+    pixels = picture_tensor(read_picture(path), preprocessing.height, preprocessing.width, preprocessing.resize)
+    return (pixels * 255).round().byte().permute(1, 2, 0).numpy()
 
 
-def _decoded(paths: Sequence[Path], cache: Path, height: int, width: int) -> np.ndarray:
+def _decoded(paths: Sequence[Path], cache: Path, preprocessing: Preprocessing) -> np.ndarray:
     """The pictures (N, height, width, 3) uint8, mapped from a file in `cache` that is made when it is not there.
 
-    The file is named after the paths, sizes and times of the pictures.
+    The file is named after the paths, sizes and times of the pictures, and how they are resized.
     """
-    digest = hashlib.sha256(f"{height}x{width}".encode())
+    size = preprocessing.height, preprocessing.width
+    digest = hashlib.sha256(f"{size} {preprocessing.resize}".encode())
     for path in paths:
         state = path.stat()
         digest.update(f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
     file = cache / f"pictures-{digest.hexdigest()[:16]}.npy"
     if not file.is_file():
         with replacing(file) as partial, ThreadPoolExecutor(DECODERS) as pool:
-            array = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(paths), height, width, 3))
-            decoded = pool.map(lambda path: _resized(path, height, width), paths)
+            array = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(paths), *size, 3))
+            decoded = pool.map(lambda path: resized_picture(path, preprocessing), paths)
             for row, picture in enumerate(tqdm(decoded, total=len(paths), desc="pictures", unit="picture")):
                 array[row] = picture
             array.flush()
     return np.load(file, mmap_mode="r")
-
-
-class Batches:
-    """Batches for `ReIDObjective`: PK-sampled, mixed with generated pictures, augmented, in [-1, 1]."""
-
-    def __init__(
-        self, pictures: TrainingSet, config: DataConfig, augmentation: AugmentationConfig, batch_size: int
-    ) -> None:
-        self.pictures, self.config, self.augmentation = pictures, config, augmentation
-        self.sampler = PKSampler(pictures.labels, pictures.camids, batch_size, config.pictures_per_person)
-
-    def __call__(self, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
-        """images (B, 3, H, W) float32 in [-1, 1]; labels, camids (B,) int64; generated (B,) bool.
-
-        A batch is one draw, so all of its random numbers are those of the first generator.
-        """
-        generator = generators[0]
-        rows = self.sampler(generator)
-        generated = torch.rand(len(rows), generator=generator) < self.config.generated_ratio
-        poses = torch.randint(self.config.poses, (len(rows),), generator=generator)
-        pixels = np.array(self.pictures.pictures[rows])
-        for place in generated.nonzero()[:, 0].tolist():
-            path = self.pictures.generated[rows[place]][poses[place]]
-            pixels[place] = _resized(path, *pixels.shape[1:3])
-        images = augment(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255, self.augmentation, generator)
-        return {
-            "images": images * 2 - 1,
-            "labels": torch.from_numpy(self.pictures.labels[rows]),
-            "camids": torch.from_numpy(self.pictures.camids[rows]),
-            "generated": generated,
-        }

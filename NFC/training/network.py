@@ -1,104 +1,113 @@
 """The network to train: its sizes, what it starts from, and the file that it becomes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from timm.layers import resample_abs_pos_embed
-from torch import Tensor
 
-from pose2id.config import load_config
-from pose2id.presets import TransReIDSizes, preset_file
-from pose2id.weights import load_tensors, read_tensors, strip_prefix, write_safetensors
+from pose2id.config import read_values
+from pose2id.errors import UserError
+from pose2id.loop.state import Settings, named_settings
+from pose2id.weights import read_tensors, strip_prefix
 
+from ..networks import NETWORKS, Preprocessing, assemble, trainable
+from ..networks.files import write_network
 from ..networks.foreign import timm_backbone
-from ..networks.transreid import TransReID
+from ..networks.foreign.finetuned import Finetuned, FinetunedSizes
+from ..networks.reid_network import ReIDNetwork
 from .data import TrainingSet
 
 TIMM = "timm:"
-HEADS = ("classifier", "bottleneck")
 
 
 @dataclass
 class NetworkConfig:
-    """A TransReID of the sizes of `preset`.
+    """A network to train: `name` as for `build_extractor`, one of `NETWORKS` or what can be fine-tuned.
 
-    start: a file of TransReID or of an ImageNet ViT in timm's names, `timm:NAME` for timm's own weights (downloaded
-    where they are not there yet), or None for random weights.
-    camera_embedding: learn an embedding of the cameras of the training pictures.
+    preset: whose sizes it has, where presets know the network. sizes: changes to these, or to the official ones.
+    start: a file of the network, `timm:NAME` for timm's own ImageNet weights of its backbone (downloaded where they are
+    not there yet), or None for random weights; what can be fine-tuned brings weights, and random ones are those of
+    `timm-random:NAME`. camera_embedding: learn an embedding of the cameras of the training pictures.
     """
 
+    name: str = "transreid"
     preset: str = "mini"
     start: str | None = None
     camera_embedding: bool = False
+    sizes: dict[str, Any] = field(default_factory=dict)
 
 
-def build_network(config: NetworkConfig, pictures: TrainingSet, seed: int) -> TransReID:
-    """The network with classifiers for the labels of `pictures`; random weights are those of `seed`.
+def read_sizes(config: NetworkConfig) -> Any:
+    """The sizes that `config` describes, with the class count of its preset; `UserError` for what cannot be."""
+    if config.name not in NETWORKS:
+        return read_values(FinetunedSizes, config.sizes, "network.sizes")
+    kind = trainable(config.name)
+    own = asdict(kind.preset_sizes(config.preset))
+    if unknown := config.sizes.keys() - own.keys():
+        raise UserError(f"network.sizes: {kind.name} has no '{min(unknown)}'; choose among: {', '.join(own)}")
+    return read_values(kind.Sizes, own | config.sizes, "network.sizes")
 
-    What neither training nor test uses is frozen. Raises `UserError` for weights that do not fit.
+
+def preprocessing_of(config: NetworkConfig) -> Preprocessing:
+    """How the network that `config` describes wants its pictures."""
+    if config.name not in NETWORKS:
+        return Finetuned(read_sizes(config), assemble(config.name, config.start), config.name).preprocessing()
+    with torch.device("meta"):
+        return trainable(config.name)(replace(read_sizes(config), num_classes=0)).preprocessing()
+
+
+def fixed_settings(config: NetworkConfig) -> Settings:
+    """What may not change when a run is resumed."""
+    return named_settings("network", {"name": config.name, **{f"sizes.{k}": v for k, v in config.sizes.items()}})
+
+
+def build_network(config: NetworkConfig, num_labels: int, pictures: TrainingSet, seed: int) -> ReIDNetwork:
+    """The network with classifiers for `num_labels` classes; random weights are those of `seed`.
+
+    What is not trained is frozen. Raises `UserError` for weights that do not fit.
     """
-    sizes = replace(
-        network_sizes(config.preset),
-        num_classes=pictures.num_labels,
-        num_cameras=int(pictures.camids.max()) + 1 if config.camera_embedding else 0,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = TransReID.from_sizes(sizes)
-    if config.start:
-        start_from(network, config.start, sizes)
-    unused = tuple(prefix for prefix in network.unused_at_test() if prefix not in HEADS)
+    network = _create(config, num_labels, pictures, seed)
+    if config.start and config.name in NETWORKS:
+        start_from(network, config.start)
+    network.use_infrared(pictures.infrared)
     for name, parameter in network.named_parameters():
-        if name.startswith(unused):
+        if name.startswith(network.unused_in_training()):
             parameter.requires_grad_(False)
     return network
 
 
-def network_sizes(preset: str) -> TransReIDSizes:
-    return load_config(TransReIDSizes, preset_file(preset), section="reid")
+def _create(config: NetworkConfig, num_labels: int, pictures: TrainingSet, seed: int) -> ReIDNetwork:
+    sizes = replace(read_sizes(config), num_classes=num_labels)
+    zoo = config.name in NETWORKS
+    if config.camera_embedding:
+        if not (zoo and trainable(config.name).learns_cameras):
+            raise UserError(f"network '{config.name}' has no camera embedding; leave out network.camera_embedding")
+        sizes = replace(sizes, num_cameras=int(pictures.camids.max()) + 1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return (
+            trainable(config.name)(sizes) if zoo else Finetuned(sizes, assemble(config.name, config.start), config.name)
+        )
 
 
-def start_from(network: TransReID, start: str, sizes: TransReIDSizes) -> None:
+def start_from(network: ReIDNetwork, start: str) -> None:
     """Load the weights that `NetworkConfig.start` names; heads, classes and cameras need not be in them."""
     if start.startswith(TIMM):
         tensors = timm_backbone.build(start.removeprefix(TIMM), None, random=False).network.state_dict()
     else:
         tensors = strip_prefix(read_tensors(start))
-    if "patch_embed.proj.weight" in tensors:
-        tensors = from_imagenet(tensors, sizes)
-    load_tensors(network, tensors, start, (*HEADS, "base.fc.", "base.sie_embed"))
+    imagenet = "patch_embed.proj.weight" in tensors or start.startswith(TIMM)
+    network.start_from(network.from_imagenet(tensors) if imagenet else network.from_official(tensors), start)
 
 
-def from_imagenet(tensors: Mapping[str, Tensor], sizes: TransReIDSizes) -> dict[str, Tensor]:
-    """timm's ViT -> names of TransReID: positions resampled to the picture, the last block copied to the branches."""
-    renamed = {f"base.{name.replace('head.', 'fc.')}": tensor for name, tensor in tensors.items()}
-    if "base.pos_embed" in renamed:
-        grid = [(side - sizes.patch) // sizes.stride + 1 for side in (sizes.height, sizes.width)]
-        renamed["base.pos_embed"] = resample_abs_pos_embed(
-            renamed["base.pos_embed"], grid, interpolation="bilinear", antialias=False
-        )
-    if sizes.jigsaw:
-        last = {f"base.blocks.{sizes.depth - 1}.": "0.", "base.norm.": "1."}
-        for branch in ("b1", "b2"):
-            for prefix, place in last.items():
-                copied = {name: tensor for name, tensor in renamed.items() if name.startswith(prefix)}
-                renamed |= {f"{branch}.{place}{name.removeprefix(prefix)}": t for name, t in copied.items()}
-    return renamed
+def export(network: ReIDNetwork, config: NetworkConfig, folder: Path) -> Path:
+    """Write the network's file (float16) in its official names, with a header that says what it is; returns its path.
 
-
-def export(network: TransReID, preset: str, folder: Path) -> Path:
-    """Write `transformer_20.safetensors` (float16) in the official names; returns its path.
-
-    Heads, which serve training alone, are in it where the preset has classes.
+    Heads, which serve training alone, are in it where the sizes of `config` have classes.
     """
-    left_out = () if network_sizes(preset).num_classes else HEADS
-    tensors = {
-        name: tensor.detach().to("cpu", torch.float16 if tensor.is_floating_point() else tensor.dtype)
-        for name, tensor in network.state_dict().items()
-        if not name.startswith(left_out)
-    }
-    path = folder / "transformer_20.safetensors"
-    write_safetensors(tensors, path)
+    left_out = () if read_sizes(config).num_classes else network.heads()
+    kept = {name: tensor for name, tensor in network.exported().items() if not name.startswith(left_out)}
+    path = folder / f"{network.file_stem()}.safetensors"
+    write_network(network.to_official(kept), network.name, network.sizes, network.extractor().preprocessing, path)
     return path

@@ -1,76 +1,58 @@
-"""What is minimised: the losses of all branches of a TransReID on one batch."""
+"""What is minimised: the losses of all branches of a network on one batch."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pose2id.errors import UserError
+from pose2id.loop.state import Settings, named_settings
 
-from ..networks.transreid import TransReID
-from .losses import batch_hard_triplet_loss, contrastive_loss
-
-
-@dataclass
-class LossConfig:
-    """Weights of the three losses of a branch; a weight of 0 leaves that loss out."""
-
-    identity_weight: float = 1.0
-    label_smoothing: float = 0.0
-    triplet_weight: float = 1.0
-    contrastive_weight: float = 0.0
-    temperature: float = 0.1
-
-    def __post_init__(self) -> None:
-        weights = (self.identity_weight, self.triplet_weight, self.contrastive_weight)
-        if min(weights) < 0 or max(weights) == 0:
-            raise UserError(f"the weights of the losses must not be negative, nor all 0; got {weights}")
-        if not 0 <= self.label_smoothing < 1 or self.temperature <= 0:
-            given = f"{self.label_smoothing} and {self.temperature}"
-            raise UserError(f"label_smoothing must be in [0, 1) and temperature above 0, got {given}")
+from ..networks.base import NO_CAMERA
+from ..networks.reid_network import Branch, Inputs, ReIDNetwork
+from .losses import Loss
 
 
 class ReIDObjective(nn.Module):
-    """The network with its losses: the global branch has weight 1/2, the jigsaw branches share the other half."""
+    """A network with its losses: their weighted sum over the branches, each by its weight, and the network's own."""
 
-    def __init__(self, network: TransReID, config: LossConfig) -> None:
+    def __init__(self, network: ReIDNetwork, losses: Mapping[str, Loss]) -> None:
         super().__init__()
-        self.network, self.config = network, config
-        self.weights = {name: getattr(config, f"{name}_weight") for name in ("identity", "triplet", "contrastive")}
+        self.network, self.losses = network, losses
+
+    def fixed_settings(self) -> Settings:
+        """What may not change when a run is resumed."""
+        values = {f"{name}.{key}": value for name, loss in self.losses.items() for key, value in asdict(loss).items()}
+        return named_settings("losses", values)
 
     def forward(
         self, batch: dict[str, Tensor], generators: Sequence[torch.Generator]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """A batch of `NFC.training.data.Batches` -> (loss, losses of the global branch); nothing here is random."""
-        features, labels = self._features(batch)
-        with torch.autocast(labels.device.type, enabled=False):
-            branches = [self._losses(number, feature.float(), labels) for number, feature in enumerate(features)]
-        totals = [sum(self.weights[name] * value for name, value in losses.items()) for losses in branches]
-        loss = totals[0] if len(totals) == 1 else totals[0] / 2 + sum(totals[1:]) / (2 * len(totals[1:]))
-        return loss, {name: value.detach() for name, value in branches[0].items()}
+        """A batch of a scheme -> (loss, losses of the first branch and the network's own); nothing here is random.
 
-    def _features(self, batch: dict[str, Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Features (B, dim) of each branch and their labels (B,); generated pictures come last, without a camera."""
-        images, labels, camids = batch["images"], batch["labels"], batch["camids"]
-        if self.network.base.sie_embed is None:
-            return self.network.branch_features(images), labels
-        taken, drawn = (~batch["generated"]).nonzero()[:, 0], batch["generated"].nonzero()[:, 0]
-        kinds = [(taken, camids[taken]), (drawn, None)]
-        parts = [self.network.branch_features(images[rows], cameras) for rows, cameras in kinds if len(rows)]
-        return [torch.cat(branch) for branch in zip(*parts, strict=True)], labels[torch.cat([taken, drawn])]
+        batch: pictures, labels, camids, generated, see `NFC.training.data.Batches`. Generated pictures have no camera.
+        """
+        camids = batch["camids"].masked_fill(batch["generated"], NO_CAMERA)
+        inputs = Inputs(batch["pictures"], camids)
+        branches, own = self.network.outputs(inputs, batch["labels"])
+        with torch.autocast(camids.device.type, enabled=False):
+            measured = [self._measure(branch, batch["labels"]) for branch in branches]
+        totals = [
+            branch.weight * sum(self.losses[name].weight * value for name, value in losses.items())
+            for branch, losses in zip(branches, measured, strict=True)
+        ]
+        loss = totals[0] + sum(totals[1:]) + sum(own.values())
+        return loss, {name: value.detach() for name, value in (measured[0] | own).items()}
 
-    def _losses(self, branch: int, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The losses in use, in float32, on the features (B, dim) of a branch (0 is the global one)."""
-        losses = {}
-        if self.weights["identity"]:
-            suffix = f"_{branch}" if branch else ""
-            neck, classifier = (getattr(self.network, f"{name}{suffix}") for name in ("bottleneck", "classifier"))
-            scores = classifier(neck(features))
-            losses["identity"] = F.cross_entropy(scores, labels, label_smoothing=self.config.label_smoothing)
-        if self.weights["triplet"]:
-            losses["triplet"] = batch_hard_triplet_loss(features, labels)
-        if self.weights["contrastive"]:
-            losses["contrastive"] = contrastive_loss(features, labels, self.config.temperature)
-        return losses
+    def _measure(self, branch: Branch, labels: Tensor) -> dict[str, Tensor]:
+        """The losses of a branch, in float32."""
+        scores = None if branch.scores is None else branch.scores.float()
+        exact = Branch(branch.features.float(), scores, branch.weight)
+        values = {name: loss(exact, labels) for name, loss in self.losses.items()}
+        found = {name: value for name, value in values.items() if value is not None}
+        if not found:
+            raise UserError(
+                f"network '{self.network.name}' has a branch that none of its losses can train; name another"
+            )
+        return found

@@ -1,21 +1,14 @@
 """Scores of a network in training, on query and gallery of a data set."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from torch.utils.data import DataLoader
-
 from pose2id.errors import UserError
-from pose2id.presets import TransReIDSizes
 
 from ..chain import Chain
-from ..datasets import Record, build_dataset
-from ..features.extraction import Pictures
-from ..features.feature_set import FeatureSet
-from ..networks.base import Extractor, Preprocessing
-from ..networks.transreid import TransReID
+from ..datasets import build_dataset
+from ..features.of_dataset import extract_dataset
+from ..networks.reid_network import ReIDNetwork
 from ..scoring.protocol import Protocol
 from ..scoring.scores import score
 from .data import DataConfig
@@ -32,11 +25,9 @@ class ValidationConfig:
 
 
 class Validation:
-    """Called with (folder, step): scores the network on query and gallery, by the data set's rules."""
+    """Called with (folder, step) by all processes of a run: scores on query and gallery, by the data set's rules."""
 
-    def __init__(
-        self, network: TransReID, sizes: TransReIDSizes, config: ValidationConfig, training: DataConfig
-    ) -> None:
+    def __init__(self, network: ReIDNetwork, config: ValidationConfig, training: DataConfig) -> None:
         """Raises `UserError` where no data set is named, or for one with cameras that training does not know."""
         if config.dataset:
             self.dataset = build_dataset(config.dataset, config.dataset_dir, **config.options)
@@ -44,33 +35,19 @@ class Validation:
             self.dataset = build_dataset(training.dataset, training.dataset_dir, **training.options)
         else:
             raise UserError("groups have no query and gallery: name validation.dataset, or set loop.validate_every=0")
-        table = network.base.sie_embed
+        known = network.sizes.num_cameras if network.learns_cameras else 0
         cameras = 1 + max(record.camid for record in (*self.dataset.query, *self.dataset.gallery))
-        if table is not None and cameras > len(table):
+        if known and cameras > known:
             raise UserError(
-                f"{self.dataset.name} at {self.dataset.root} has {cameras} cameras, but training only {len(table)}; "
+                f"{self.dataset.name} at {self.dataset.root} has {cameras} cameras, but training only {known}; "
                 "validate on another data set, or train without camera_embedding"
             )
-        preprocessing = Preprocessing(sizes.height, sizes.width)
-        self.extractor = Extractor(network, network.feature_dim, preprocessing, uses_camids=table is not None)
-        self.batch_size = config.batch_size
+        self.network, self.batch_size = network, config.batch_size
 
     def __call__(self, folder: Path, step: int) -> dict[str, float]:
         """mAP, rank1 and mINP in [0, 1]; the network is left in training mode."""
-        query, gallery = self._features(self.dataset.query), self._features(self.dataset.gallery)
+        extractor, device = self.network.extractor(), next(self.network.parameters()).device
+        query, gallery = extract_dataset(self.dataset, extractor, batch_size=self.batch_size, device=device)
+        self.network.train()
         scores = score("Base", query, gallery, Chain(), Protocol.of(self.dataset))
         return {"mAP": scores.mAP, "rank1": float(scores.cmc[0]), "mINP": scores.mINP}
-
-    @torch.inference_mode()
-    def _features(self, records: Sequence[Record]) -> FeatureSet:
-        """By this process alone: the others of a training do not help."""
-        extractor = self.extractor.eval()
-        device = next(extractor.parameters()).device
-        paths, camids = [record.path for record in records], [record.camid for record in records]
-        pictures = Pictures(paths, camids, lambda picture, path: extractor.preprocess(picture))
-        feats = [
-            extractor(images.to(device), cameras.to(device)).float().cpu()
-            for images, cameras in DataLoader(pictures, self.batch_size)
-        ]
-        extractor.train()
-        return FeatureSet(torch.cat(feats), torch.tensor([record.pid for record in records]), torch.tensor(camids))

@@ -6,7 +6,7 @@ same steps as one that was not, and so do one process and several that share its
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ..errors import Terminated, UserError
 from ..files import remove_leftovers
 from .log import LossLog
 from .optimizers import build_optimizer, learning_rate_factor
+from .part import Part
 from .randomness import row_generators, seed_of
 from .settings import LoopConfig
 from .state import (
@@ -48,7 +49,9 @@ class Loop:
     what is drawn from them depends neither on the number of processes nor on gradient accumulation.
     export: writes the weights to keep into a folder, at every checkpoint. validate: (folder, steps taken) ->
     {name: number} to log, every `validate_every` steps. Both are called on the main process with the averaged weights
-    in place. fixed: settings of model and batches that, like those of the loop, may not differ when a run is resumed.
+    in place; validate on all processes where they are to share the work, `validate_together`. fixed: settings of model and batches that, like those of the loop, may not differ when a run is resumed.
+    parts: what else takes part in the run, by name; before a step they are told of it, in this order, and checkpoints
+    keep their state.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class Loop:
         config: LoopConfig,
         validate: Validation | None = None,
         fixed: Settings | None = None,
+        parts: Mapping[str, Part] | None = None,
+        validate_together: bool = False,
     ) -> None:
         self.config, self.model, self.batches, self.export, self.validate = config, model, batches, export, validate
         on_gpu = torch.cuda.is_available()
@@ -74,7 +79,10 @@ class Loop:
         self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=on_gpu) if config.ema_decay else None
         self.step, self.seconds = 0, 0.0
         self.asked = self.stopped_by = 0  # the signal to stop that this process got, and that all follow
+        self.parts, self.validate_together = dict(parts or {}), validate_together
         self.settings = fixed_settings(config, self.accelerator.num_processes) | (fixed or {})
+        for part in self.parts.values():
+            self.settings |= part.fixed_settings()
         self.path = Path(config.output_dir)
         self.log = LossLog(self.path, self.accelerator, config.tensorboard)
 
@@ -117,15 +125,17 @@ class Loop:
         return sdpa_kernel(SDPBackend.MATH) if on_cpu else nullcontext()
 
     def _take_step(self) -> None:
-        config, parts = self.config, self.config.gradient_accumulation
+        config, batches = self.config, self.config.gradient_accumulation
+        for part in self.parts.values():
+            part.before_step(self.step)
         learning_rate = config.learning_rate * learning_rate_factor(config, self.step, self._progress())
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         measured: dict[str, Tensor | float] = {}
-        for part in range(parts):
-            with self.accelerator.no_sync(self.wrapped) if part + 1 < parts else nullcontext():
-                for name, value in self._gradients(part).items():
-                    measured[name] = measured.get(name, 0.0) + value / parts
+        for number in range(batches):
+            with self.accelerator.no_sync(self.wrapped) if number + 1 < batches else nullcontext():
+                for name, value in self._gradients(number).items():
+                    measured[name] = measured.get(name, 0.0) + value / batches
         if config.max_grad_norm:
             self.accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)
         self.optimizer.step()
@@ -135,10 +145,10 @@ class Loop:
         self.step += 1
         self.log.add(self.step, {"learning_rate": learning_rate}, measured)
 
-    def _gradients(self, part: int) -> dict[str, Tensor | float]:
-        """Add the gradients of one batch; returns its loss and what else the model measured."""
+    def _gradients(self, number: int) -> dict[str, Tensor | float]:
+        """Add the gradients of one of a step's batches; returns its loss and what else the model measured."""
         config = self.config
-        turn = part * self.accelerator.num_processes + self.accelerator.process_index
+        turn = number * self.accelerator.num_processes + self.accelerator.process_index
         rows = range(turn * config.batch_size, (turn + 1) * config.batch_size)
         generators = row_generators(config.seed, self.step, rows)
         torch.manual_seed(seed_of(config.seed, self.step, turn, "network"))  # dropout and the like
@@ -185,7 +195,7 @@ class Loop:
 
     def _validate(self) -> dict[str, float]:
         self.accelerator.wait_for_everyone()
-        if not self.validate or not self.accelerator.is_main_process:
+        if not self.validate or not (self.validate_together or self.accelerator.is_main_process):
             return {}
         with self._averaged():
             return {f"validation/{name}": value for name, value in self.validate(self.path, self.step).items()}
@@ -203,6 +213,7 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "scaler": scaler.state_dict() if scaler else None,
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
         }
         write_state(self.path, state)
         with self._averaged():
@@ -220,6 +231,9 @@ class Loop:
                 self.ema.to(self.accelerator.device)
             if state.get("scaler"):
                 self.accelerator.scaler.load_state_dict(state["scaler"])
+            for name, kept in state.get("parts", {}).items():
+                if name in self.parts:
+                    self.parts[name].load_state_dict(kept)
             self.step, self.seconds = state["step"], state["seconds"]
         if len(set(gather(torch.tensor([self.step], device=self.accelerator.device)).tolist())) > 1:
             raise UserError(

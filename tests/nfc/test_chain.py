@@ -54,7 +54,7 @@ def test_yaml_with_the_bare_word_on(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("ncf", "unknown method 'ncf'; choose one of: generated, nfc, query_expansion, euclidean"),
+        ("ncf", "steps: 'ncf' is unknown; choose one of: generated, nfc, query_expansion, euclidean"),
         ("nfc:k3=1", "nfc: Key 'k3' not in"),
         ("nfc:k1=many", "nfc: Value 'many' of type 'str' could not be converted to Integer"),
         ("nfc:k1=0", "k1 and k2 must be at least 1, got k1=0, k2=2"),
@@ -66,9 +66,9 @@ def test_yaml_with_the_bare_word_on(tmp_path):
         ("query_expansion:alpha=-0.5", "alpha must be at least 0 and finite, got -0.5"),
         ("k_reciprocal:k1=0", "need k1, k2 >= 1 and 0 <= lambda_value <= 1, got 0, 6, 0.3"),
         ("k_reciprocal:lambda_value=1.5", "need k1, k2 >= 1 and 0 <= lambda_value <= 1, got 20, 6, 1.5"),
-        ("affinity", "affinity needs k1, k2, which are known for some benchmarks only"),
-        ({"k1": 3}, "names no method; write nfc, nfc:k1=4 or"),
-        (7, "names no method"),
+        ("affinity", "affinity needs k1, k2; give affinity:k1=...,k2=..., or leave out affinity"),
+        ({"k1": 3}, "names nothing; write NAME, NAME:number=4 or"),
+        (7, "names nothing"),
     ],
 )
 def test_mistakes_are_one_line(entry, message):

@@ -1,4 +1,4 @@
-"""The head that BPBReID and KPR share: attention maps of body parts, one embedding and one visibility a part.
+"""What BPBReID and KPR share: attention maps of body parts, one embedding and one visibility a part.
 
 Names of the modules are those of the official checkpoints.
 """
@@ -12,10 +12,13 @@ from torch.nn.functional import interpolate
 
 from pose2id.errors import UserError
 
+from ...features.kinds.layout import Layout
 from ...features.kinds.parts import PartFeatures
 from ..base import Extractor, Preprocessing
+from ..reid_network import Branch, Inputs, ReIDNetwork
+from .heads import bn_neck, class_scores
 
-BRANCHES = ("global", "foreground", "background", "parts")
+POOLED = ("global", "foreground", "background", "parts")
 
 
 class Reduce(nn.Module):
@@ -46,60 +49,95 @@ class IdentityClassifier(nn.Module):
 
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
-        self.bn = nn.BatchNorm1d(dim)
+        self.bn = bn_neck(dim)
         self.classifier = nn.Linear(dim, num_classes, bias=False) if num_classes else None
 
+    def branch(self, embedding: Tensor) -> Branch:
+        """An embedding (B, dim) before the neck with its scores behind it."""
+        return Branch(embedding, class_scores(self.bn, self.classifier, embedding) if self.classifier else None)
 
-class PartNetwork(nn.Module):
+
+class PartNetwork(ReIDNetwork):
     """Test feature: the foreground after its neck, then K parts before theirs, each of `dim` numbers.
 
-    A subclass gives `feature_map`. The branches `global`, `background` and `concat_parts` and all classifiers are in
-    the checkpoints for training and do not reach the test feature.
+    A subclass gives `feature_map`; its sizes have `parts`, `dim` and `num_classes`. In training the attention maps are
+    not supervised, for that needs masks of body parts; this is ours.
     """
 
-    def __init__(self, channels: int, parts: int, dim: int, num_classes: int) -> None:
-        super().__init__()
-        self.part_count, self.dim = 1 + parts, dim
-        for branch in BRANCHES:
-            setattr(self, f"{branch}_after_pooling_dim_reduce", Reduce(channels, dim))
+    def __init__(self, sizes: object, channels: int) -> None:
+        """channels: of the feature map."""
+        super().__init__(sizes)
+        parts, dim, classes = sizes.parts, sizes.dim, sizes.num_classes
+        self.part_count, self.feature_dim = 1 + parts, (1 + parts) * (dim + 1)
+        for name in POOLED:
+            setattr(self, f"{name}_after_pooling_dim_reduce", Reduce(channels, dim))
         self.pixel_classifier = PixelClassifier(channels, parts)
-        self.global_identity_classifier = IdentityClassifier(dim, num_classes)
-        self.background_identity_classifier = IdentityClassifier(dim, num_classes)
-        self.foreground_identity_classifier = IdentityClassifier(dim, num_classes)
-        self.concat_parts_identity_classifier = IdentityClassifier(parts * dim, num_classes)
-        self.parts_identity_classifier = nn.ModuleList(IdentityClassifier(dim, num_classes) for _ in range(parts))
+        self.global_identity_classifier = IdentityClassifier(dim, classes)
+        self.background_identity_classifier = IdentityClassifier(dim, classes)
+        self.foreground_identity_classifier = IdentityClassifier(dim, classes)
+        self.concat_parts_identity_classifier = IdentityClassifier(parts * dim, classes)
+        self.parts_identity_classifier = nn.ModuleList(IdentityClassifier(dim, classes) for _ in range(parts))
 
-    @staticmethod
-    def unused_at_test() -> tuple[str, ...]:
-        """Prefixes of the tensors that the test feature does not depend on."""
+    def unused_at_test(self) -> tuple[str, ...]:
         return (
-            *(f"{branch}_after_pooling_dim_reduce." for branch in ("global", "background")),
-            *(f"{branch}_identity_classifier." for branch in ("global", "background", "concat_parts", "parts")),
+            *(f"{name}_after_pooling_dim_reduce." for name in ("global", "background")),
+            *(f"{name}_identity_classifier." for name in ("global", "background", "concat_parts", "parts")),
             "foreground_identity_classifier.classifier.",
         )
 
-    def feature_map(self, images: Tensor, camids: Tensor | None, prompts: Tensor | None) -> Tensor:
+    def unused_in_training(self) -> tuple[str, ...]:
+        """The background, and the classifiers of single parts, which have weight 0 in the official recipe (GiLt)."""
+        return "background_", "parts_identity_classifier."
+
+    def of_one_data_set(self) -> tuple[str, ...]:
+        return *self.unused_at_test(), "foreground_identity_classifier."
+
+    def feature_map(self, pictures: Tensor, camids: Tensor | None, keypoints: Tensor | None) -> Tensor:
         """(B, 3, H, W) -> (B, channels, h, w)."""
         raise NotImplementedError
 
-    def forward(self, images: Tensor, camids: Tensor | None = None, prompts: Tensor | None = None) -> PartFeatures:
-        """Test feature of (B, 3, H, W) pictures: embeddings (B, 1 + K, dim), visibility (B, 1 + K) bool.
+    def embed(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A feature map -> logits (B, 1 + K, h, w), foreground (B, dim) and parts (B, K, dim) before their necks.
 
-        The foreground is a mean over all pixels, a part over its own weights. A part is visible if it wins a pixel, the
-        foreground always. camids and prompts are for the networks that know them.
+        The foreground is a mean over all pixels, a part over its own weights.
         """
-        features = self.feature_map(images, camids, prompts)
-        logits = self.pixel_classifier(features)  # (B, 1 + K, h, w)
+        logits = self.pixel_classifier(features)
         parts = logits.softmax(1)[:, 1:]
         foreground = self.foreground_after_pooling_dim_reduce((parts.amax(1, keepdim=True) * features).mean((2, 3)))
-        foreground = self.foreground_identity_classifier.bn(foreground)  # (B, dim)
         weight = parts.sum((2, 3)).clamp(min=1e-6)  # (B, K)
         pooled = torch.einsum("bkhw,bchw->bkc", parts, features) / weight[..., None]
-        pooled = self.parts_after_pooling_dim_reduce(pooled.flatten(0, 1)).unflatten(0, weight.shape)  # (B, K, dim)
+        pooled = self.parts_after_pooling_dim_reduce(pooled.flatten(0, 1)).unflatten(0, weight.shape)
+        return logits, foreground, pooled
+
+    def branches(self, inputs: Inputs) -> list[Branch]:
+        """Foreground, parts side by side and the whole picture, the three that the official recipe classifies.
+
+        Metric losses act on all three here; officially on the parts alone.
+        """
+        features = self.feature_map(inputs.pictures, inputs.camids, inputs.keypoints)
+        _, foreground, parts = self.embed(features)
+        whole = self.global_after_pooling_dim_reduce(features.mean((2, 3)))
+        return [
+            self.foreground_identity_classifier.branch(foreground),
+            self.concat_parts_identity_classifier.branch(parts.flatten(1)),
+            self.global_identity_classifier.branch(whole),
+        ]
+
+    def forward(self, pictures: Tensor, camids: Tensor | None = None, keypoints: Tensor | None = None) -> PartFeatures:
+        """Test feature of (B, 3, H, W) pictures: embeddings (B, 1 + K, dim), visibility (B, 1 + K) bool.
+
+        A part is visible if it wins a pixel, the foreground always. camids and keypoints are for the networks that know
+        them.
+        """
+        logits, foreground, parts = self.embed(self.feature_map(pictures, camids, keypoints))
+        foreground = self.foreground_identity_classifier.bn(foreground)
         winner = logits.argmax(1).flatten(1)  # (B, h * w)
         visible = (winner[:, None] == torch.arange(self.part_count, device=winner.device)[:, None]).any(2)
         visible[:, 0] = True  # the place of the background is the foreground's
-        return PartFeatures(torch.cat([foreground[:, None], pooled], dim=1), visible)
+        return PartFeatures(torch.cat([foreground[:, None], parts], dim=1), visible)
+
+    def extractor(self, preprocessing: Preprocessing | None = None) -> "PartExtractor":
+        return PartExtractor(self, preprocessing or self.preprocessing())
 
 
 def stack_scales(maps: list[Tensor]) -> Tensor:
@@ -118,13 +156,15 @@ def count_parts(tensors: Mapping[str, Tensor], path: str | Path, network: str) -
 
 
 class PartExtractor(Extractor):
-    """An extractor of part features. They travel flat, `PartFeatures.unflatten(features, extractor.parts)`."""
+    """An extractor of part features, `parts` of them. They travel flat: the embeddings, then the visibilities."""
+
+    network: PartNetwork
 
     def __init__(self, network: PartNetwork, preprocessing: Preprocessing, uses_camids: bool = False) -> None:
-        feature_dim = network.part_count * (network.dim + 1)
-        super().__init__(network, feature_dim, preprocessing, uses_camids=uses_camids)
+        super().__init__(network, network.feature_dim, preprocessing, uses_camids=uses_camids)
         self.parts = network.part_count
+        self.layout = Layout("parts", (self.parts,))
 
-    def forward(self, images: Tensor, camids: Tensor | None = None) -> Tensor:
-        """As `Extractor.forward`: (B, parts * dim + parts), the embeddings and then the visibility."""
-        return super().forward(images, camids).flatten()
+    def forward(self, pictures: Tensor, camids: Tensor | None = None, keypoints: Tensor | None = None) -> Tensor:
+        """As `Extractor.forward`: (B, parts * dim + parts)."""
+        return self.network(pictures, camids if self.uses_camids else None, keypoints).flatten()

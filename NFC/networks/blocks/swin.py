@@ -3,7 +3,7 @@
 SOLIDER's is a Swin v1 with semantic control, built on the blocks of transformers; the ImageNet one is timm's Swin v2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from timm.layers import PatchEmbed
 from timm.models.swin_transformer_v2 import SwinTransformerV2
@@ -13,7 +13,6 @@ from transformers import SwinConfig
 from transformers.models.swin.modeling_swin import SwinPatchMerging, SwinStage
 
 SEMANTIC_WEIGHT = 0.2  # of SOLIDER's semantic control, as the official Occluded-REID settings have it
-MERGING_ORDER = (0, 2, 1, 3)  # our place of each of the 2 x 2 pixels that a stage's end merges, in the file's order
 
 
 class SwinV2(SwinTransformerV2):
@@ -24,20 +23,20 @@ class SwinV2(SwinTransformerV2):
         height: int,
         width: int,
         dim: int = 128,
-        depths: tuple[int, ...] = (2, 2, 18, 2),
-        heads: tuple[int, ...] = (4, 8, 16, 32),
+        depths: Sequence[int] = (2, 2, 18, 2),
+        heads: Sequence[int] = (4, 8, 16, 32),
         window: int = 16,
-        pretrained_windows: tuple[int, ...] = (12, 12, 12, 6),
+        pretrained_windows: Sequence[int] = (12, 12, 12, 6),
     ) -> None:
         super().__init__(
             (height, width),
             num_classes=0,
             global_pool="",
             embed_dim=dim,
-            depths=depths,
-            num_heads=heads,
+            depths=tuple(depths),
+            num_heads=tuple(heads),
             window_size=window,
-            pretrained_window_sizes=pretrained_windows,
+            pretrained_window_sizes=tuple(pretrained_windows),
         )
         self.channels = sum(dim * 2**stage for stage in range(len(depths)))
 
@@ -58,8 +57,8 @@ class SoliderSwin(nn.Module):
         height: int,
         width: int,
         dim: int = 128,
-        depths: tuple[int, ...] = (2, 2, 18, 2),
-        heads: tuple[int, ...] = (4, 8, 16, 32),
+        depths: Sequence[int] = (2, 2, 18, 2),
+        heads: Sequence[int] = (4, 8, 16, 32),
         window: int = 7,
         semantic: bool = True,
     ) -> None:
@@ -109,34 +108,3 @@ class SoliderSwin(nn.Module):
         weight = tokens.new_tensor([SEMANTIC_WEIGHT, 1 - SEMANTIC_WEIGHT])
         scale, shift = self.semantic_embed_w[stage](weight), self.semantic_embed_b[stage](weight)
         return tokens * softplus(scale) + shift
-
-
-def translate_solider(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The official names and layouts of SOLIDER's Swin -> ours; other names stay as they are.
-
-    qkv is cut into thirds; the columns of a stage's end, channel by channel in the file, become pixel by pixel.
-    """
-    renamed = {
-        ".projection.": ".proj.",
-        ".norm1.": ".layernorm_before.",
-        ".norm2.": ".layernorm_after.",
-        ".ffn.layers.0.0.": ".mlp.fc1.",
-        ".ffn.layers.1.": ".mlp.fc2.",
-        ".attn.w_msa.proj.": ".attention.o_proj.",
-        ".attn.w_msa.relative_position_bias_table": ".attention.relative_position_bias.relative_position_bias_table",
-    }
-    ours = {}
-    for name, tensor in tensors.items():
-        if name.endswith(".relative_position_index"):
-            continue  # follows from the window size
-        if ".attn.w_msa.qkv." in name:
-            for part, third in zip("qkv", tensor.chunk(3), strict=True):
-                ours[name.replace(".attn.w_msa.qkv.", f".attention.{part}_proj.")] = third
-            continue
-        if ".downsample." in name:
-            tensor = tensor.unflatten(-1, (-1, 4))[..., MERGING_ORDER].transpose(-1, -2).flatten(-2)
-        if ".stages." in name or ".projection." in name:
-            for official, our in renamed.items():
-                name = name.replace(official, our)
-        ours[name] = tensor
-    return ours

@@ -1,8 +1,10 @@
 """What the vision transformers here share: overlapping patches, and the picture size that a position table tells."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from timm.layers import resample_abs_pos_embed
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
@@ -21,7 +23,8 @@ class OverlapPatches(nn.Module):
     ) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, embed_dim, patch_size, stride, bias=bias)
-        self.num_patches = count_patches(*img_size, stride, patch_size)
+        self.grid = grid_size(*img_size, stride, patch_size)  # rows and columns of patches
+        self.num_patches = self.grid[0] * self.grid[1]
 
     def forward(self, images: Tensor) -> Tensor:
         return self.proj(images).flatten(2).transpose(1, 2)
@@ -33,8 +36,24 @@ def overlapping_vit(height: int, width: int, stride: int, **sizes: object) -> Vi
     return VisionTransformer((height, width), PATCH, embed_layer=embed_layer, **sizes)
 
 
+def grid_size(height: int, width: int, stride: int, patch: int = PATCH) -> tuple[int, int]:
+    """Rows and columns of patches."""
+    return (height - patch) // stride + 1, (width - patch) // stride + 1
+
+
 def count_patches(height: int, width: int, stride: int, patch: int = PATCH) -> int:
-    return ((height - patch) // stride + 1) * ((width - patch) // stride + 1)
+    rows, columns = grid_size(height, width, stride, patch)
+    return rows * columns
+
+
+def resampled_positions(tensors: Mapping[str, Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
+    """Tensors of timm's ViT with the position table, if there is one, brought to a grid of rows and columns."""
+    resampled = dict(tensors)
+    if "pos_embed" in resampled:
+        resampled["pos_embed"] = resample_abs_pos_embed(
+            resampled["pos_embed"], list(grid), interpolation="bilinear", antialias=False
+        )
+    return resampled
 
 
 def recognise_layout(positions: Tensor, path: str | Path) -> tuple[int, int, int]:

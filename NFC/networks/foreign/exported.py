@@ -83,6 +83,8 @@ def load_torchscript(path: Path) -> nn.Module:
     return torch.jit.load(path, map_location="cpu")
 
 
+NETWORK = None  # programs are not trained
+
 LOADERS: dict[str, Callable[[Path], nn.Module]] = {
     ".onnx": OnnxNetwork,
     ".pt2": ExportedProgram,

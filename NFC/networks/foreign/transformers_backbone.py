@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, BaseImageProcessor
 
 from pose2id.errors import UserError
+from pose2id.weights import load_tensors, read_tensors
 
 from ..base import Extractor, Preprocessing, measured_extractor
+from ..files import read_header
 
 
 class Backbone(nn.Module):
@@ -19,7 +21,7 @@ class Backbone(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = getattr(network, "vision_model", network)  # of a picture-and-text network, the picture half
+        self.network = dict(network.named_children()).get("vision_model", network)  # the half that sees pictures
         tokens = ("cls_token", "class_embedding")
         self.has_class_token = any(name.endswith(tokens) for name, _ in self.network.named_parameters())
 
@@ -32,12 +34,18 @@ class Backbone(nn.Module):
 
 
 def build(name: str, weights: str | Path | None, random: bool) -> Extractor:
-    """transformers' network `name`, pretrained or with random weights; preprocessing as its image processor's."""
-    if weights is not None:
-        raise UserError(f"transformers:{name} brings its own weights: leave --weights out, or give transformers:FOLDER")
+    """transformers' network `name`, pretrained or with random weights; preprocessing as its image processor's.
+
+    weights: None, or a file that our training wrote.
+    """
+    if weights is not None and read_header(weights) is None:
+        raise UserError(
+            f"transformers:{name} brings its own weights: leave --weights out, or give transformers:FOLDER, or a file "
+            "that scripts/train_reid.py wrote"
+        )
     try:
         processor = AutoImageProcessor.from_pretrained(name)
-        if random:
+        if random or weights is not None:
             network = AutoModel.from_config(AutoConfig.from_pretrained(name))
         else:
             network = AutoModel.from_pretrained(name, use_safetensors=True)
@@ -46,12 +54,16 @@ def build(name: str, weights: str | Path | None, random: bool) -> Extractor:
             f"transformers:{name} cannot be had ({' '.join(str(error).split())[:120]}); check the name, connect to the "
             "network once, or give a folder that save_pretrained wrote, with model.safetensors"
         ) from error
-    return measured_extractor(Backbone(network), preprocessing_of(processor, name))
+    extractor = measured_extractor(Backbone(network), preprocessing_of(processor, name))
+    if weights is not None:
+        load_tensors(extractor.network, read_tensors(weights), weights)
+    return extractor
 
 
 def preprocessing_of(processor: BaseImageProcessor, name: str) -> Preprocessing:
     """The record of an image processor; a crop becomes the size of the whole picture."""
-    size = dict(getattr(processor, "crop_size", None) or processor.size)
+    record = processor.to_dict()
+    size = dict(record.get("crop_size") or processor.size)
     height, width = (size.get(side) or size.get("shortest_edge") for side in ("height", "width"))
     if not height or not width:
         raise UserError(f"transformers:{name}: its image processor has no fixed size ({size}); write an own network")

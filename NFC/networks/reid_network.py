@@ -1,0 +1,123 @@
+"""What every network of the zoo offers besides its test feature: sizes, branches to train, official names."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+from torch import Tensor, nn
+
+from pose2id.weights import load_tensors
+
+from .base import Extractor, Preprocessing
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What networks are shown of B pictures: preprocessed, (B, 3, H, W); camids (B,) int64; keypoints (B, 8, H, W)."""
+
+    pictures: Tensor
+    camids: Tensor | None = None
+    keypoints: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One output to train: features (B, d), class scores (B, classes) if it has a classifier, weight in the loss."""
+
+    features: Tensor
+    scores: Tensor | None = None
+    weight: float = 1.0
+
+
+class ReIDNetwork(nn.Module):
+    """A network of the zoo, built from its sizes alone; `forward(pictures, ...)` gives the test feature.
+
+    A file of the zoo holds the dataclass `Sizes`, whose defaults are the official ones and whose `num_classes` = 0
+    means no classifiers, one subclass, and `build(weights, preset) -> Extractor`.
+    """
+
+    name: ClassVar[str]  # in `NETWORKS`
+    Sizes: ClassVar[type]
+    learns_cameras: ClassVar[bool] = False  # `Sizes` has `num_cameras`, of a camera embedding
+    feature_dim: int
+
+    def __init__(self, sizes: object) -> None:
+        super().__init__()
+        self.sizes = sizes
+
+    @classmethod
+    def file_stem(cls) -> str:
+        """Name of its file of weights, without the suffix."""
+        return cls.name
+
+    @classmethod
+    def preset_sizes(cls, preset: str) -> object:
+        """The sizes to train where nothing else is said; `preset` is heeded by networks that presets know."""
+        return cls.Sizes()
+
+    @classmethod
+    def recognise(cls, tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> object:
+        """The sizes of the variant that official `tensors`, which came from `path`, are of; `UserError` for others."""
+        raise NotImplementedError
+
+    @staticmethod
+    def from_official(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Official names and layouts -> those of the modules here."""
+        return tensors
+
+    @staticmethod
+    def to_official(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The inverse of `from_official`."""
+        return tensors
+
+    def preprocessing(self) -> Preprocessing:
+        """That of the pictures in training."""
+        raise NotImplementedError
+
+    def official_preprocessing(self, preset: str) -> Preprocessing:
+        """That of pictures shown to official weights, which do not say it."""
+        return self.preprocessing()
+
+    def extractor(self, preprocessing: Preprocessing | None = None) -> Extractor:
+        return Extractor(self, self.feature_dim, preprocessing or self.preprocessing())
+
+    def branches(self, inputs: Inputs) -> list[Branch]:
+        """The outputs to train; losses of the first one are logged."""
+        raise NotImplementedError
+
+    def outputs(self, inputs: Inputs, labels: Tensor) -> tuple[list[Branch], dict[str, Tensor]]:
+        """The branches, and losses of the network's own by name (none here) for pictures with `labels` (B,)."""
+        return self.branches(inputs), {}
+
+    def unused_at_test(self) -> tuple[str, ...]:
+        """Prefixes of the tensors that the test feature does not depend on."""
+        return ()
+
+    def heads(self) -> tuple[str, ...]:
+        """Prefixes of the tensors that are left out of files for tests alone; a run can start from such a file."""
+        return self.unused_at_test()
+
+    def exported(self) -> Mapping[str, Tensor]:
+        """The tensors of its file, in our names."""
+        return self.state_dict()
+
+    def unused_in_training(self) -> tuple[str, ...]:
+        """Prefixes of the parameters that `branches` does not depend on; they are frozen."""
+        return ()
+
+    def of_one_data_set(self) -> tuple[str, ...]:
+        """Prefixes of the tensors that a file to start from need not hold: classifiers, necks, cameras."""
+        return self.unused_at_test()
+
+    def use_infrared(self, camids: Collection[int]) -> None:
+        """Say which cameras of the training pictures are infrared; most networks do not care."""
+
+    def from_imagenet(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Tensors of an ImageNet network in timm's names -> those of the modules here, for a start."""
+        return tensors
+
+    def start_from(self, tensors: Mapping[str, Tensor], path: str | Path) -> Self:
+        """Load `tensors` in our names to start training from; those that do not fit raise `UserError`."""
+        load_tensors(self, tensors, path, self.of_one_data_set())
+        return self

@@ -1,0 +1,62 @@
+"""The job behind `scripts/train_reid.py`: from a config to the file of a trained network."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pose2id.loop.loop import Loop
+from pose2id.loop.settings import LoopConfig
+from pose2id.loop.state import named_settings
+from pose2id.registry import read_named
+
+from .augmentation import AugmentationConfig
+from .batches import Batches
+from .data import DataConfig, read_training_set
+from .losses import read_losses
+from .network import NetworkConfig, build_network, export, fixed_settings, preprocessing_of
+from .objective import ReIDObjective
+from .schemes import SCHEMES
+from .validation import Validation, ValidationConfig
+
+
+@dataclass
+class ReIDTrainConfig:
+    """Every setting; each is a key of the YAML file and a key=value override.
+
+    losses: a list of {name, weight, the loss's own numbers}, or the short form of `NFC.training.losses`. scheme: {name,
+    the scheme's own settings}.
+    """
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    losses: Any = field(default_factory=dict)
+    scheme: dict[str, Any] = field(default_factory=lambda: {"name": "supervised"})
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+def train(config: ReIDTrainConfig) -> None:
+    """Train, or go on with, the network that `config` describes; its file lies in `loop.output_dir` then.
+
+    Raises `UserError` for whatever the user can repair.
+    """
+    losses = read_losses(config.losses)
+    scheme_name, scheme = read_named(SCHEMES, config.scheme, "scheme")
+    preprocessing = preprocessing_of(config.network)
+    pictures = read_training_set(config.data, preprocessing)
+    batches = Batches(pictures, config.data, config.augmentation, config.loop.batch_size, preprocessing)
+    network = build_network(config.network, scheme.num_labels(pictures), pictures, config.loop.seed)
+    validate = Validation(network, config.validation, config.data) if config.loop.validate_every else None
+    objective = ReIDObjective(network, losses)
+    source = scheme.start(network, batches)
+    fixed = (
+        fixed_settings(config.network)
+        | named_settings("scheme", {"name": scheme_name, **asdict(scheme)})
+        | objective.fixed_settings()
+    )
+
+    def write(folder: Path) -> None:
+        export(network, config.network, folder)
+
+    Loop(objective, source, write, config.loop, validate, fixed, parts={"scheme": source}, validate_together=True).run()

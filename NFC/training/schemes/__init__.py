@@ -1,0 +1,10 @@
+"""Training schemes by name."""
+
+from .base import Scheme
+from .supervised import Supervised
+
+__all__ = ["SCHEMES", "Scheme"]
+
+SCHEMES: dict[str, type[Scheme]] = {
+    "supervised": Supervised,
+}
