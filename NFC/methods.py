@@ -1,5 +1,6 @@
 """Steps and matchers from configs."""
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from .chain import Method
 from .matching import MATCHERS, Matcher
 from .steps import STEPS, Step
 
-METHODS: Mapping[str, type[Step] | type[Matcher]] = STEPS | MATCHERS
+METHODS: Mapping[str, type[Step] | type[Matcher]] = ChainMap(MATCHERS, STEPS)
 
 Numbers = Mapping[str, Mapping[str, Any]]  # by method
 

@@ -31,7 +31,7 @@ class ReIDTrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     losses: Any = field(default_factory=dict)
-    scheme: dict[str, Any] = field(default_factory=lambda: {"name": "supervised"})
+    scheme: Any = "supervised"
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
 
