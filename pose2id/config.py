@@ -30,7 +30,7 @@ def load_config(
             config = OmegaConf.merge(config, loaded[section] if section else loaded)
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
         return OmegaConf.to_object(config)
-    except (OmegaConfBaseException, YAMLError) as error:
+    except (OmegaConfBaseException, YAMLError, TypeError) as error:  # TypeError: a list where a mapping was, or back
         reason = " ".join(str(error).split("\n")[0].split())
         raise UserError(f"config {path or ''} {' '.join(overrides)}: {reason}") from error
 

@@ -57,14 +57,14 @@ def describe_network(
     for key, tensor in sorted(extractor.state_dict().items()):
         weights.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
         weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    if program := getattr(extractor, "program", None):
+    if program := extractor.program:
         beside = program.with_name(f"{program.name}.data")  # tensors of a large ONNX file
         weights.update(_fingerprint([program, beside] if beside.is_file() else [program]).encode())
     noise = np.random.default_rng(0).integers(0, 256, (96, 48, 3), dtype=np.uint8)
     prepared = extractor.preprocess(Image.fromarray(noise)).contiguous()
     preprocessing = hashlib.sha256(f"{tuple(prepared.shape)}".encode() + prepared.numpy().tobytes())
     digests = (digest.hexdigest()[:16] for digest in (weights, preprocessing))
-    folder = getattr(extractor, "keypoints", None)
+    folder = extractor.keypoints
     keypoints = _fingerprint(sorted(folder.glob("*/*_keypoints.json"))) if folder else ""
     return Origin(name, *digests, precision.value, str(flip).lower(), keypoints=keypoints)
 

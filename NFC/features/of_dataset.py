@@ -55,8 +55,7 @@ def extract_dataset(
     generated = {
         split: _find_generated(getattr(dataset, split), poses, missing, dataset.distractors) for split in fused
     }
-    if hasattr(extractor, "use_infrared"):
-        extractor.use_infrared(dataset.infrared)
+    extractor.use_infrared(dataset.infrared)
     job = _Extraction(dataset, extractor, files, loading)
     return job.split("query", generated.get("query")), job.split("gallery", generated.get("gallery"))
 
@@ -98,7 +97,7 @@ class _Extraction:
 
     @property
     def parts(self) -> int:
-        return getattr(self.extractor, "parts", 0)
+        return sum(self.extractor.layout.sizes)
 
 
 def _labels(records: Sequence[Record]) -> dict[str, Tensor]:

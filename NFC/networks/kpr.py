@@ -81,9 +81,7 @@ class KPR(PartNetwork):
         if not is_solider(tensors):
             return KPRSizes(parts=parts, num_cameras=cameras, num_classes=0)
         semantic = any(".semantic_embed_w." in name for name in tensors)
-        return KPRSizes(
-            "solider", 384, 128, parts, window=7, semantic=semantic, num_cameras=cameras, num_classes=0
-        )
+        return KPRSizes("solider", 384, 128, parts, window=7, semantic=semantic, num_cameras=cameras, num_classes=0)
 
     from_official, to_official = staticmethod(from_official), staticmethod(to_official)
 

@@ -8,26 +8,26 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from NFC.networks import Extractor, Preprocessing
+
 COLOURS = {0: (90, 90, 90), 1: (250, 60, 20), 2: (30, 240, 60), 3: (20, 40, 230)}
 QUERY = [(1, 1), (2, 1), (3, 2)]  # (pid, camera)
 GALLERY = [(1, 2), (1, 3), (2, 2), (2, 3), (3, 3), (3, 1), (0, 1)]
 
 
-class MeanColour(nn.Module):
+class MeanColour(Extractor):
     """The mean colour of each picture, (B, 3, H, W) -> (B, 3), and how many pictures it has seen."""
 
-    feature_dim = 3
-
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(nn.Identity(), 3, Preprocessing(16, 8))
         self.seen = 0
 
-    def preprocess(self, picture: Image.Image) -> Tensor:
+    def preprocess(self, picture: Image.Image, path: str | Path | None = None) -> Tensor:
         return torch.from_numpy(np.array(picture, dtype=np.float32)).permute(2, 0, 1) / 255
 
-    def forward(self, images: Tensor) -> Tensor:
-        self.seen += len(images)
-        return images.mean((2, 3))
+    def forward(self, pictures: Tensor, camids: Tensor | None = None, keypoints: Tensor | None = None) -> Tensor:
+        self.seen += len(pictures)
+        return pictures.mean((2, 3))
 
 
 def write_market(root: Path, noise: int = 60) -> Path:

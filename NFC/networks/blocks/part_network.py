@@ -123,9 +123,7 @@ class PartNetwork(ReIDNetwork):
             self.global_identity_classifier.branch(whole),
         ]
 
-    def forward(
-        self, pictures: Tensor, camids: Tensor | None = None, keypoints: Tensor | None = None
-    ) -> PartFeatures:
+    def forward(self, pictures: Tensor, camids: Tensor | None = None, keypoints: Tensor | None = None) -> PartFeatures:
         """Test feature of (B, 3, H, W) pictures: embeddings (B, 1 + K, dim), visibility (B, 1 + K) bool.
 
         A part is visible if it wins a pixel, the foreground always. camids and keypoints are for the networks that know

@@ -51,5 +51,7 @@ def read_losses(values: Sequence[Mapping[str, object]] | Mapping[str, object]) -
     losses = [read_named(LOSSES, value, "losses") for value in values]
     names = [name for name, _ in losses]
     if not names or len(set(names)) < len(names):
-        raise UserError(f"losses: name at least one of {', '.join(LOSSES)}, each once; got {', '.join(names) or 'none'}")
+        raise UserError(
+            f"losses: name at least one of {', '.join(LOSSES)}, each once; got {', '.join(names) or 'none'}"
+        )
     return dict(losses)
