@@ -74,7 +74,7 @@ def write_network(
 
 
 def build_from_file(kind: type[ReIDNetwork], weights: str | Path | None, preset: str) -> Extractor:
-    """The network `kind` with the file `weights`, or the preset's own file; its variant is told by header or tensors."""
+    """The network `kind` with the file `weights`, or the preset's own; its variant is told by header or tensors."""
     path = weights_file(weights, preset, kind.file_stem())
     tensors = strip_prefix(read_tensors(path))
     header = read_header(path)

@@ -30,7 +30,7 @@ class ReIDTrainConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    losses: Any = field(default_factory=dict)
+    losses: Any = None  # identity and triplet
     scheme: Any = "supervised"
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -41,7 +41,7 @@ def train(config: ReIDTrainConfig) -> None:
 
     Raises `UserError` for whatever the user can repair.
     """
-    losses = read_losses(config.losses)
+    losses = read_losses(config.losses or {})
     scheme_name, scheme = read_named(SCHEMES, config.scheme, "scheme")
     preprocessing = preprocessing_of(config.network)
     pictures = read_training_set(config.data, preprocessing)

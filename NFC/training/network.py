@@ -86,9 +86,9 @@ def _create(config: NetworkConfig, num_labels: int, pictures: TrainingSet, seed:
         sizes = replace(sizes, num_cameras=int(pictures.camids.max()) + 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return (
-            trainable(config.name)(sizes) if zoo else Finetuned(sizes, assemble(config.name, config.start), config.name)
-        )
+        if zoo:
+            return trainable(config.name)(sizes)
+        return Finetuned(sizes, assemble(config.name, config.start), config.name)
 
 
 def start_from(network: ReIDNetwork, start: str) -> None:

@@ -52,7 +52,5 @@ class ReIDObjective(nn.Module):
         values = {name: loss(exact, labels) for name, loss in self.losses.items()}
         found = {name: value for name, value in values.items() if value is not None}
         if not found:
-            raise UserError(
-                f"network '{self.network.name}' has a branch that none of its losses can train; name another"
-            )
+            raise UserError(f"network '{self.network.name}' has a branch that no loss can train; name another loss")
         return found

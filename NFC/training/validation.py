@@ -6,8 +6,9 @@ from pathlib import Path
 from pose2id.errors import UserError
 
 from ..chain import Chain
-from ..datasets import build_dataset
+from ..datasets import Dataset, build_dataset
 from ..features.of_dataset import extract_dataset
+from ..networks.base import Extractor
 from ..networks.reid_network import ReIDNetwork
 from ..scoring.protocol import Protocol
 from ..scoring.scores import score
@@ -45,9 +46,15 @@ class Validation:
         self.network, self.batch_size = network, config.batch_size
 
     def __call__(self, folder: Path, step: int) -> dict[str, float]:
-        """mAP, rank1 and mINP in [0, 1]; the network is left in training mode."""
-        extractor, device = self.network.extractor(), next(self.network.parameters()).device
-        query, gallery = extract_dataset(self.dataset, extractor, batch_size=self.batch_size, device=device)
+        """The scores of `score_extractor`; the network is left in training mode."""
+        scores = score_extractor(self.network.extractor(), self.dataset, self.batch_size)
         self.network.train()
-        scores = score("Base", query, gallery, Chain(), Protocol.of(self.dataset))
-        return {"mAP": scores.mAP, "rank1": float(scores.cmc[0]), "mINP": scores.mINP}
+        return scores
+
+
+def score_extractor(extractor: Extractor, dataset: Dataset, batch_size: int = 64) -> dict[str, float]:
+    """mAP, rank1 and mINP in [0, 1] of plain features on query and gallery, on the device of the extractor."""
+    device = next(extractor.parameters()).device
+    query, gallery = extract_dataset(dataset, extractor, batch_size=batch_size, device=device)
+    scores = score("Base", query, gallery, Chain(), Protocol.of(dataset))
+    return {"mAP": scores.mAP, "rank1": float(scores.cmc[0]), "mINP": scores.mINP}

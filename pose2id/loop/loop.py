@@ -49,7 +49,8 @@ class Loop:
     what is drawn from them depends neither on the number of processes nor on gradient accumulation.
     export: writes the weights to keep into a folder, at every checkpoint. validate: (folder, steps taken) ->
     {name: number} to log, every `validate_every` steps. Both are called on the main process with the averaged weights
-    in place; validate on all processes where they are to share the work, `validate_together`. fixed: settings of model and batches that, like those of the loop, may not differ when a run is resumed.
+    in place; with `validate_together`, validate is called on all processes, which may share its work.
+    fixed: settings of model and batches that, like those of the loop, may not differ when a run is resumed.
     parts: what else takes part in the run, by name; before a step they are told of it, in this order, and checkpoints
     keep their state.
     """

@@ -13,8 +13,8 @@ from NFC.networks import NETWORKS
 from pose2id.errors import run_command
 from tests.golden.recipe import recipe
 from tests.nfc.drawn import write_drawn
-from tests.nfc.extractors.official import GOLDEN, checkpoint
-from tests.nfc.extractors.test_own_networks import write_exported
+from tests.nfc.networks.official import GOLDEN, checkpoint
+from tests.nfc.networks.test_own_networks import write_exported
 
 POSES = 2
 # Extractor, stem of the official file, and a data set that its authors use.

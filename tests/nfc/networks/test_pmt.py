@@ -1,10 +1,12 @@
 import pytest
 import torch
 
-from NFC.networks.pmt import PMT, TRAINING_ONLY, from_tensors
+from NFC.networks.pmt import PMT, PMTSizes, from_tensors
 from pose2id.errors import UserError
-from tests.nfc.extractors.learning import check_golden, check_learns
-from tests.nfc.extractors.official import checkpoint, manifest, shapes
+from tests.nfc.networks.learning import check_golden, check_learns
+from tests.nfc.networks.official import checkpoint, manifest, shapes
+
+TRAINING_ONLY = ("classifier.",)
 
 
 def test_names_and_shapes_are_those_of_the_official_file():
@@ -27,11 +29,11 @@ def test_golden():
 
 def small():
     torch.manual_seed(0)
-    return PMT(64, 32, 8, dim=32, depth=2, heads=2)
+    return PMT(PMTSizes(64, 32, 8, dim=32, depth=2, heads=2, num_classes=0))
 
 
 def test_learns():
-    check_learns(small())
+    check_learns(small(), unused=("bottleneck.bias",))
 
 
 @torch.inference_mode()

@@ -14,7 +14,7 @@ from pose2id.errors import Terminated, UserError
 from pose2id.loop.optimizers import learning_rate_factor
 from pose2id.loop.randomness import row_generators
 from pose2id.loop.state import STATE_FILE
-from tests.ipg.training.toys import Toy, assert_same_state, losses_of, state_of, toy_batches, toy_loop
+from tests.pose2id.loop.toys import Toy, assert_same_state, losses_of, state_of, toy_batches, toy_loop
 
 
 def test_resuming_takes_the_same_steps(tmp_path):

@@ -8,11 +8,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from NFC.networks import build_extractor
-from NFC.networks.transreid import TransReID, from_tensors, jigsaw_parts
+from NFC.networks.blocks.jigsaw import jigsaw_parts
+from NFC.networks.reid_network import Inputs
+from NFC.networks.transreid import TransReID, from_tensors
 from pose2id.config import load_config
 from pose2id.errors import UserError
 from pose2id.presets import TransReIDSizes, preset_file
-from tests.nfc.extractors.learning import check_learns
+from tests.nfc.networks.learning import check_learns
 
 MINI = load_config(TransReIDSizes, preset_file("mini"), section="reid")
 
@@ -20,7 +22,7 @@ MINI = load_config(TransReIDSizes, preset_file("mini"), section="reid")
 def network(seed=0, **sizes):
     torch.manual_seed(seed)
     sizes = {"height": 40, "width": 28, "dim": 16, "depth": 3, "heads": 2, "num_classes": 5, "fc_classes": 3} | sizes
-    model = TransReID(**sizes).eval()
+    model = TransReID(TransReIDSizes(**sizes)).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
@@ -90,7 +92,7 @@ def test_test_feature_equals_a_naive_forward(height, width):
 
 @pytest.mark.parametrize("count", [8, 9, 50, 210])
 def test_jigsaw_parts(count):
-    parts = jigsaw_parts(torch.arange(count).float()[None, :, None])
+    parts = jigsaw_parts(torch.arange(count).float()[None, :, None], 4)
     assert [part.shape[1] for part in parts] == [count // 4] * 4
     assert torch.cat(parts, dim=1).flatten().tolist() == naive_order(count)[: count // 4 * 4]
 
@@ -142,10 +144,9 @@ OFFICIAL = {
 @pytest.mark.parametrize(("variant", "resize"), OFFICIAL.values(), ids=OFFICIAL)
 @pytest.mark.parametrize("preset", ["sd15", "mini"])
 def test_the_variant_is_told_by_the_tensors(variant, resize, preset):
-    own = load_config(TransReIDSizes, preset_file(preset), section="reid")
     with torch.device("meta"):
-        official = TransReID(**variant)
-        extractor = from_tensors(official.state_dict(), own, "official.pth")
+        official = TransReID(TransReIDSizes(**variant))
+        extractor = from_tensors(official.state_dict(), preset, "official.pth")
     ours = extractor.network
     assert [(n, t.shape) for n, t in ours.state_dict().items()] == [
         (n, t.shape) for n, t in official.state_dict().items()
@@ -162,28 +163,29 @@ def test_the_variant_is_told_by_the_tensors(variant, resize, preset):
 def test_learns(variant):
     torch.manual_seed(0)
     sizes = {"height": 64, "width": 32, "stride": 8, "dim": 32, "depth": 3, "heads": 2}
-    model = TransReID(**sizes, num_classes=0, fc_classes=0, **variant)
-    if model.jigsaw:  # the branches hold copies
+    model = TransReID(TransReIDSizes(**sizes, num_classes=0, fc_classes=0, **variant))
+    if model.sizes.jigsaw:  # the branches hold copies
         model.base.blocks[-1].requires_grad_(False)
         model.base.norm.requires_grad_(False)
     check_learns(model, uses_camids="num_cameras" in variant, unused=model.unused_at_test())
 
 
-def test_heads_for_training():
+def test_branches_for_training():
     model = network().train()
-    scores, features = model.heads(torch.rand(4, 3, 40, 28))
-    assert [s.shape for s in scores] == [(4, 5)] * 5 and [f.shape for f in features] == [(4, 16)] * 5
-    sum(s.square().mean() for s in scores).backward()
-    assert not TransReID(dim=16, depth=2, heads=2).bottleneck_3.bias.requires_grad
+    branches = model.branches(Inputs(torch.rand(4, 3, 40, 28)))
+    assert [b.scores.shape for b in branches] == [(4, 5)] * 5 and [b.features.shape for b in branches] == [(4, 16)] * 5
+    assert [b.weight for b in branches] == [1 / 2, 1 / 8, 1 / 8, 1 / 8, 1 / 8]
+    sum(b.scores.square().mean() for b in branches).backward()
+    assert not model.bottleneck_3.bias.requires_grad
     assert model.b2[0].mlp.fc1.weight.grad.any() and model.base.cls_token.grad.any()
     model.eval()
     with torch.no_grad():
-        scores, features = model.heads(torch.rand(4, 3, 40, 28))
-        torch.testing.assert_close(scores[2], model.classifier_2(model.bottleneck_2(features[2])))
+        branch = model.branches(Inputs(torch.rand(4, 3, 40, 28)))[2]
+        torch.testing.assert_close(branch.scores, model.classifier_2(model.bottleneck_2(branch.features)))
 
 
 def test_branches_start_as_copies_of_the_last_block():
-    model = TransReID(height=40, width=28, dim=16, depth=2, heads=2)
+    model = TransReID(TransReIDSizes(height=40, width=28, dim=16, depth=2, heads=2))
     for branch in (model.b1, model.b2):
         for name, tensor in model.base.blocks[-1].state_dict().items():
             assert torch.equal(branch[0].state_dict()[name], tensor)
@@ -193,7 +195,7 @@ def test_branches_start_as_copies_of_the_last_block():
 @pytest.fixture(scope="module")
 def mini_tensors():
     torch.manual_seed(0)
-    return TransReID.from_sizes(MINI).state_dict()
+    return TransReID(MINI).state_dict()
 
 
 def test_build_extractor(mini_tensors, tmp_path):
@@ -213,7 +215,7 @@ def test_official_looseness_is_tolerated(mini_tensors, tmp_path, caplog):
     tensors["module.classifier.weight"] = torch.zeros(7, 128)  # no necks, no classifiers of the branches
     tensors["module.bottleneck_7.bias"] = torch.zeros(3)
     torch.save({"epoch": 3, "state_dict": tensors}, tmp_path / "reid.pth")
-    with caplog.at_level(logging.INFO, "NFC"):
+    with caplog.at_level(logging.INFO, "pose2id"):
         extractor = build_extractor("transreid", tmp_path / "reid.pth", preset="mini", device="cpu")
     assert "1 training-only tensors not used (bottleneck_7.bias)" in caplog.text
     save_file(mini_tensors, tmp_path / "whole.safetensors")
@@ -237,12 +239,12 @@ def test_required_tensors_must_be_there(mini_tensors, tmp_path):
 
 def test_files_of_another_network_are_told(mini_tensors):
     with pytest.raises(UserError, match=r"x\.pth does not fit: it lacks base.patch_embed.proj.weight, base.pos_embed"):
-        from_tensors({}, MINI, "x.pth")
+        from_tensors({}, "mini", "x.pth")
     with pytest.raises(UserError, match="width 128 is of no official TransReID; name the preset"):
-        from_tensors(mini_tensors, TransReIDSizes(), "x.pth")
+        from_tensors(mini_tensors, "sd15", "x.pth")
     tensors = mini_tensors | {"base.pos_embed": torch.zeros(1, 8, 128)}
     with pytest.raises(UserError, match="7 patches are of no known picture size and stride"):
-        from_tensors(tensors, MINI, "x.pth")
+        from_tensors(tensors, "mini", "x.pth")
 
 
 def test_mistakes_are_told_in_one_line(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import torch
 import pose2id.loop.loop
 from pose2id.errors import UserError
 from pose2id.loop.state import STATE_FILE, named_settings
-from tests.ipg.training.toys import state_of, toy_loop
+from tests.pose2id.loop.toys import state_of, toy_loop
 
 
 @pytest.fixture

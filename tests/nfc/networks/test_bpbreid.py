@@ -9,39 +9,25 @@ from safetensors.torch import save_file
 from NFC.features.kinds.parts import PartFeatures, part_distances
 from NFC.networks import build_extractor
 from NFC.networks.blocks.part_network import PartNetwork
-from NFC.networks.bpbreid import BPBReID
+from NFC.networks.bpbreid import BPBReID, BPBReIDSizes
 from pose2id.errors import UserError
 from tests.golden.recipe import normal
-from tests.nfc.extractors.official import checkpoint, cosine_distance, error, golden, manifest, shapes
-from tests.nfc.extractors.small_training import before_and_after, without_gradient
+from tests.nfc.networks.official import checkpoint, cosine_distance, error, golden, manifest, shapes
+from tests.nfc.networks.small_training import before_and_after, without_gradient
 
 TOLERANCE = 2e-5
 STEMS = {"bpbreid": 5, "bpbreid_k8": 8}
 
 
-def stage(branches, block="BASIC"):
-    return {
-        "num_modules": 1,
-        "num_branches": branches,
-        "block_type": block,
-        "num_blocks": (1,) * branches,
-        "num_channels": tuple(8 << i for i in range(branches)),
-        "fuse_method": "SUM",
-    }
+TINY = {"stem": 16, "branch": 8, "modules": [1, 1, 1, 1], "blocks": 1}
 
 
-TINY = {
-    "stem_width": 16,
-    "stage1": stage(1, "BOTTLENECK"),
-    "stage2": stage(2),
-    "stage3": stage(3),
-    "stage4": stage(4),
-}
-tiny = partial(BPBReID, backbone=TINY)
+def tiny(parts, dim=512, num_classes=751, **sizes):
+    return BPBReID(BPBReIDSizes(parts=parts, dim=dim, num_classes=num_classes, **sizes, **TINY))
 
 
 def official(stem, tensors=None):
-    network = BPBReID(STEMS[stem])
+    network = BPBReID(BPBReIDSizes(parts=STEMS[stem]))
     network.load_state_dict(tensors or checkpoint(stem))
     return network.eval()
 
@@ -49,7 +35,7 @@ def official(stem, tensors=None):
 @pytest.mark.parametrize("stem", STEMS)
 def test_names_and_shapes_are_the_official_ones(stem):
     with torch.device("meta"):
-        network = BPBReID(STEMS[stem])
+        network = BPBReID(BPBReIDSizes(parts=STEMS[stem]))
     assert shapes(network.state_dict()) == shapes(manifest(stem))
     names = list(manifest(stem))
     for prefix in network.unused_at_test():
@@ -96,14 +82,14 @@ def test_features_with_informative_masks():
 class Head(PartNetwork):
     """The head alone: its pictures are feature maps."""
 
-    def feature_map(self, images, camids, prompts):
-        return images
+    def feature_map(self, pictures, camids, keypoints):
+        return pictures
 
 
 @torch.no_grad()
 def test_visibility_and_pooling_equal_a_naive_loop():
     torch.manual_seed(0)
-    head = Head(channels=12, parts=3, dim=16, num_classes=0).eval()
+    head = Head(BPBReIDSizes(parts=3, dim=16, num_classes=0), channels=12).eval()
     head.pixel_classifier.classifier.bias[0] = -9  # the background never wins
     features = torch.randn(6, 12, 5, 2)
     logits = head.pixel_classifier(features)
@@ -127,7 +113,7 @@ def test_visibility_and_pooling_equal_a_naive_loop():
 
 
 def test_preprocessing_is_the_official_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("NFC.networks.bpbreid.BPBReID", tiny)
+    monkeypatch.setattr("NFC.networks.bpbreid.BPBReIDSizes", partial(BPBReIDSizes, **TINY))
     save_file(tiny(5).state_dict(), tmp_path / "bpbreid.safetensors")
     extractor = build_extractor("bpbreid", tmp_path / "bpbreid.safetensors", device="cpu")
     expected = golden("bpbreid")
@@ -138,7 +124,7 @@ def test_preprocessing_is_the_official_one(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tensors(monkeypatch):
-    monkeypatch.setattr("NFC.networks.bpbreid.BPBReID", tiny)
+    monkeypatch.setattr("NFC.networks.bpbreid.BPBReIDSizes", partial(BPBReIDSizes, **TINY))
     torch.manual_seed(0)
     return tiny(3, num_classes=7).state_dict()
 
@@ -192,4 +178,4 @@ def test_a_small_one_learns():
         network, lambda images, _: network(images).embeddings.unbind(1), distances, (64, 32), steps=8, lr=1e-2
     )
     assert after > before + 0.05
-    assert without_gradient(network, network.unused_at_test()) == []
+    assert without_gradient(network, (*network.unused_at_test(), "foreground_identity_classifier.bn.bias")) == []

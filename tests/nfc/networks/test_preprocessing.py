@@ -7,14 +7,14 @@ from PIL import Image
 from NFC.networks import Preprocessing, clipreid, pmt
 from pose2id.errors import UserError
 from pose2id.pictures import OPENCV_BILINEAR, picture_tensor
-from tests.nfc.extractors.official import golden, manifest
+from tests.nfc.networks.official import golden, manifest
 
 
 def meta_extractor(stem):
     with torch.device("meta"):
         if stem == "pmt":
             return pmt.from_tensors(manifest(stem), "official.pth")
-        return clipreid.from_tensors(clipreid.translate(manifest(stem)), "official.pth")
+        return clipreid.from_tensors(manifest(stem), "official.pth")
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from PIL import Image
@@ -8,29 +10,35 @@ from NFC.datasets import build_dataset
 from NFC.datasets.synthetic.layouts import write_layout
 from NFC.features.of_dataset import extract_dataset
 from NFC.networks import Preprocessing, build_extractor
-from NFC.networks.saai import SAAI, SAAIExtractor
+from NFC.networks.saai import SAAI, SAAISizes
 from pose2id.errors import UserError
 from tests.golden.recipe import uniform
-from tests.nfc.extractors.official import checkpoint, cosine_distance, error, golden, manifest, shapes
-from tests.nfc.extractors.small_training import before_and_after, without_gradient
+from tests.nfc.networks.official import checkpoint, cosine_distance, error, golden, manifest, shapes
+from tests.nfc.networks.small_training import before_and_after, without_gradient
 
 TOLERANCE = 2e-5
 PARTS = 7
+LAYERS = [1, 1, 1, 1]
 
 
 def small(parts=2, num_classes=0):
-    return SAAI(parts, num_classes, height=64, width=32, layers=(1, 1, 1, 1))
+    return SAAI(SAAISizes(parts, 64, 32, LAYERS, num_classes))
+
+
+def shallow():
+    """One of the official picture size, as files are read."""
+    return SAAI(SAAISizes(2, layers=LAYERS, num_classes=5))
 
 
 def official():
-    network = SAAI(PARTS, num_classes=0)
+    network = SAAI(SAAISizes(PARTS, num_classes=0))
     network.load_state_dict(checkpoint("saai", lambda name: not name.startswith(network.unused_at_test())))
     return network.eval()
 
 
 def test_names_and_shapes_are_the_official_ones():
     with torch.device("meta"):
-        network = SAAI()
+        network = SAAI(SAAISizes())
     assert shapes(network.state_dict()) == shapes(manifest("saai"))
 
 
@@ -75,9 +83,9 @@ def test_a_picture_does_not_depend_on_its_batch():
 
 @pytest.fixture
 def tensors(monkeypatch):
-    monkeypatch.setattr("NFC.networks.saai.SAAI", small)
+    monkeypatch.setattr("NFC.networks.saai.SAAISizes", partial(SAAISizes, layers=LAYERS))
     torch.manual_seed(0)
-    return small(num_classes=5).state_dict()
+    return shallow().state_dict()
 
 
 def test_build(tensors, tmp_path):
@@ -89,7 +97,7 @@ def test_build(tensors, tmp_path):
     source = golden("preprocess")
     picture = Image.fromarray(source["src_sysu"].numpy())
     torch.testing.assert_close(extractor.preprocess(picture)[:, ::4, ::4], source["saai"], rtol=0, atol=1e-6)
-    images, network = torch.randn(2, 3, 64, 32), small(num_classes=5).eval()
+    images, network = torch.randn(2, 3, 288, 144), shallow().eval()
     network.load_state_dict(tensors)
     with torch.no_grad():
         expected = network(images, torch.tensor([0, 2]))
@@ -102,7 +110,9 @@ def test_build(tensors, tmp_path):
 def test_a_file_that_does_not_fit(tensors, tmp_path):
     path = tmp_path / "saai.safetensors"
     save_file(tensors | {"attn_pool.pos_embeding": torch.zeros(9, 2048)}, path)
-    with pytest.raises(UserError, match=r"1 of another shape \(attn_pool.pos_embeding is \(9, 2048\), not \(8, 2048\)"):
+    with pytest.raises(
+        UserError, match=r"1 of another shape \(attn_pool.pos_embeding is \(9, 2048\), not \(162, 2048\)"
+    ):
         build_extractor("saai", path)
     save_file({"fc.weight": torch.zeros(2)}, path)
     with pytest.raises(UserError, match=r"lacks attn_pool.part_tokens; use a file of SAAI"):
@@ -134,7 +144,7 @@ def test_the_data_set_says_which_cameras_are_infrared(tmp_path, layout):
     torch.manual_seed(0)
     network = small().eval()
     torch.nn.init.normal_(network.bn_neck.bn_neck_i.weight)
-    extractor = SAAIExtractor(network, network.feature_dim, Preprocessing(64, 32), uses_camids=True)
+    extractor = network.extractor(Preprocessing(64, 32))
     query, gallery = extract_dataset(dataset, extractor, device="cpu")
     sides = {"regdb": (False, True), "sysu_mm01": (True, False), "market1501": (False, False)}[layout]
     for records, features, infrared in zip((dataset.query, dataset.gallery), (query, gallery), sides, strict=True):

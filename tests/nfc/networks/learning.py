@@ -6,8 +6,8 @@ from torch.nn.functional import normalize
 
 from NFC.networks import Extractor
 from tests.golden.recipe import uniform
-from tests.nfc.extractors.official import cosine_distance, error, golden
-from tests.nfc.extractors.small_training import before_and_after, without_gradient
+from tests.nfc.networks.official import cosine_distance, error, golden
+from tests.nfc.networks.small_training import before_and_after, without_gradient
 
 TOLERANCE = 2e-5
 STEPS, LEARNING_RATE = 30, 3e-3

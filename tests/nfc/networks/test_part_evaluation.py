@@ -15,14 +15,11 @@ from NFC.datasets.synthetic.layouts import write_layout
 from NFC.features.kinds import Layout
 from NFC.features.kinds.parts import PartFeatures, part_distances
 from NFC.features.of_dataset import extract_dataset
-from NFC.networks import Preprocessing
-from NFC.networks.blocks.part_network import PartExtractor
-from NFC.networks.bpbreid import BPBReID
-from NFC.networks.kpr import KPR, KPRExtractor
+from NFC.networks.bpbreid import BPBReID, BPBReIDSizes
 from NFC.scoring.scores import score
 from NFC.steps import GeneratedPictures, NeighbourCentralization
-from tests.nfc.extractors.test_bpbreid import TINY
-from tests.nfc.extractors.test_kpr import small_v2
+from tests.nfc.networks.small_kpr import small_kpr
+from tests.nfc.networks.test_bpbreid import TINY
 
 POSES = 2
 BOTH = Chain.of(GeneratedPictures(), NeighbourCentralization())
@@ -44,10 +41,10 @@ def occluded(tmp_path_factory):
 def tiny_extractor(kind):
     torch.manual_seed(0)
     if kind == "bpbreid":
-        return PartExtractor(BPBReID(3, dim=16, num_classes=0, backbone=TINY), Preprocessing(64, 32))
-    network = KPR(small_v2(64, 32), 3, dim=16, num_classes=0, num_cameras=2)
+        return BPBReID(BPBReIDSizes(64, 32, 3, dim=16, num_classes=0, **TINY)).extractor()
+    network = small_kpr(parts=3, dim=16, num_cameras=2)
     torch.nn.init.normal_(network.backbone_appearance_feature_extractor.sie_embed)
-    return KPRExtractor(network, Preprocessing(64, 32), uses_camids=True)
+    return network.extractor()
 
 
 @torch.no_grad()

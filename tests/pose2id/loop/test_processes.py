@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.ipg.training.toys import losses_of, state_of, toy_loop
+from tests.pose2id.loop.toys import losses_of, state_of, toy_loop
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCH = [
@@ -20,7 +20,7 @@ LAUNCH = [
 def launched(tmp_path_factory) -> Path:
     """A folder with what two processes made."""
     folder = tmp_path_factory.mktemp("two")
-    command = [sys.executable, *LAUNCH, "-m", "tests.ipg.training.two_processes", str(folder)]
+    command = [sys.executable, *LAUNCH, "-m", "tests.pose2id.loop.two_processes", str(folder)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     told = [line for line in result.stdout.splitlines() if line.startswith("process ")]

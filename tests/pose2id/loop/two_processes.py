@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pose2id.errors import Terminated
 from pose2id.loop.loop import Loop
-from tests.ipg.training.toys import toy_batches, toy_loop
+from tests.pose2id.loop.toys import toy_batches, toy_loop
 
 
 def stop_the_second(loop: Loop):
