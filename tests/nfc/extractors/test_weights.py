@@ -66,7 +66,7 @@ def test_training_state_of_torchreid_style_savers(tmp_path):
 def test_another_class_count_and_missing_counters_do_not_matter(tmp_path, caplog):
     others = {name: t for name, t in tensors(classes=9).items() if "num_batches" not in name}
     save_file(others | {"classifier_2.weight": torch.zeros(9, 2)}, tmp_path / "w.safetensors")
-    with caplog.at_level(logging.INFO, "NFC"):
+    with caplog.at_level(logging.INFO, "pose2id"):
         network = load(tmp_path / "w.safetensors", ("classifier",))
     assert "3 training-only tensors not used (classifier.bias, classifier.weight, classifier_2.weight)" in caplog.text
     assert torch.equal(network.body.weight, others["body.weight"]) and len(network.classifier.weight) == 5
