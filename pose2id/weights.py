@@ -29,6 +29,8 @@ HARMLESS = [
     *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)),
 ]
 
+SHOWN = 5  # names of each fault that an error shows
+
 Module = TypeVar("Module", bound=nn.Module)
 
 logger = logging.getLogger(__name__)
@@ -97,11 +99,20 @@ def unwrap(content: object, path: str | Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def write_safetensors(tensors: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write named tensors; those that share memory are written one by one, for the format has no notion of sharing."""
-    copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+def write_safetensors(tensors: Mapping[str, Tensor], path: str | Path, dtype: torch.dtype | None = None) -> None:
+    """Write named tensors, floating ones as `dtype` where one is given; whoever reads sees the old file or the new one.
+
+    Tensors that share memory are written one by one, for the format has no notion of sharing.
+    """
+    ready: dict[str, Tensor] = {}
+    memory: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        ready[name] = tensor.clone() if place in memory else tensor
+        memory.add(place)
     with replacing(path) as partial:
-        save_file(copies, partial)
+        save_file(ready, partial)
         partial.chmod(0o644)  # safetensors leaves a file that others cannot read
 
 
@@ -119,72 +130,51 @@ def name_list(names: Iterable[str], limit: int = 10) -> str:
 def load_tensors(
     network: nn.Module, tensors: Mapping[str, Tensor], path: str | Path, training_only: tuple[str, ...] = ()
 ) -> None:
-    """Load `tensors`, in the names of `network`, so that every tensor the test feature needs is there.
+    """Load `tensors`, in the names of `network`, so that every tensor the test feature needs is there, in its dtype.
 
     Names that start with one of `training_only`, and batch counters, do not matter: they may be missing, of another
     shape (another class count) or unknown to the network; those not used are logged. Any other missing, mis-shaped or
-    unknown tensor raises `UserError` in one line that names `path`.
+    unknown tensor raises `UserError` in one line that names `path`. A network on the device "meta" takes the tensors
+    themselves, and lacks none.
     """
     wanted = network.state_dict()
-    fitting = {name: t for name, t in tensors.items() if name in wanted and t.shape == wanted[name].shape}
+    on_meta = any(tensor.is_meta for tensor in wanted.values())
+    fitting = {
+        name: tensor.to(wanted[name].dtype)
+        for name, tensor in tensors.items()
+        if name in wanted and tensor.shape == wanted[name].shape
+    }
 
     def matters(name: str) -> bool:
-        return not name.startswith(training_only) and not name.endswith("num_batches_tracked")
+        return on_meta or not (name.startswith(training_only) or name.endswith("num_batches_tracked"))
 
-    shapes = [
-        f"{name} is {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in tensors and name not in fitting and matters(name)
-    ]
-    faults = {
-        "missing": [name for name in wanted if name not in tensors and matters(name)],
-        "of another shape": shapes,
-        "unknown": [name for name in tensors if name not in wanted and matters(name)],
-    }
-    if any(faults.values()):
-        found = "; ".join(f"{len(names)} {fault} ({name_list(names, 3)})" for fault, names in faults.items() if names)
-        raise UserError(f"{path} does not fit, of {len(wanted)} tensors: {found}; use a file of this network")
+    if faults := _faults(wanted, tensors, matters):
+        raise UserError(
+            f"{path} does not fit, of {len(wanted)} tensors of {type(network).__name__}: {faults}; "
+            "use a file of this network and size"
+        )
     if unused := tensors.keys() - fitting.keys():
         logger.info("%s: %d training-only tensors not used (%s)", path, len(unused), name_list(unused))
-    network.load_state_dict(fitting, strict=False)
+    network.load_state_dict(fitting, strict=False, assign=on_meta)
 
 
-def load_strict(module: nn.Module, path: str | Path) -> None:
-    """Load all of `module`'s tensors from a file that holds exactly these; they take the module's dtype.
-
-    `UserError` tells how many names are missing, unexpected or of another shape, with the first ten of each.
-    """
-    assign_tensors(module, read_tensors(path), path)
+def _faults(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], matters: Callable[[str], bool]) -> str:
+    """How many names that matter are missing, of another shape or unknown, with the first of each; "" for none."""
+    faults = {
+        "missing": [name for name in wanted if name not in found and matters(name)],
+        "of another shape": [
+            f"{name} is {tuple(found[name].shape)}, not {tuple(wanted[name].shape)}"
+            for name in wanted
+            if name in found and found[name].shape != wanted[name].shape and matters(name)
+        ],
+        "unknown": [name for name in found if name not in wanted and matters(name)],
+    }
+    return "; ".join(f"{len(names)} {fault} ({name_list(names, SHOWN)})" for fault, names in faults.items() if names)
 
 
 def load_module(build: Callable[[], Module], path: str | Path) -> Module:
-    """`build()` without spending time on its random initialisation, then `load_strict`."""
+    """`build()` with the tensors of a file, see `load_tensors`; no time is spent on random initialisation."""
     with torch.device("meta"):
         module = build()
-    load_strict(module, path)
+    load_tensors(module, read_tensors(path), path)
     return module
-
-
-def assign_tensors(module: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:
-    wanted = module.state_dict()
-    problems = {
-        "missing": wanted.keys() - tensors.keys(),
-        "unexpected": tensors.keys() - wanted.keys(),
-        "mis-shaped": {n for n in wanted.keys() & tensors.keys() if wanted[n].shape != tensors[n].shape},
-    }
-    if any(problems.values()):
-        told = "; ".join(f"{len(names)} {kind} ({name_list(names)})" for kind, names in problems.items() if names)
-        raise UserError(f"{path} does not fit {type(module).__name__}: {told}; use the file of this network and preset")
-    on_meta = any(tensor.is_meta for tensor in wanted.values())
-    module.load_state_dict({name: tensors[name].to(wanted[name].dtype) for name in wanted}, assign=on_meta)
-
-
-def save_safetensors(module: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write `module`'s tensors (floating ones as `dtype`); readers see the old file or the new one, never a part."""
-    tensors = {
-        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
-        for name, tensor in module.state_dict().items()
-    }
-    with replacing(path) as partial:
-        save_file(tensors, partial)
-        partial.chmod(0o644)

@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -23,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from IPG import IPGPipeline
+from IPG import IPGPipeline, Sampling
 from IPG.models import (
     build_denoising_unet,
     build_ifr,
@@ -147,7 +148,7 @@ def main() -> None:
     noise = np.random.default_rng(0)
     reference = Image.fromarray(noise.integers(0, 256, (256, 128, 3), np.uint8))
     poses = [Image.fromarray(noise.integers(0, 256, (256, 128, 3), np.uint8)) for _ in range(args.poses)]
-    settings = {"num_inference_steps": args.steps, "guidance_scale": GUIDANCE, "batch_size": args.poses}
+    sampling = Sampling(args.steps, GUIDANCE)
     table = Table(title=f"{args.preset}, 1 reference x {args.poses} poses, {args.steps} steps, CPU")
     for column in ("", "seconds", "ratio", "largest difference", "peak GiB"):
         table.add_column(column, justify="right" if column else "left")
@@ -156,8 +157,8 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         table.add_row(name, f"{seconds:.1f}", f"{base / seconds:.2f}", difference, f"{peak:.1f}")
 
-    def warm_up() -> None:
-        pipe([reference], poses, **{**settings, "num_inference_steps": 1})
+    def ours(sampling: Sampling) -> list[list[Image.Image]]:
+        return pipe.generate([reference], poses, sampling, batch_size=args.poses)
 
     pipe = IPGPipeline(preset, **networks, device="cpu")
     plain(pipe, reference, poses, steps=1)  # every row is preceded by one step to warm up
@@ -165,14 +166,14 @@ def main() -> None:
     row("plain, float32", base, "")
 
     pipe.optimise()
-    warm_up()
-    images, seconds = timed(lambda: pipe([reference], poses, **settings))
+    ours(replace(sampling, steps=1))
+    images, seconds = timed(lambda: ours(sampling))
     row("ours, float32", seconds, str(largest_difference(expected, images[0])))
     del pipe
     gc.collect()
     pipe = IPGPipeline(preset, **networks, device="cpu", dtype=torch.bfloat16).optimise()
-    warm_up()
-    images, seconds = timed(lambda: pipe([reference], poses, **settings))
+    ours(replace(sampling, steps=1))
+    images, seconds = timed(lambda: ours(sampling))
     row("ours, bfloat16", seconds, str(largest_difference(expected, images[0])))
     Console().print(table)
 

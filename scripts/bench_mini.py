@@ -29,6 +29,7 @@ from IPG.canvas import make_grid
 from IPG.poses import draw_skeleton
 from IPG.poses.error import joint_errors, share_within
 from IPG.poses.prepare import build_estimator, default_weights
+from IPG.sampling import DEFAULTS
 from IPG.training.validation import psnr
 from NFC.datasets.synthetic import View, World
 from NFC.datasets.synthetic.occluders import KINDS
@@ -82,6 +83,7 @@ def compare_with_truth(world: World, sheets: Path) -> Scores:
     scores = {}
     for light in LIGHTS:
         rows, errors, own_errors = [], [], []
+        names = [str(number) for number in range(POSES)]
         for pid in range(PEOPLE):
             rng = np.random.default_rng([world.seed, pid])
             clear = View(pid, pid % CAMERAS, 0, light == "infrared")
@@ -90,10 +92,10 @@ def compare_with_truth(world: World, sheets: Path) -> Scores:
             truths = [world.shoot(clear, draw_pose(rng), centred=True) for _ in range(POSES)]
             wanted = [truth.keypoints - np.float32([0.5, 0.5, 0]) for truth in truths]
             poses = [Image.fromarray(draw_skeleton(points)) for points in wanted]
-            pictures = pipe([reference], poses, reference_names=[f"{light}{pid}"])[0]
+            noise = pipe.named_noise(DEFAULTS.seed, [f"{light}{pid}"], names)
+            pictures = pipe.generate([reference], poses, noise=noise)[0]
             true = [Image.fromarray(truth.picture) for truth in truths]
             rows += [[reference, *row] for row in zip(poses, true, pictures, strict=True)]
-            names = [str(number) for number in range(POSES)]
             errors += list(joint_errors(estimator(names, pictures), wanted))
             own_errors += list(joint_errors(estimator(names, true), wanted))
         write_picture(sheets / f"{light}.png", make_grid(rows[: 6 * POSES], rows[0][0].size, gap=2))

@@ -17,24 +17,24 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from IPG import IPGPipeline
+from IPG import IPGPipeline, Sampling
 from IPG.poses import read_pose_picture
 from pose2id.errors import run_command
 from pose2id.pictures import list_pictures, read_picture
 
-EXACT = {"num_inference_steps": 50}
+EXACT = Sampling(50)
 SETTINGS = {
-    "20 steps (default)": {"num_inference_steps": 20},
-    "10 steps": {"num_inference_steps": 10},
-    "10 steps, euler": {"num_inference_steps": 10, "scheduler": "euler"},
-    "10 steps, dpm++": {"num_inference_steps": 10, "scheduler": "dpm++"},
-    "10 steps, unipc": {"num_inference_steps": 10, "scheduler": "unipc"},
-    "8 steps, unipc": {"num_inference_steps": 8, "scheduler": "unipc"},
-    "6 steps, unipc": {"num_inference_steps": 6, "scheduler": "unipc"},
-    "20 steps, features of every 2nd": {"num_inference_steps": 20, "feature_interval": 2},
-    "20 steps, features of every 3rd": {"num_inference_steps": 20, "feature_interval": 3},
-    "10 steps, unipc, features of every 2nd": {"num_inference_steps": 10, "scheduler": "unipc", "feature_interval": 2},
-    "20 steps, guidance in 200..800": {"num_inference_steps": 20, "guidance_interval": (200, 800)},
+    "20 steps (default)": Sampling(20),
+    "10 steps": Sampling(10),
+    "10 steps, euler": Sampling(10, scheduler="euler"),
+    "10 steps, dpm++": Sampling(10, scheduler="dpm++"),
+    "10 steps, unipc": Sampling(10, scheduler="unipc"),
+    "8 steps, unipc": Sampling(8, scheduler="unipc"),
+    "6 steps, unipc": Sampling(6, scheduler="unipc"),
+    "20 steps, features of every 2nd": Sampling(20, feature_interval=2),
+    "20 steps, features of every 3rd": Sampling(20, feature_interval=3),
+    "10 steps, unipc, features of every 2nd": Sampling(10, scheduler="unipc", feature_interval=2),
+    "20 steps, guidance in 200..800": Sampling(20, guidance_interval=(200, 800)),
 }
 
 
@@ -47,20 +47,20 @@ def main() -> None:
     references = [read_picture(path) for path in list_pictures("ref")[0][-args.references :]]
     poses = [read_pose_picture(path) for path in list_pictures("standard_poses")[0][: args.poses]]
 
-    def draw(**settings: object) -> tuple[np.ndarray, float]:
+    def draw(sampling: Sampling) -> tuple[np.ndarray, float]:
         seconds = []
         for _ in range(2):
             started = time.perf_counter()
-            images = pipe(references, poses, **settings)
+            images = pipe.generate(references, poses, sampling)
             seconds.append(time.perf_counter() - started)
         return np.stack([np.asarray(image, float) for row in images for image in row]), min(seconds)
 
-    exact, _ = draw(**EXACT)
+    exact, _ = draw(EXACT)
     table = Table(title=f"mini, {len(exact)} pictures, against 50 DDIM steps")
     for column in ("setting", "PSNR", "ms a picture"):
         table.add_column(column, justify="left" if column == "setting" else "right")
-    for name, settings in SETTINGS.items():
-        pictures, seconds = draw(**settings)
+    for name, sampling in SETTINGS.items():
+        pictures, seconds = draw(sampling)
         psnr = 10 * np.log10(255**2 / np.square(pictures - exact).mean())
         table.add_row(name, f"{psnr:.1f} dB", f"{1000 * seconds / len(exact):.0f}")
     Console().print(table)

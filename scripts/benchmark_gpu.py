@@ -164,10 +164,10 @@ def main() -> None:
     modes = ("eager",) if args.no_compile else ("eager", "compiled")
     for mode in modes:
         for kernel in args.kernels:
-            bench.pipe.optimise(kernel, compile=mode == "compiled")
+            bench.pipe.optimise(kernel, compiled=mode == "compiled")
             for size in args.batch_sizes:
                 ours(f"{kernel}, {mode}, batch {size}", size)
-    bench.pipe.optimise(args.kernels[0], compile=modes[-1] == "compiled")
+    bench.pipe.optimise(args.kernels[0], compiled=modes[-1] == "compiled")
     for dial in DIALS:  # with the first kernel and the last mode and batch size
         ours(f"... {dial}", args.batch_sizes[-1], dial)
     Console(width=WIDTH).print(report.table)

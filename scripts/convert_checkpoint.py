@@ -13,11 +13,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
-from safetensors.torch import save_file
 
 from pose2id.errors import UserError, run_command
 from pose2id.files import replacing
-from pose2id.weights import read_tensors
+from pose2id.weights import read_tensors, write_safetensors
 
 SUFFIXES = {"safetensors": ".safetensors", "pth": ".pth"}
 
@@ -25,14 +24,11 @@ SUFFIXES = {"safetensors": ".safetensors", "pth": ".pth"}
 def convert(source: Path, target: Path) -> int:
     """Write the tensors of `source` to `target` in the format of its suffix; returns how many there are."""
     tensors = read_tensors(source)
-    with replacing(target) as partial:
-        if target.suffix == ".pth":
+    if target.suffix == ".pth":
+        with replacing(target) as partial:
             torch.save(tensors, partial)
-        else:
-            # Tensors that share memory are written one by one: the format has no notion of sharing.
-            save_file(
-                {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}, partial
-            )
+    else:
+        write_safetensors(tensors, target)
     return len(tensors)
 
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from IPG.official_weights import SOURCES, by_hand
+from IPG.weight_files import SOURCES, by_hand
 from pose2id.errors import UserError, run_command
 
 

@@ -18,7 +18,7 @@ import torch
 
 from IPG.poses.accuracy import accuracy_on_world
 from IPG.poses.estimate import ViTPose, save_estimator
-from IPG.training.pose_estimator import EstimatorSizes, HeatmapLoss, PoseSampler, build_estimator
+from IPG.training.pose_estimator import EstimatorSizes, HeatmapLoss, PoseSampler, build_vitpose
 from NFC.datasets.synthetic.groups import read_groups
 from pose2id.config import load_config
 from pose2id.errors import run_command
@@ -43,7 +43,7 @@ def main() -> None:
     args = parser.parse_intermixed_args()
     config = load_config(TrainPoseConfig, args.config, args.overrides)
     torch.manual_seed(config.loop.seed)
-    network, processor = build_estimator(config.sizes)
+    network, processor = build_vitpose(config.sizes)
     sizes = config.sizes
     cells = tuple(side // sizes.patch * sizes.upsampling for side in (sizes.height, sizes.width))
     sampler = PoseSampler(read_groups(Path(config.groups)), processor, cells, config.loop.batch_size)

@@ -11,7 +11,7 @@ from IPG.models import build_denoising_unet, build_ifr, build_pose_guider, build
 from IPG.poses import draw_skeleton, to_pixels, write_pose_picture
 from NFC.networks.transreid import TransReID
 from pose2id.presets import load_preset
-from pose2id.weights import save_safetensors
+from pose2id.weights import write_safetensors
 
 STANDING = [
     *((0.5, 0.13), (0.5, 0.23), (0.38, 0.23), (0.3, 0.36), (0.27, 0.48), (0.62, 0.23), (0.7, 0.36), (0.74, 0.47)),
@@ -42,7 +42,7 @@ def mini_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         torch.nn.init.normal_(networks["pose_guider"].conv_out.weight)  # zero at first: poses would not matter
         for stem, network in networks.items():
-            save_safetensors(network, folder / f"{stem}.safetensors")
+            write_safetensors(network.state_dict(), folder / f"{stem}.safetensors")
         build_vae(preset.vae).save_pretrained(folder / "vae")
     return folder
 

@@ -1,7 +1,29 @@
-"""Noise in the order of the official script, for `--official_noise`. Otherwise see `IPGPipeline.noise`."""
+"""Where the noise of a job's pictures comes from: the names, or the order of the official script."""
+
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from ..sampling import picture_noise
+
+
+class Noise(Protocol):
+    """Noise for the references of one folder."""
+
+    def draw(self, name: str, turn: int) -> Tensor:
+        """(poses, C, h, w) float32 of the reference `name`, number `turn` of its folder, from 0."""
+
+
+class NamedNoise:
+    """Noise that depends on the seed, the reference's name and the pose's name, and on nothing else."""
+
+    def __init__(self, seed: int, pose_names: Sequence[str], latent_shape: tuple[int, int, int]) -> None:
+        self.seed, self.pose_names, self.latent_shape = seed, pose_names, latent_shape
+
+    def draw(self, name: str, turn: int) -> Tensor:
+        return torch.stack([picture_noise(self.seed, name, pose, self.latent_shape) for pose in self.pose_names])
 
 
 class OfficialNoise:
@@ -12,13 +34,13 @@ class OfficialNoise:
     its own, and on how many poses there are; a reference that cannot be read keeps its turn. Every folder starts anew.
     """
 
-    def __init__(self, seed: int, poses: int, latent_shape: tuple[int, int, int]) -> None:
+    def __init__(self, seed: int, pose_names: Sequence[str], latent_shape: tuple[int, int, int]) -> None:
         self._generator = torch.Generator().manual_seed(seed)
-        self._shape = (poses, *latent_shape)
+        self._shape = (len(pose_names), *latent_shape)
         self._next_turn = 0
 
-    def draw(self, turn: int) -> Tensor:
-        """(poses, C, h, w) float32 of reference number `turn`, from 0. `ValueError` when that turn is over.
+    def draw(self, name: str, turn: int) -> Tensor:
+        """See `Noise.draw`; `ValueError` when that turn is over.
 
         Turns that are skipped, because their pictures exist or another process draws them, are drawn and dropped.
         """

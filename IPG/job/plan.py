@@ -1,22 +1,20 @@
-"""What a generation job has to do: the pictures it makes, and which of them are still lacking."""
+"""What a generation job has to do: weights, poses, folders to fill, and what these were made with before."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import groupby
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from NFC.datasets import Record, build_dataset, generated_paths
-from pose2id.devices import usable_cores
 from pose2id.errors import UserError
-from pose2id.pictures import list_pictures, read_picture
+from pose2id.pictures import list_pictures
 
+from .. import manifest
 from ..poses import read_pose_picture
-from .settings import GenerationConfig
-
-Report = Callable[[str], None]
+from ..weight_files import WeightFiles, find_generator
+from .settings import DECISIVE, GenerationConfig
 
 
 @dataclass(frozen=True)
@@ -49,50 +47,85 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """A folder to fill."""
+    """A folder to fill, and the manifest that belongs into it."""
 
     out: Path
     tasks: list[Task]
+    manifest: manifest.Manifest
 
 
-# References, and the indices of the poses that all of them lack.
-Chunk = tuple[list["Task"], tuple[int, ...]]
+@dataclass(frozen=True)
+class Plan:
+    """A whole job; `unused` has a line for each file that cannot be used. Without usable poses there are no jobs."""
+
+    weights: WeightFiles
+    poses: list[Pose]
+    jobs: list[Job]
+    unused: list[str]
 
 
-def load_poses(config: GenerationConfig, report: Report) -> list[Pose]:
+Folders = dict[Path, list[Task]]  # each folder to fill -> what goes there
+
+
+def make_plan(config: GenerationConfig) -> Plan:
+    """Find and check everything that a resolved config names, without reading a network.
+
+    `UserError` for what makes the whole job impossible: missing folders or weights, an output folder that holds
+    pictures of other settings.
+    """
+    files = find_generator(config.ckpt_dir, config.preset, config.vae)
+    poses, unused = _read_poses(config)
+    if config.dataset_dir:
+        folders = _data_set_folders(config, poses)
+    else:
+        folders, strangers = _one_folder(config, poses)
+        unused += strangers
+    if not poses:
+        return Plan(files, [], [], unused)
+    weights = {role: manifest.fingerprint(path) for role, path in files.by_role().items()}
+    jobs = [Job(out, tasks, _describe(config, tasks, poses, weights)) for out, tasks in folders.items()]
+    for job in jobs:
+        manifest.check(job.out, job.manifest)
+    return Plan(files, poses, jobs, unused)
+
+
+def _read_poses(config: GenerationConfig) -> tuple[list[Pose], list[str]]:
+    paths, unused = _pictures_of(Path(config.pose_dir))
     poses = []
-    for number, path in enumerate(_pictures_of(Path(config.pose_dir), report), start=1):
-        if picture := _read(path, report, lambda p: read_pose_picture(p, config.pose_channel_order)):
-            poses.append(Pose(number, path, picture))
-    return poses
+    for number, path in enumerate(paths, start=1):
+        try:
+            poses.append(Pose(number, path, read_pose_picture(path, config.pose_channel_order)))
+        except UserError as error:
+            unused.append(str(error))
+    return poses, unused
 
 
-def plan_jobs(config: GenerationConfig, poses: Sequence[Pose], report: Report) -> list[Job]:
-    """The folders to fill: `out_dir`, or `<split folder>_gen` beside each folder of a data set."""
-    return _data_set_jobs(config, poses) if config.dataset_dir else [_folder_job(config, poses, report)]
-
-
-def _folder_job(config: GenerationConfig, poses: Sequence[Pose], report: Report) -> Job:
+def _one_folder(config: GenerationConfig, poses: Sequence[Pose]) -> tuple[Folders, list[str]]:
     source, out = Path(config.ref_dir), Path(config.out_dir)
     if out.resolve() == source.resolve():
         raise UserError(f"out_dir {out} is the folder of the references; name another")
-    references = sorted(_pictures_of(source, report))
+    references, strangers = _pictures_of(source)
     tasks = [
         Task(path, path.name, turn, tuple(out / pose.name / path.name for pose in poses), canvas=out / path.name)
-        for turn, path in enumerate(references)
+        for turn, path in enumerate(sorted(references))
     ]
-    return Job(out, tasks)
+    return {out: tasks}, strangers
 
 
-def _data_set_jobs(config: GenerationConfig, poses: Sequence[Pose]) -> list[Job]:
-    """Nobody is drawn for distractors: they show nobody in particular, and stand for themselves."""
+def _data_set_folders(config: GenerationConfig, poses: Sequence[Pose]) -> Folders:
+    """`<split folder>_gen` beside each folder of a data set.
+
+    Nobody is drawn for distractors: they show nobody in particular, and stand for themselves.
+    """
     dataset = build_dataset(config.dataset, config.dataset_dir, **config.dataset_options)
-    records = [record for split in config.splits for record in getattr(dataset, split)]
+    splits = {"query": dataset.query, "gallery": dataset.gallery, "train": dataset.train}
     of_folder: dict[Path, dict[Path, Record]] = {}
-    for record in records:
+    for record in (record for split in config.splits for record in splits[split]):
         if record.pid not in dataset.distractors:
             of_folder.setdefault(record.folder or record.path.parent, {})[record.path] = record
-    jobs = []
+    if not of_folder:
+        raise UserError(f"{config.dataset} at {config.dataset_dir}: {', '.join(config.splits)} show nobody to draw")
+    folders: Folders = {}
     for folder, members in sorted(of_folder.items()):
         tasks = []
         for turn, (path, record) in enumerate(sorted(members.items())):
@@ -100,56 +133,25 @@ def _data_set_jobs(config: GenerationConfig, poses: Sequence[Pose]) -> list[Job]
             nested = path.parent != folder  # there, file names repeat
             name = path.relative_to(folder.parent).as_posix() if nested else path.name
             tasks.append(Task(path, name, turn, tuple(places[pose.number - 1] for pose in poses), canvas=None))
-        jobs.append(Job(folder.with_name(f"{folder.name}_gen"), tasks))
-    if not jobs:
-        raise UserError(f"{config.dataset} at {config.dataset_dir}: {', '.join(config.splits)} show nobody to draw")
-    return jobs
+        folders[folder.with_name(f"{folder.name}_gen")] = tasks
+    return folders
 
 
-def _pictures_of(folder: Path, report: Report) -> list[Path]:
+def _pictures_of(folder: Path) -> tuple[list[Path], list[str]]:
+    """The pictures of a folder, and a line for each file that is none."""
     pictures, strangers = list_pictures(folder)
     if not pictures and not strangers:
         raise UserError(f"folder {folder} holds no pictures; put some there or name another")
-    for path in strangers:
-        report(f"{path} is not a picture file; skipped")
-    return pictures
+    return pictures, [f"{path} is not a picture file; skipped" for path in strangers]
 
 
-def _read(path: Path, report: Report, read: Callable[[Path], Image.Image] = read_picture) -> Image.Image | None:
-    try:
-        return read(path)
-    except UserError as error:
-        report(str(error))
-        return None
-
-
-def unfinished_chunks(tasks: Sequence[Task], poses: Sequence[Pose], batch_size: int) -> Iterator[Chunk]:
-    """Unfinished tasks, in order, with the indices of the poses they lack; about `batch_size` pictures a chunk."""
-    with ThreadPoolExecutor(usable_cores()) as threads:
-        states = list(zip(tasks, threads.map(lambda task: _missing(task, poses), tasks), strict=True))
-    unfinished = [(task, missing) for task, missing in states if missing or not _has_canvas(task)]
-    for missing, group in groupby(unfinished, key=lambda state: state[1]):
-        members = [task for task, _ in group]
-        together = max(1, batch_size // max(1, len(missing)))
-        for start in range(0, len(members), together):
-            yield members[start : start + together], missing
-
-
-def _missing(task: Task, poses: Sequence[Pose]) -> tuple[int, ...]:
-    pairs = zip(task.pictures, poses, strict=True)
-    return tuple(i for i, (out, pose) in enumerate(pairs) if not _is_fresh(out, task.reference, pose.path))
-
-
-def _has_canvas(task: Task) -> bool:
-    return task.canvas is None or _is_fresh(task.canvas, *task.pictures)
-
-
-def _is_fresh(path: Path, *sources: Path) -> bool:
-    """Whether a picture is whole on disk and no older than what it was made from."""
-    if not path.is_file() or path.stat().st_mtime_ns < max(source.stat().st_mtime_ns for source in sources):
-        return False
-    try:
-        read_picture(path)
-    except UserError:
-        return False
-    return True
+def _describe(
+    config: GenerationConfig, tasks: Sequence[Task], poses: Sequence[Pose], weights: dict[str, str]
+) -> manifest.Manifest:
+    """The manifest of a folder. With official noise a picture also depends on which references and poses there are."""
+    options = asdict(config)
+    settings = {name: options.pop(name) for name in DECISIVE}
+    if config.official_noise:
+        names = hashlib.sha256("\n".join(task.name for task in tasks).encode()).hexdigest()
+        settings["official_noise"] = f"{len(poses)} poses of {len(tasks)} references {names}"
+    return manifest.describe(settings, options, {pose.name: pose.path for pose in poses}, weights)

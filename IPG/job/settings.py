@@ -1,6 +1,6 @@
 """Settings of a generation job: what they are, what they default to, and which of them decide a picture."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -8,9 +8,9 @@ from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.presets import default_directory, load_preset
 
-from ..models import SCHEDULERS
 from ..models.reference_attention import KERNELS
 from ..poses import CHANNEL_ORDERS
+from ..sampling import Sampling
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SPLITS = ("query", "gallery", "train")
@@ -50,52 +50,65 @@ class GenerationConfig:
     scheduler: str = "ddim"  # or dpm++, unipc, euler: as good with fewer steps
     feature_interval: int = 1  # deep features of the UNet are computed once in so many steps
     seed: int = 12580
-    official_noise: bool = False  # noise in the order of the official script, see IPG/noise.py
+    official_noise: bool = False  # noise in the order of the official script, see IPG/job/noise.py
     batch_size: int | None = None  # pictures read, drawn and written in one go (two tiles); never changes a picture
     device: str | None = None  # cuda where there is one
     dtype: str | None = None  # float32 on the CPU, bfloat16 elsewhere
     attention: str = "sdpa"  # or xformers
     compile: bool = False  # torch.compile the repeated blocks: minutes at first, faster after
 
+    @property
+    def sampling(self) -> Sampling:
+        """The settings that decide a picture, checked; `UserError` for values that cannot work."""
+        return Sampling(
+            self.steps,
+            self.guidance_scale,
+            self.scheduler,
+            tuple(self.guidance_interval),
+            self.feature_interval,
+            self.seed,
+        )
 
-def tile_of(device: str) -> int:
-    """Pictures that go through the networks together; fixed, so that the batch size never changes a picture."""
-    return 8 if device == "cpu" else 32
+    @property
+    def tile(self) -> int:
+        """Pictures that go through the networks together; fixed, so that the batch size never changes a picture."""
+        return 8 if self.device == "cpu" else 32
 
 
 def resolve(config: GenerationConfig) -> GenerationConfig:
-    """Fill in, in place, what depends on the preset and the machine; `UserError` for values that cannot work."""
+    """The config with all that depends on preset and machine filled in; `UserError` for values that cannot work."""
     sizes = load_preset(config.preset).generation
     if config.dataset_dir and (config.ref_dir or config.out_dir):
         raise UserError("dataset_dir says where pictures come from and go to; leave out ref_dir and out_dir")
     if config.dataset and not config.dataset_dir:
         raise UserError(f"dataset {config.dataset} needs dataset_dir, the folder it lies in")
     if config.dataset_dir:
-        config.dataset = config.dataset or "market1501"
+        places = {"dataset": config.dataset or "market1501"}
     else:
-        config.ref_dir = config.ref_dir or "ref"
-        config.out_dir = config.out_dir or f"outputs/{config.preset}"
-    config.ckpt_dir = config.ckpt_dir or str(default_directory(config.preset))
-    config.device = str(pick_device(config.device))
-    config.dtype = config.dtype or ("float32" if config.device == "cpu" else "bfloat16")
+        places = {"ref_dir": config.ref_dir or "ref", "out_dir": config.out_dir or f"outputs/{config.preset}"}
+    device = str(pick_device(config.device))
+    config = replace(
+        config,
+        **places,
+        ckpt_dir=config.ckpt_dir or str(default_directory(config.preset)),
+        device=device,
+        dtype=config.dtype or ("float32" if device == "cpu" else "bfloat16"),
+        guidance_scale=sizes.guidance_scale if config.guidance_scale is None else config.guidance_scale,
+    )
+    config = replace(config, batch_size=2 * config.tile if config.batch_size is None else config.batch_size)
+    _check(config)
+    return config
+
+
+def _check(config: GenerationConfig) -> None:
     for name, value, choices in (
         ("dtype", config.dtype, DTYPES),
         ("pose_channel_order", config.pose_channel_order, CHANNEL_ORDERS),
-        ("scheduler", config.scheduler, SCHEDULERS),
         ("attention", config.attention, KERNELS),
         *(("splits", split, SPLITS) for split in config.splits),
     ):
         if value not in choices:
             raise UserError(f"{name} '{value}' is unknown; choose one of: {', '.join(choices)}")
-    if config.batch_size is None:
-        config.batch_size = 2 * tile_of(config.device)
-    if config.guidance_scale is None:
-        config.guidance_scale = sizes.guidance_scale
-    if not 1 <= config.steps <= 1000:
-        raise UserError(f"steps is {config.steps}; it must be 1 to 1000")
-    if len(config.guidance_interval) != 2:
-        raise UserError(f"guidance_interval is {config.guidance_interval}; it must be two timesteps: least, most")
-    for name in ("batch_size", "feature_interval"):
-        if getattr(config, name) < 1:
-            raise UserError(f"{name} is {getattr(config, name)}; it must be at least 1")
-    return config
+    if config.batch_size < 1:
+        raise UserError(f"batch_size is {config.batch_size}; it must be at least 1")
+    _ = config.sampling  # says what cannot work

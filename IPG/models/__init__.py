@@ -1,6 +1,8 @@
 """The networks of the generator, and one build function each: only these see a preset."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import NamedTuple
 
 from diffusers import (
     DDIMScheduler,
@@ -9,6 +11,7 @@ from diffusers import (
     SchedulerMixin,
     UniPCMultistepScheduler,
 )
+from torch import nn
 
 from pose2id.presets import Preset
 
@@ -17,11 +20,11 @@ from .ifr import IFR
 from .pose_guider import PoseGuider
 from .reference_attention import ReferenceFeatures, project_reference, stack_references
 from .reference_unet import ReferenceUNet
-from .vae import VAE, build_vae, decode_latents, encode_pictures
+from .vae import VAE, build_vae, decode_latents, decoded_pictures, encode_pictures, vae_input
 
 __all__ = [
-    "BUILDERS",
     "IFR",
+    "NETWORKS",
     "SCHEDULERS",
     "VAE",
     "DenoisingUNet",
@@ -35,9 +38,12 @@ __all__ = [
     "build_scheduler",
     "build_vae",
     "decode_latents",
+    "decoded_pictures",
     "encode_pictures",
+    "named_parts",
     "project_reference",
     "stack_references",
+    "vae_input",
 ]
 
 
@@ -82,10 +88,22 @@ def build_scheduler(preset: Preset, kind: str = "ddim") -> SchedulerMixin:
     return SCHEDULERS[kind].from_config(ddim.config)
 
 
-# Weights file of the official release -> how its network is built from a preset.
-BUILDERS = {
-    "IFR": build_ifr,
-    "pose_guider": build_pose_guider,
-    "reference_unet": build_reference_unet,
-    "denoising_unet": build_denoising_unet,
+class Network(NamedTuple):
+    """A network that can be trained: its attribute of `IPGPipeline` and name in configs, and its builder."""
+
+    attribute: str
+    build: Callable[[Preset], nn.Module]
+
+
+# By weights file of the official release.
+NETWORKS = {
+    "IFR": Network("ifr", build_ifr),
+    "pose_guider": Network("pose_guider", build_pose_guider),
+    "reference_unet": Network("reference_unet", build_reference_unet),
+    "denoising_unet": Network("denoising_unet", build_denoising_unet),
 }
+
+
+def named_parts(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Networks by file stem -> the arguments of `IPGPipeline` that they are."""
+    return {NETWORKS[stem].attribute: network for stem, network in networks.items()}

@@ -3,14 +3,10 @@
 What the UNet computes away from its highest resolution changes little between neighbouring steps.
 """
 
-import copy
-from typing import TypeVar
-
 from torch import Tensor, nn
 
+from ..private import with_parts
 from .denoising_unet import DenoisingUNet
-
-Module = TypeVar("Module", bound=nn.Module)
 
 
 class FeatureCache:
@@ -23,10 +19,10 @@ class FeatureCache:
         self.every, self.calls = every, 0
         outer_down, outer_up = unet.down_blocks[0], unet.up_blocks[-1]
         deep = _DeepFeatures(outer_up)
-        self.complete = _with(unet, up_blocks=nn.ModuleList([*unet.up_blocks[:-1], deep]))
-        self.shallow = _with(
+        self.complete = with_parts(unet, up_blocks=nn.ModuleList([*unet.up_blocks[:-1], deep]))
+        self.shallow = with_parts(
             unet,
-            down_blocks=nn.ModuleList([_with(outer_down, downsamplers=None)]),
+            down_blocks=nn.ModuleList([with_parts(outer_down, downsamplers=None)]),
             mid_block=_Recall(deep),
             up_blocks=nn.ModuleList([outer_up]),
         )
@@ -61,10 +57,3 @@ class _Recall(nn.Module):
 
     def forward(self, hidden_states: Tensor, embedding: Tensor) -> Tensor:
         return self.deep.remembered
-
-
-def _with(module: Module, **parts: nn.Module | None) -> Module:
-    """A module that has other parts and shares all the rest."""
-    twin = copy.copy(module)
-    twin._modules = module._modules | parts
-    return twin

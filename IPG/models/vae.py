@@ -1,9 +1,11 @@
 """The picture autoencoder: Stable Diffusion's `AutoencoderKL`, or the lighter `AutoencoderDC` of preset mini."""
 
 from diffusers import AutoencoderDC, AutoencoderKL
+from PIL import Image
 from torch import Tensor
 
-from pose2id.presets import VAESizes
+from pose2id.pictures import picture_tensor
+from pose2id.presets import GenerationSizes, VAESizes
 
 VAE = AutoencoderKL | AutoencoderDC
 
@@ -33,6 +35,18 @@ def build_vae(sizes: VAESizes) -> VAE:
         decoder_in_shortcut=False,
         scaling_factor=sizes.scaling_factor,
     )
+
+
+def vae_input(picture: Image.Image, sizes: GenerationSizes) -> Tensor:
+    """A picture as the autoencoder takes it: (3, height, width) float32 in [-1, 1], of the size at work."""
+    return picture_tensor(picture, sizes.height, sizes.width) * 2 - 1
+
+
+def decoded_pictures(decoded: Tensor, sizes: GenerationSizes) -> list[Image.Image]:
+    """What the autoencoder gives, (B, 3, H, W) about [-1, 1] -> B RGB pictures of the size handed out."""
+    pixels = ((decoded.float() / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    size = sizes.output_width, sizes.output_height
+    return [Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC) for picture in pixels]
 
 
 def encode_pictures(vae: VAE, pictures: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
 
 from pose2id.errors import UserError
 from pose2id.files import write_text
-from pose2id.weights import name_list, save_safetensors
+from pose2id.weights import name_list, write_safetensors
 
 from .coco import openpose_from_coco
 
@@ -200,4 +200,4 @@ def save_estimator(network: VitPoseForPoseEstimation, processor: VitPoseImagePro
     """Write a ViTPose, in float16, as `ViTPose` reads it."""
     write_text(folder / "config.json", network.config.to_json_string())
     write_text(folder / "preprocessor_config.json", processor.to_json_string())
-    save_safetensors(network, folder / "model.safetensors", torch.float16)
+    write_safetensors(network.state_dict(), folder / "model.safetensors", torch.float16)

@@ -5,8 +5,8 @@ batch in hand. The main process joins these files into `keypoints.jsonl` at the 
 """
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -30,7 +30,13 @@ from .skeleton import draw_skeleton, write_pose_picture
 KEYPOINTS = "keypoints.jsonl"
 PICTURES = "pictures"
 SPLITS = ("train", "query", "gallery")
-ESTIMATORS = ("vitpose", "openpose", "json")
+
+# By name: built of its weights, or of other people's keypoints, on a device.
+ESTIMATORS: dict[str, Callable[[Path, str], Estimator]] = {
+    "vitpose": ViTPose,
+    "openpose": OpenPose,
+    "json": lambda source, device: KeypointFiles(source),
+}
 
 
 @dataclass
@@ -55,31 +61,41 @@ class PrepareConfig:
 
 
 def resolve(config: PrepareConfig) -> PrepareConfig:
-    """Fill in, in place, what depends on other values; `UserError` for values that cannot work."""
+    """The config with all that depends on other values filled in; `UserError` for values that cannot work."""
     if (config.dataset_dir is None) == (config.picture_dir is None):
         raise UserError("name either dataset_dir, a data set, or picture_dir, a folder of pictures")
     if config.dataset and not config.dataset_dir:
         raise UserError(f"dataset {config.dataset} needs dataset_dir, the folder it lies in")
     preset_file(config.preset)
+    _check(config)
+    source = Path(config.dataset_dir or config.picture_dir)
+    out = config.out_dir or str(source.with_name(f"{source.resolve().name}_poses"))
+    if config.picture_dir and Path(out).resolve().is_relative_to(source.resolve()):
+        raise UserError(f"out_dir {out} lies in picture_dir; name another")
+    device = str(pick_device(config.device))
+    weights = config.weights
+    if not weights and config.estimator not in WEIGHTS:
+        raise UserError(
+            f"estimator {config.estimator} needs weights, the folder of OpenPose's JSON files or the .jsonl file"
+        )
+    return replace(
+        config,
+        dataset=config.dataset or ("market1501" if config.dataset_dir else None),
+        out_dir=out,
+        device=device,
+        weights=weights or str(default_weights(config.estimator, config.preset)),
+    )
+
+
+def _check(config: PrepareConfig) -> None:
     choices = [("estimator", config.estimator, ESTIMATORS), *(("splits", split, SPLITS) for split in config.splits)]
     for name, value, known in choices:
         if value not in known:
             raise UserError(f"{name} '{value}' is unknown; choose one of: {', '.join(known)}")
-    for name in ("batch_size", "height", "width"):
-        if getattr(config, name) < 1:
-            raise UserError(f"{name} is {getattr(config, name)}; it must be at least 1")
-    if config.dataset_dir:
-        config.dataset = config.dataset or "market1501"
-    source = Path(config.dataset_dir or config.picture_dir)
-    config.out_dir = config.out_dir or str(source.with_name(f"{source.resolve().name}_poses"))
-    if config.picture_dir and Path(config.out_dir).resolve().is_relative_to(source.resolve()):
-        raise UserError(f"out_dir {config.out_dir} lies in picture_dir; name another")
-    config.device = str(pick_device(config.device))
-    if config.estimator == "json" and not config.weights:
-        raise UserError("estimator json needs weights, the folder of OpenPose's JSON files or the .jsonl file")
-    if config.estimator != "json":
-        config.weights = config.weights or str(default_weights(config.estimator, config.preset))
-    return config
+    numbers = {"batch_size": config.batch_size, "height": config.height, "width": config.width}
+    for name, value in numbers.items():
+        if value < 1:
+            raise UserError(f"{name} is {value}; it must be at least 1")
 
 
 def default_weights(estimator: str, preset: str) -> Path:
@@ -92,16 +108,15 @@ def default_weights(estimator: str, preset: str) -> Path:
 
 def build_estimator(estimator: str, weights: str | Path, device: str = "cpu") -> Estimator:
     """One of `ESTIMATORS`; `UserError` says what is missing and where to get it."""
-    if estimator == "json":
-        return KeypointFiles(Path(weights))
-    return {"vitpose": ViTPose, "openpose": OpenPose}[estimator](Path(weights), device)
+    return ESTIMATORS[estimator](Path(weights), device)
 
 
-def list_pictures(config: PrepareConfig) -> tuple[Path, list[str]]:
+def find_pictures(config: PrepareConfig) -> tuple[Path, list[str]]:
     """The folder that holds all pictures of the job, and their paths in it, sorted."""
     if config.dataset_dir:
         dataset = build_dataset(config.dataset, config.dataset_dir, **config.dataset_options)
-        records = chain.from_iterable(getattr(dataset, split) for split in config.splits)
+        splits = {"train": dataset.train, "query": dataset.query, "gallery": dataset.gallery}
+        records = chain.from_iterable(splits[split] for split in config.splits)
         root, paths = dataset.root, {record.path for record in records}
     else:
         root = Path(config.picture_dir)
@@ -124,7 +139,7 @@ def prepare(config: PrepareConfig) -> tuple[dict[str, int], list[str]]:
     `clean` writes, and manifest.json with what all of it was made with.
     """
     process = this_process()
-    root, names = list_pictures(config)
+    root, names = find_pictures(config)
     out = Path(config.out_dir)
     estimator = build_estimator(config.estimator, config.weights, config.device)
     description = _describe(config)
@@ -150,7 +165,7 @@ def _describe(config: PrepareConfig) -> manifest.Manifest:
     if config.draw:
         settings |= {"size": f"{config.height} x {config.width}", "confidence": config.clean.confidence}
     weights = Path(config.weights)
-    if config.estimator != "json":
+    if config.estimator in WEIGHTS:
         weights /= WEIGHTS[config.estimator].files[-1]
     files = {"weights": manifest.fingerprint(weights)} if weights.is_file() else {}
     return manifest.describe(settings, {"weights": config.weights, "batch_size": config.batch_size}, {}, files)

@@ -14,10 +14,9 @@ from tqdm import tqdm
 
 from NFC.networks import Extractor
 from pose2id.devices import this_process, usable_cores
-from pose2id.pictures import picture_tensor
 from pose2id.presets import Preset
 
-from ..models import VAE, encode_pictures
+from ..models import VAE, encode_pictures, vae_input
 from .data import Material
 
 CHUNK_PIXELS = 2**20  # pictures that go through the networks together: 8 of the full size, which need 2 GB
@@ -39,8 +38,8 @@ class Encoded:
 def encode_material(material: Material, vae: VAE, extractor: Extractor, preset: Preset, cache: Path) -> Encoded:
     """The outputs of both networks for all pictures, in a folder of `cache` named after networks and pictures.
 
-    The networks work on their device, in float32. A run that was killed is gone on with, chunk by chunk. Of several
-    processes the first computes and the others wait.
+    The networks work on their device, in float32. A run that was killed goes on where it stopped. Of several processes
+    the first computes and the others wait.
     """
     folder = cache / fingerprint(material, vae, extractor, preset)
     with this_process().main_process_first():
@@ -91,7 +90,7 @@ def _fill(
 
     def prepare(number: int) -> tuple[Tensor, Tensor]:
         picture = material.read(number)
-        return picture_tensor(picture, sizes.height, sizes.width) * 2 - 1, extractor.preprocess(picture)
+        return vae_input(picture, sizes), extractor.preprocess(picture)
 
     missing = np.flatnonzero(~done)
     if not len(missing):

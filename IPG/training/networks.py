@@ -15,13 +15,14 @@ from torch import nn
 from pose2id.errors import UserError
 from pose2id.files import replacing
 from pose2id.presets import Preset, default_directory
-from pose2id.weights import SUFFIXES, find_weights, load_module, load_tensors, read_tensors, save_safetensors
+from pose2id.weights import SUFFIXES, find_weights, load_tensors, read_tensors, write_safetensors
 
-from ..checkpoints import find_vae
+from ..checkpoints import load_networks
 from ..job.settings import DTYPES
-from ..models import BUILDERS
+from ..models import NETWORKS
+from ..weight_files import find_vae
 
-PARTS = [stem.lower() for stem in BUILDERS]  # what configs call the networks
+PARTS = [network.attribute for network in NETWORKS.values()]  # what configs call the networks
 UNETS = ("reference_unet", "denoising_unet")
 
 STABLE_DIFFUSION_UNETS = [
@@ -30,7 +31,7 @@ STABLE_DIFFUSION_UNETS = [
 ATTENTION_PROJECTION = re.compile(r".*\.attn[12]\.(to_q|to_k|to_v|to_out\.0)")
 ADAPTER = "default"
 
-Networks = dict[str, nn.Module]  # by the keys of BUILDERS
+Networks = dict[str, nn.Module]  # by the keys of NETWORKS
 
 
 @dataclass
@@ -69,7 +70,7 @@ def build_networks(preset: Preset, config: NetworksConfig) -> Networks:
     """
     networks = _start(preset, config.start_from)
     for stem, network in networks.items():
-        if stem.lower() not in config.trainable:
+        if NETWORKS[stem].attribute not in config.trainable:
             network.requires_grad_(False)
         elif config.lora_rank and stem in UNETS:
             _add_lora(network, config.lora_rank)
@@ -80,7 +81,7 @@ def build_networks(preset: Preset, config: NetworksConfig) -> Networks:
 
 def _start(preset: Preset, start_from: str | None) -> Networks:
     if start_from is None:
-        return {stem: build(preset) for stem, build in BUILDERS.items()}
+        return _new_networks(preset)
     folder = Path(start_from)
     if not folder.is_dir():
         raise UserError(f"networks.start_from {folder} does not exist; name a folder of weights")
@@ -92,13 +93,16 @@ def _start(preset: Preset, start_from: str | None) -> Networks:
             f"networks.start_from {folder} holds neither denoising_unet, reference_unet, pose_guider and IFR, nor "
             f"{STABLE_DIFFUSION_UNETS[0]} of Stable Diffusion 1.5"
         )
-    files = {stem: find_weights(folder, stem) for stem in BUILDERS}
-    return {stem: load_module(lambda build=build: build(preset), files[stem]) for stem, build in BUILDERS.items()}
+    return load_networks({stem: find_weights(folder, stem) for stem in NETWORKS}, preset)
+
+
+def _new_networks(preset: Preset) -> Networks:
+    return {stem: network.build(preset) for stem, network in NETWORKS.items()}
 
 
 def _from_stable_diffusion(preset: Preset, unet: Path) -> Networks:
     """Both UNets take the weights of one; the pose guider starts without effect, the IFR at random."""
-    networks, tensors = {stem: build(preset) for stem, build in BUILDERS.items()}, read_tensors(unet)
+    networks, tensors = _new_networks(preset), read_tensors(unet)
     load_tensors(networks["denoising_unet"], tensors, unet)
     load_tensors(networks["reference_unet"], tensors, unet, training_only=("conv_norm_out.", "conv_out."))
     return networks
@@ -117,11 +121,11 @@ def _add_lora(unet: nn.Module, rank: int) -> None:
 
 def export_networks(networks: Mapping[str, nn.Module], preset: Preset, folder: Path, dtype: torch.dtype) -> None:
     """Write the four networks as the official release has them, low-rank changes added to the weights they change."""
-    for stem, build in BUILDERS.items():
+    for stem, network in NETWORKS.items():
+        path, tensors = folder / f"{stem}.safetensors", merged_tensors(networks[stem])
         with torch.device("meta"):
-            plain = build(preset)
-        plain.load_state_dict(merged_tensors(networks[stem]), assign=True)
-        save_safetensors(plain, folder / f"{stem}.safetensors", dtype)
+            load_tensors(network.build(preset), tensors, path)  # has exactly what an official file has
+        write_safetensors(tensors, path, dtype)
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ class EstimatorSizes:
     upsampling: int = 2
 
 
-def build_estimator(sizes: EstimatorSizes) -> tuple[VitPoseForPoseEstimation, VitPoseImageProcessor]:
+def build_vitpose(sizes: EstimatorSizes) -> tuple[VitPoseForPoseEstimation, VitPoseImageProcessor]:
     """A ViTPose with random weights, and what prepares its pictures."""
     backbone = VitPoseBackboneConfig(
         image_size=[sizes.height, sizes.width],

@@ -16,8 +16,9 @@ from pose2id.pictures import write_picture
 from pose2id.presets import Preset
 
 from ..canvas import make_grid
-from ..models import VAE
+from ..models import VAE, named_parts
 from ..pipeline import IPGPipeline
+from ..sampling import Sampling
 from .data import Material
 from .networks import Networks
 from .pairs import draw_pair, pose_picture
@@ -77,18 +78,13 @@ class Validation:
     def draw(self) -> list[Image.Image]:
         """The pictures of all pairs, by the networks as they are now."""
         training = {stem: network.training for stem, network in self.networks.items()}
-        parts = {stem.lower(): network for stem, network in self.networks.items()}
         device = next(self.extractor.parameters()).device
-        pipe = IPGPipeline(self.preset, self.extractor, **parts, vae=self.vae, device=device)
-        options = {
-            "num_inference_steps": self.config.steps,
-            "guidance_scale": self.config.guidance_scale,
-            "scheduler": SCHEDULER,
-            "batch_size": 1,
-        }
+        pipe = IPGPipeline(self.preset, self.extractor, **named_parts(self.networks), vae=self.vae, device=device)
+        sampling = Sampling(self.config.steps, self.config.guidance_scale, SCHEDULER)
         pictures = []
         for number, (reference, pose) in enumerate(zip(self.references, self.poses, strict=True)):
-            pictures += pipe([reference], [pose], reference_names=[str(number)], **options)[0]
+            noise = pipe.noise(sampling.seed, str(number), "0")[None, None]
+            pictures += pipe.generate([reference], [pose], sampling, noise, batch_size=1)[0]
         for stem, network in self.networks.items():
             network.train(training[stem])
         return pictures

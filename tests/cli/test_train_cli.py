@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import train
 from IPG import IPGPipeline
-from IPG.training.networks import BUILDERS
+from IPG.models import NETWORKS
 from NFC.datasets.synthetic.groups import write_groups
 from pose2id.errors import run_command
 from pose2id.presets import load_preset
@@ -83,7 +83,7 @@ def test_a_run_can_be_gone_on_with_and_used(start, small, groups, tmp_path):
         code, printed, complaints = start(*common, f"loop.output_dir={out}", f"loop.max_train_steps={steps}")
         assert code == 0 and printed == "6 groups of 4 pictures\n", complaints
         assert "latents" not in complaints  # the first run left them
-    expected = [f"{stem}.safetensors" for stem in (*BUILDERS, "transformer_20")]
+    expected = [f"{stem}.safetensors" for stem in (*NETWORKS, "transformer_20")]
     found = {path.name for path in out.iterdir()}
     assert found == {*expected, "vae", "config.yaml", "losses.jsonl", "state.pt"}
     assert losses(out) == losses(straight) and len(losses(out)) == 3
@@ -92,9 +92,9 @@ def test_a_run_can_be_gone_on_with_and_used(start, small, groups, tmp_path):
     written = yaml.safe_load((out / "config.yaml").read_text())
     assert written["loop"]["max_train_steps"] == 3 and written["networks"]["trainable"][0] == "ifr"
     preset = load_preset("mini")
-    for stem, build in BUILDERS.items():
+    for stem, network in NETWORKS.items():
         with torch.device("meta"):
-            shapes = {key: value.shape for key, value in build(preset).state_dict().items()}
+            shapes = {key: value.shape for key, value in network.build(preset).state_dict().items()}
         stored = load_file(out / f"{stem}.safetensors")
         assert {key: value.shape for key, value in stored.items()} == shapes
         assert all(value.dtype == torch.float16 and value.isfinite().all() for value in stored.values())

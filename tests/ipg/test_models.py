@@ -1,3 +1,5 @@
+"""The networks: official tensor names and shapes, reference attention, the scheduler."""
+
 import json
 from pathlib import Path
 
@@ -5,7 +7,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from IPG.models import build_scheduler, project_reference
+from IPG.models import build_scheduler, project_reference, reference_attention
 from IPG.models.denoising_unet import PosedConv2d
 from pose2id.errors import UserError
 from pose2id.presets import load_preset
@@ -186,3 +188,14 @@ def test_scheduler_starts_from_pure_noise(preset):
     assert scheduler.timesteps.tolist() == list(range(999, 48, -50))
     assert scheduler.alphas_cumprod[-1].item() == pytest.approx(0, abs=1e-6)
     assert scheduler.config.prediction_type == "v_prediction"
+
+
+@pytest.mark.parametrize("block", [2**5, 2**22])
+def test_attention_in_blocks_equals_the_whole(monkeypatch, block):
+    monkeypatch.setattr(reference_attention, "BLOCK_ELEMENTS", block)
+    generator = torch.Generator().manual_seed(0)
+    queries, keys, values = (torch.randn(2, 3, n, 8, generator=generator).bfloat16() for n in (7, 11, 11))
+    weights = (queries.double() @ keys.double().transpose(2, 3) / 8**0.5).softmax(-1)
+    with torch.inference_mode():
+        found = reference_attention.sdpa(queries, keys, values, None)
+    torch.testing.assert_close(found.double(), weights @ values.double(), rtol=0.03, atol=0.02)

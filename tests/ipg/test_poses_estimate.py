@@ -14,7 +14,7 @@ from IPG.training.pose_estimator import (
     EstimatorSizes,
     HeatmapLoss,
     PoseSampler,
-    build_estimator,
+    build_vitpose,
     crop,
     heatmaps,
     mirror,
@@ -29,7 +29,7 @@ SIZES = EstimatorSizes(height=80, width=40, patch=10, dim=16, depth=1, heads=2)
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     torch.manual_seed(0)
-    network, processor = build_estimator(SIZES)
+    network, processor = build_vitpose(SIZES)
     with torch.no_grad():
         network.head.conv.weight *= 20  # or it would be sure of nothing
     folder = tmp_path_factory.mktemp("vitpose")
@@ -57,7 +57,7 @@ def test_coco_to_openpose_by_names_with_a_neck_between_the_shoulders():
 
 
 def test_crops_are_those_of_the_processor(groups):
-    processor = build_estimator(EstimatorSizes())[1]
+    processor = build_vitpose(EstimatorSizes())[1]
     pictures = groups.pictures[:2, 1]
     ours, _ = crop(
         torch.from_numpy(pictures).movedim(-1, 1) / 255, torch.tensor([[32.0, 64.0]] * 2), torch.ones(2), (160, 80)
@@ -70,7 +70,7 @@ def test_crops_are_those_of_the_processor(groups):
 
 
 def test_targets_are_decoded_to_the_keypoints_they_were_made_of(groups):
-    processor = build_estimator(EstimatorSizes())[1]
+    processor = build_vitpose(EstimatorSizes())[1]
     points = torch.from_numpy(coco_from_openpose(groups.keypoints[:, 1])).float()
     centre, zoom = torch.tensor([[32.0, 64.0]]).expand(6, 2), torch.ones(6)
     _, shown = crop(torch.zeros(6, 3, 128, 64), centre, zoom, (160, 80))
@@ -94,7 +94,7 @@ def test_mirrored_people_have_their_sides_exchanged():
 
 def test_training_lowers_the_loss(groups):
     torch.manual_seed(0)
-    network, processor = build_estimator(SIZES)
+    network, processor = build_vitpose(SIZES)
     loss = HeatmapLoss(network)
     sampler = PoseSampler(groups, processor, (16, 8), batch_size=4)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)

@@ -1,3 +1,5 @@
+"""The job that estimates poses: what it writes, how it goes on, what it refuses."""
+
 import json
 
 import numpy as np
@@ -37,12 +39,12 @@ def folder(tmp_path, standing):
     config = PrepareConfig(
         estimator="json", weights=str(lines), picture_dir=str(tmp_path / "pictures"), batch_size=3, height=64, width=32
     )
-    return tmp_path, config, poses
+    return tmp_path, resolve(config), poses
 
 
 def test_every_picture_gets_a_record_a_drawing_and_a_judgement(folder):
     tmp_path, config, poses = folder
-    counts, failures = prepare(resolve(config))
+    counts, failures = prepare(config)
     out = tmp_path / "pictures_poses"
     assert failures == [] and counts == {"pictures": 10, "kept": 9, "head below hips": 1}
     records = read_records(out / "keypoints.jsonl")
@@ -59,7 +61,7 @@ def test_every_picture_gets_a_record_a_drawing_and_a_judgement(folder):
 def test_a_killed_run_goes_on_and_loses_at_most_the_batch_in_hand(folder, monkeypatch):
     tmp_path, config, poses = folder
     config.out_dir = str(tmp_path / "whole")
-    prepare(resolve(config))
+    prepare(config)
     config.out_dir = str(tmp_path / "killed")
     real, asked = job.build_estimator, []
 
@@ -90,7 +92,7 @@ def test_a_killed_run_goes_on_and_loses_at_most_the_batch_in_hand(folder, monkey
 
 def test_other_thresholds_clean_again_without_estimating(folder, monkeypatch):
     _, config, _ = folder
-    prepare(resolve(config))
+    prepare(config)
     real = job.build_estimator
     monkeypatch.setattr(job, "build_estimator", lambda *arguments: lambda names, pictures: pytest.fail(f"{names}"))
     config.clean.min_height = 132
@@ -105,7 +107,7 @@ def test_other_thresholds_clean_again_without_estimating(folder, monkeypatch):
 def test_unreadable_pictures_are_named_and_tried_again(folder):
     tmp_path, config, _ = folder
     (tmp_path / "pictures/a/2.png").write_bytes(b"no picture")
-    counts, failures = prepare(resolve(config))
+    counts, failures = prepare(config)
     assert counts["pictures"] == 9 and len(failures) == 1 and "a/2.png" in failures[0]
     write_pictures(tmp_path / "pictures", {"a/2.png": (128, 64)})
     counts, failures = prepare(config)

@@ -7,9 +7,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from IPG.checkpoints import find_generator
+from IPG.models import NETWORKS
 from IPG.training.networks import (
-    BUILDERS,
     NetworksConfig,
     build_networks,
     export_frozen,
@@ -17,8 +16,9 @@ from IPG.training.networks import (
     frozen_files,
     merged_tensors,
 )
+from IPG.weight_files import find_generator
 from pose2id.errors import UserError
-from pose2id.weights import save_safetensors
+from pose2id.weights import write_safetensors
 from tests.ipg.tiny import random_network, tiny_preset
 
 PRESET = tiny_preset()
@@ -45,8 +45,8 @@ def learning(network: torch.nn.Module) -> set[str]:
 @pytest.fixture
 def ours(tmp_path: Path) -> Path:
     """A folder of the four networks."""
-    for stem in BUILDERS:
-        save_safetensors(random_network(stem, PRESET), tmp_path / f"ours/{stem}.safetensors")
+    for stem in NETWORKS:
+        write_safetensors(random_network(stem, PRESET).state_dict(), tmp_path / f"ours/{stem}.safetensors")
     return tmp_path / "ours"
 
 
@@ -186,7 +186,7 @@ def test_merged_networks_compute_the_same(tmp_path):
     before = {stem: {k: v.clone() for k, v in network.state_dict().items()} for stem, network in networks.items()}
     expected = predict(networks)
     export_networks(networks, PRESET, tmp_path, torch.float32)
-    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(BUILDERS)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(NETWORKS)
     merged = build_networks(PRESET, NetworksConfig(start_from=str(tmp_path)))
     assert torch.allclose(predict(merged), expected, atol=1e-5)
     assert not torch.allclose(predict(build_networks(PRESET, NetworksConfig())), expected, atol=1e-2)
@@ -228,15 +228,16 @@ def test_gradient_checkpointing_gives_the_same_gradients(lora_rank):
 # Frozen networks
 
 
-def test_frozen_networks_are_found(tmp_path, ours):
+def test_frozen_networks_are_found(tmp_path, ours, monkeypatch):
     (ours / "transformer_20.pth").write_bytes(b"ours")
     (ours / "vae").mkdir()
     (ours / "vae/config.json").write_text("{}")
     assert frozen_files("sd15", NetworksConfig(start_from=str(ours))) == (ours / "vae", ours / "transformer_20.pth")
     vae, reid = frozen_files("mini", NetworksConfig(reid="own.pth"))
     assert (vae.name, vae.parent.name, reid) == ("vae", "mini", Path("own.pth"))
+    monkeypatch.setattr("pose2id.presets.PRETRAINED", tmp_path / "empty")
     with pytest.raises(UserError, match=r"no picture autoencoder in .*; name it: networks.vae"):
-        frozen_files("tiny", NetworksConfig(start_from=str(tmp_path)))
+        frozen_files("sd15", NetworksConfig(start_from=str(tmp_path)))
 
 
 def test_an_exported_folder_is_complete_and_renewed(tmp_path, ours):
@@ -247,7 +248,7 @@ def test_an_exported_folder_is_complete_and_renewed(tmp_path, ours):
     reid.write_bytes(b"reid")
     ours.rename(out)
     export_frozen(vae, reid, out)
-    files = find_generator(out, "mini")
+    files = find_generator(out, "mini").by_role()
     assert files["transformer_20"] == out / "transformer_20.pth" and len(files) == 7
     reid.write_bytes(b"READ")
     export_frozen(vae, reid, out)

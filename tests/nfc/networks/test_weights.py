@@ -78,9 +78,9 @@ def test_what_matters_is_told_in_one_line(tmp_path):
     with pytest.raises(UserError) as caught:
         load(tmp_path / "w.safetensors", training_only=())
     assert str(caught.value) == (
-        f"{tmp_path / 'w.safetensors'} does not fit, of 9 tensors: 1 missing (body.bias); 2 of another shape "
+        f"{tmp_path / 'w.safetensors'} does not fit, of 9 tensors of Small: 1 missing (body.bias); 2 of another shape "
         "(classifier.bias is (9,), not (5,), classifier.weight is (9, 2), not (5, 2)); 1 unknown (extra); "
-        "use a file of this network"
+        "use a file of this network and size"
     )
 
 
