@@ -19,7 +19,8 @@ from NFC.datasets import build_dataset
 from pose2id.devices import pick_device, this_process
 from pose2id.errors import UserError
 from pose2id.pictures import PICTURE_SUFFIXES, read_picture
-from pose2id.presets import PRETRAINED, default_directory, load_preset, preset_file
+from pose2id.presets import default_directory, load_preset, preset_file
+from pose2id.resources import weights_place
 
 from .. import manifest
 from .clean import CleanConfig, clean, sharpness, sure_joints
@@ -103,7 +104,7 @@ def default_weights(estimator: str, preset: str) -> Path:
     own = load_preset(preset).pose_estimator
     if own and estimator == "vitpose":
         return default_directory(preset) / own
-    return PRETRAINED / WEIGHTS[estimator].folder
+    return weights_place() / WEIGHTS[estimator].folder
 
 
 def build_estimator(estimator: str, weights: str | Path, device: str = "cpu") -> Estimator:

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pose2id.config import CONFIGS
+from pose2id.resources import CONFIGS
 
 from ..datasets import DATASETS
 from ..methods import Numbers
