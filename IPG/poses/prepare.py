@@ -7,7 +7,6 @@ batch in hand. The main process joins these files into `keypoints.jsonl` at the 
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 
 from accelerate import PartialState
@@ -22,6 +21,7 @@ from pose2id.pictures import PICTURE_SUFFIXES, read_picture
 from pose2id.presets import PRETRAINED, default_directory, load_preset, preset_file
 
 from .. import manifest
+from ..splits import check_splits, split_records
 from .clean import CleanConfig, clean, sharpness, sure_joints
 from .estimate import WEIGHTS, Estimator, KeypointFiles, OpenPose, ViTPose
 from .records import PoseRecord, read_records, write_records
@@ -29,7 +29,6 @@ from .skeleton import draw_skeleton, write_pose_picture
 
 KEYPOINTS = "keypoints.jsonl"
 PICTURES = "pictures"
-SPLITS = ("train", "query", "gallery")
 
 # By name: built of its weights, or of other people's keypoints, on a device.
 ESTIMATORS: dict[str, Callable[[Path, str], Estimator]] = {
@@ -49,7 +48,7 @@ class PrepareConfig:
     dataset: str | None = None  # layout of dataset_dir: market1501, sysu_mm01, ...
     dataset_dir: str | None = None  # a data set
     dataset_options: dict[str, str] = field(default_factory=dict)
-    splits: list[str] = field(default_factory=lambda: list(SPLITS))
+    splits: list[str] = field(default_factory=lambda: ["train", "query", "gallery"])
     picture_dir: str | None = None  # or any folder of pictures, with the folders in it
     out_dir: str | None = None  # <dataset_dir or picture_dir>_poses
     draw: bool = True  # pose pictures, for looking at them and for inference.py
@@ -88,10 +87,9 @@ def resolve(config: PrepareConfig) -> PrepareConfig:
 
 
 def _check(config: PrepareConfig) -> None:
-    choices = [("estimator", config.estimator, ESTIMATORS), *(("splits", split, SPLITS) for split in config.splits)]
-    for name, value, known in choices:
-        if value not in known:
-            raise UserError(f"{name} '{value}' is unknown; choose one of: {', '.join(known)}")
+    if config.estimator not in ESTIMATORS:
+        raise UserError(f"estimator '{config.estimator}' is unknown; choose one of: {', '.join(ESTIMATORS)}")
+    check_splits(config.splits)
     numbers = {"batch_size": config.batch_size, "height": config.height, "width": config.width}
     for name, value in numbers.items():
         if value < 1:
@@ -115,9 +113,7 @@ def find_pictures(config: PrepareConfig) -> tuple[Path, list[str]]:
     """The folder that holds all pictures of the job, and their paths in it, sorted."""
     if config.dataset_dir:
         dataset = build_dataset(config.dataset, config.dataset_dir, **config.dataset_options)
-        splits = {"train": dataset.train, "query": dataset.query, "gallery": dataset.gallery}
-        records = chain.from_iterable(splits[split] for split in config.splits)
-        root, paths = dataset.root, {record.path for record in records}
+        root, paths = dataset.root, {record.path for record in split_records(dataset, config.splits)}
     else:
         root = Path(config.picture_dir)
         if not root.is_dir():
