@@ -17,7 +17,8 @@ sys.path.insert(0, str(ROOT))
 
 from omegaconf import OmegaConf
 
-from IPG.poses.prepare import PrepareConfig, prepare, resolve
+from IPG.poses.prepare import prepare
+from IPG.poses.settings import PrepareConfig, resolve
 from pose2id.config import load_config
 from pose2id.devices import this_process
 from pose2id.errors import run_command

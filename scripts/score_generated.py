@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 
 from IPG.poses import read_keypoints
 from IPG.poses.error import pose_errors, share_within
-from IPG.poses.prepare import build_estimator, default_weights
+from IPG.poses.estimators import build_estimator, default_weights
 from NFC import evaluate_ranking
 from NFC.datasets import build_dataset, generated_paths
 from NFC.features.extraction import extract_features
