@@ -14,7 +14,8 @@ from pose2id.devices import this_process
 from pose2id.flags import parse_command
 from pose2id.resources import CONFIGS
 
-from ..poses.prepare import PrepareConfig, prepare, resolve
+from ..poses.prepare import prepare
+from ..poses.settings import PrepareConfig, resolve
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -26,7 +26,7 @@ from pose2id.flags import parse_command
 
 from ..poses import read_keypoints
 from ..poses.error import pose_errors, share_within
-from ..poses.prepare import build_estimator, default_weights
+from ..poses.estimators import build_estimator, default_weights
 
 NO_CAMERA = -1
 

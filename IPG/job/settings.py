@@ -11,9 +11,9 @@ from pose2id.presets import default_directory, load_preset
 from ..models.reference_attention import KERNELS
 from ..poses import CHANNEL_ORDERS
 from ..sampling import Sampling
+from ..splits import check_splits
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-SPLITS = ("query", "gallery", "train")
 # Settings that decide what a picture looks like; a folder holds pictures of one choice of them.
 DECISIVE = (
     "preset",
@@ -105,10 +105,10 @@ def _check(config: GenerationConfig) -> None:
         ("dtype", config.dtype, DTYPES),
         ("pose_channel_order", config.pose_channel_order, CHANNEL_ORDERS),
         ("attention", config.attention, KERNELS),
-        *(("splits", split, SPLITS) for split in config.splits),
     ):
         if value not in choices:
             raise UserError(f"{name} '{value}' is unknown; choose one of: {', '.join(choices)}")
+    check_splits(config.splits)
     if config.batch_size < 1:
         raise UserError(f"batch_size is {config.batch_size}; it must be at least 1")
     _ = config.sampling  # says what cannot work
