@@ -18,7 +18,7 @@ from pose2id.weights import load_tensors, read_tensors, strip_prefix, weights_fi
 from .base import Extractor, Preprocessing
 from .reid_network import ReIDNetwork
 
-FORMAT = "pose2id-network-1"
+KEY = "pose2id-network-1"  # of the header: one entry, for the order of several differs from file to file
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,13 @@ def read_header(path: str | Path) -> Header | None:
             metadata = file.metadata() or {}
     except SafetensorError:
         return None  # whoever reads the tensors says what is wrong
-    if metadata.get("format") != FORMAT:
+    if KEY not in metadata:
         return None
     try:
-        record = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in json.loads(metadata["preprocessing"]).items()
-        }
-        return Header(metadata["network"], json.loads(metadata["sizes"]), Preprocessing(**record))
+        header = json.loads(metadata[KEY])
+        record = header["preprocessing"]
+        record |= {name: tuple(record[name]) for name in ("mean", "std")}
+        return Header(header["network"], header["sizes"], Preprocessing(**record))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its header cannot be read ({error!r}); export the network again") from error
 
@@ -58,18 +57,13 @@ def write_network(
 
     sizes: a dataclass.
     """
-    header = {
-        "format": FORMAT,
-        "network": name,
-        "sizes": json.dumps(asdict(sizes)),
-        "preprocessing": json.dumps(asdict(preprocessing)),
-    }
+    header = {"network": name, "sizes": asdict(sizes), "preprocessing": asdict(preprocessing)}
     halves = {
-        key: tensor.detach().to("cpu", torch.float16 if tensor.is_floating_point() else tensor.dtype).contiguous()
+        key: tensor.detach().to("cpu", torch.float16 if tensor.is_floating_point() else None).clone().contiguous()
         for key, tensor in tensors.items()
     }
     with replacing(path) as partial:
-        save_file({key: tensor.clone() for key, tensor in halves.items()}, partial, metadata=header)
+        save_file(halves, partial, metadata={KEY: json.dumps(header)})
         partial.chmod(0o644)
 
 

@@ -3,10 +3,12 @@
 import json
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from NFC.datasets import build_dataset, generated_paths
@@ -14,6 +16,8 @@ from NFC.datasets.synthetic.groups import write_groups
 from NFC.datasets.synthetic.layouts import write_layout
 from NFC.features.extraction import extract_features
 from NFC.networks import build_extractor
+from NFC.training.job import ReIDTrainConfig
+from pose2id.config import load_config
 from tests.nfc.toy import write_picture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +69,30 @@ def test_a_resumed_run_takes_the_same_steps(groups, tmp_path, monkeypatch):
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs/train/reid").glob("*.yaml")))
+def test_every_network_is_trained_and_resumed_exactly(groups, tmp_path, monkeypatch, name):
+    whole, parts, run = tmp_path / "whole", tmp_path / "parts", partial(train, monkeypatch, config=f"reid/{name}.yaml")
+    losses_list = "losses=[{name: identity}, {name: triplet}, {name: contrastive, weight: 0.5}]"
+    settings = [f"data.groups={groups}", losses_list, "loop.lr_schedule=constant", *SMALL]
+    assert run(*settings, f"loop.output_dir={whole}", "loop.max_train_steps=3") == 0
+    for steps in (1, 3):
+        assert run(*settings, f"loop.output_dir={parts}", f"loop.max_train_steps={steps}") == 0
+    assert losses(parts) == losses(whole) and len(losses(whole)) == 3
+    assert {"identity", "triplet", "contrastive"} <= losses(whole)[0].keys()
+    (first,), (second,) = (list(folder.glob("*.safetensors")) for folder in (whole, parts))
+    assert first.read_bytes() == second.read_bytes()
+    network = load_config(ReIDTrainConfig, ROOT / f"configs/train/reid/{name}.yaml").network
+    extractor = build_extractor(network.name, first, network.preset, "cpu")
+    assert extractor(extractor.preprocess(Image.new("RGB", (64, 128)))[None]).isfinite().all()
+
+
+def test_another_network_cannot_go_on_with_a_run(groups, tmp_path, monkeypatch, capfd):
+    settings = [f"data.groups={groups}", f"loop.output_dir={tmp_path / 'run'}", *SMALL]
+    assert train(monkeypatch, *settings, "loop.max_train_steps=1", config="reid/pmt.yaml") == 0
+    assert train(monkeypatch, *settings, "loop.max_train_steps=2", config="reid/clipreid.yaml") == 2
+    assert "with network.name=pmt, not clipreid" in capfd.readouterr().err
+
+
 def test_a_data_set_with_cameras_generated_pictures_and_validation(market, tmp_path, monkeypatch):
     settings = [
         *("data.groups=null", "data.dataset=market1501", f"data.dataset_dir={market}", f"data.cache={tmp_path}/cache"),
@@ -91,7 +119,14 @@ def test_a_data_set_with_cameras_generated_pictures_and_validation(market, tmp_p
         (["loop.batch_size=9"], "9"),
         (["loop.batch_size=96"], "24 people"),
         (["loop.validate_every=1"], "validation.dataset"),
-        (["losses.temperature=-1"], "temperature"),
+        (["losses.contrastive_weight=1", "losses.temperature=-1"], "temperature"),
+        (["losses=[{name: triplet}]"], "losses"),
+        (["losses.triplet_weight=-1"], "above 0"),
+        (["scheme.name=magic"], "supervised"),
+        (["network.name=nothing"], "unknown extractor 'nothing'"),
+        (["network.name=file"], "cannot be trained"),
+        (["network.sizes.depht=3"], "depht"),
+        (["network.name=kpr"], "256 x 128"),
         (["augmentation.flip=2"], "flip"),
         (["network.preset=huge"], "mini, sd15"),
         (["network.start=nowhere.pth"], "nowhere.pth"),
