@@ -25,8 +25,7 @@ def load_config(
     """Build `schema` (a dataclass) from a YAML file, `key=value` overrides and `given` values, in that order.
 
     `section` reads only that top-level key of the file. What a key of type text is given is taken as it stands, dollar
-    signs and all. Unknown keys, wrong types, a missing file and settings that are needed and lacking raise `UserError` in
-    one line.
+    signs and all. Unknown keys, wrong types, a missing file and lacking settings raise `UserError` in one line.
     """
     texts, others = _sorted_overrides(schema, overrides)
     texts += [([name], value) for name, value in (given or {}).items()]

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pose2id.presets import PRETRAINED, default_directory, load_preset
+from pose2id.presets import default_directory, load_preset
+from pose2id.resources import weights_place
 
 from .estimate import WEIGHTS, Estimator, OpenPose, ViTPose
 from .keypoint_files import KeypointFiles
@@ -21,7 +22,7 @@ def default_weights(estimator: str, preset: str) -> Path:
     own = load_preset(preset).pose_estimator
     if own and estimator == "vitpose":
         return default_directory(preset) / own
-    return PRETRAINED / WEIGHTS[estimator].folder
+    return weights_place() / WEIGHTS[estimator].folder
 
 
 def build_estimator(estimator: str, weights: str | Path, device: str = "cpu") -> Estimator:

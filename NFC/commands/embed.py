@@ -4,8 +4,8 @@ pose2id embed PICTURES --out features.npz
 pose2id embed query gallery/0001.jpg --extractor timm:resnet50 --out features.npz
 
 PICTURES are files or folders, which are searched with all their sub-folders. The file holds `feats` (N, d) float32, as
-the network gives them, and `paths` (N,), in the order of their names. For features of another kind than plain vectors it
-has an entry of the kind's name with its sizes.
+the network gives them, and `paths` (N,), in the order of their names. For features of another kind than plain vectors
+it has an entry of the kind's name with its sizes.
 """
 
 import logging
@@ -94,8 +94,8 @@ def _preset_at_hand(config: EmbedConfig) -> str:
         find_weights(default_directory("sd15"), "transformer_20")
     except UserError:
         logger.warning(
-            "no official weights in %s: taking the small network of the mini preset, which knows synthetic people only; "
-            "`pose2id download` fetches the official ones",
+            "no official weights in %s: taking the small network of the mini preset, which knows synthetic people "
+            "only; `pose2id download` fetches the official ones",
             default_directory("sd15"),
         )
         return "mini"

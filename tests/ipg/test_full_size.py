@@ -15,9 +15,9 @@ from IPG import IPGPipeline
 from IPG.checkpoints import load_vae
 from IPG.models import NETWORKS, build_vae, named_parts
 from NFC.networks import build_extractor
+from pose2id.commands.convert import convert
 from pose2id.presets import load_preset
 from pose2id.weights import read_tensors
-from scripts.convert_checkpoint import convert
 from tests.ipg.tiny import original_names, random_network, tiny_preset
 
 pytestmark = pytest.mark.slow

@@ -12,10 +12,10 @@ from NFC.networks.transreid import TransReID
 from NFC.training.augmentation import AugmentationConfig
 from NFC.training.batches import Batches, Source
 from NFC.training.data import DataConfig, TrainingSet
-from NFC.training.named import read_named
 from NFC.training.schemes import SCHEMES, Scheme
 from pose2id.errors import UserError
 from pose2id.presets import TransReIDSizes
+from pose2id.registry import read_named
 
 PEOPLE, EACH = 6, 4
 SIZES = TransReIDSizes(32, 16, 8, 4, dim=8, depth=2, heads=2, num_classes=0, fc_classes=0)
