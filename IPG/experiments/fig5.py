@@ -11,6 +11,7 @@ from NFC.experiments.results import Result
 from NFC.experiments.world import GeneratorSource, Lacking, World, collect
 from pose2id.errors import UserError
 from pose2id.pictures import list_pictures, read_picture, write_picture
+from pose2id.resources import here_or_shipped
 
 from ..pipeline import IPGPipeline
 from ..poses import read_pose_picture
@@ -29,7 +30,7 @@ def fig5(world: World, out: Path) -> Result:
         raise Lacking(lacking)
     first_of = {record.pid: record.path for record in reversed(market.query)}
     references = [first_of[pid] for pid in sorted(first_of)[:FIG5_REFERENCES]]
-    poses, _ = list_pictures(source.pose_dir)
+    poses, _ = list_pictures(here_or_shipped(source.pose_dir))
     variants = {"with IFR": True, "without IFR": False}
     pictures, similarity = {}, {}
     for name, identity in variants.items():

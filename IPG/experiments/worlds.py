@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pose2id.errors import UserError
 from pose2id.files import write_text
 from pose2id.pictures import list_pictures
 from pose2id.presets import default_directory
-from pose2id.resources import CONFIGS
+from pose2id.resources import CONFIGS, here_or_shipped
 
 from ..job.run import generate
 from ..job.settings import GenerationConfig, resolve
@@ -41,7 +41,7 @@ class SyntheticWorld:
     datasets: dict[str, SyntheticSet] = field(default_factory=dict)
     steps: int = 8
     scheduler: str = "unipc"
-    pose_dir: str = "standard_poses"
+    pose_dir: str | None = None  # standard_poses
     device: str | None = None
 
 
@@ -55,6 +55,7 @@ def real_world(config: Path | None, overrides: list[str], out: Path) -> World:
 def synthetic_world(config: Path | None, overrides: list[str], out: Path) -> World:
     """Small data sets of people that training never saw, and the mini weights."""
     settings = load_config(SyntheticWorld, config or CONFIGS / "reproduce" / "synthetic.yaml", overrides)
+    settings = replace(settings, pose_dir=settings.pose_dir or str(here_or_shipped("standard_poses")))
 
     def place(layout: str, **options: str) -> DataSource:
         return DataSource(layout, str(out / "data" / layout), options)
