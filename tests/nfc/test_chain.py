@@ -124,8 +124,6 @@ def test_affinity_has_its_authors_numbers_on_its_benchmarks(dataset, options, nu
     assert build_methods(["affinity"], known) == [Affinity(**numbers)]
     config = EvaluateConfig(dataset=dataset, root="x", options=options, affinity=True)
     assert list(config.rows().values()) == [Chain((), Affinity(**numbers))]
-        Chain((), Affinity(**numbers))
-    ]
     assert build_methods(["affinity:k1=5"], known) == [Affinity(5, numbers["k2"])]
 
 
