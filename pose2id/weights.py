@@ -44,7 +44,7 @@ def find_weights(directory: str | Path, stem: str) -> Path:
             return path
     names = f"{stem}{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
     raise UserError(
-        f"no {names} in {directory}: put the weights there (scripts/download_weights.py fetches the official ones), "
+        f"no {names} in {directory}: put the weights there (`pose2id download` fetches the official ones), "
         "or name another directory"
     )
 
@@ -85,7 +85,7 @@ def _not_plain(path: Path) -> str:
         return f"cannot read weights from {path}: it starts with {head!r}, as no weight file does; get the file again"
     return (
         f"{path} is damaged, or cannot be read without executing a pickle; get it again, or as plain tensors, or, if "
-        f"you trust whoever made it, run: python scripts/convert_pickle.py {path} --i-trust-this-file"
+        f"you trust whoever made it, run: pose2id convert-pickle {path} --i-trust-this-file"
     )
 
 

@@ -1,4 +1,4 @@
-"""The job behind `scripts/prepare_poses.py`: estimate the pose of every picture, draw it, resume, clean.
+"""The job behind `pose2id poses prepare`: estimate the pose of every picture, draw it, resume, clean.
 
 Each process appends what it has estimated to a file of its own, batch by batch, so a killed run loses at most the
 batch in hand. The main process joins these files into `keypoints.jsonl` at the start and at the end of a run.

@@ -54,7 +54,7 @@ def read_records(path: str | Path, partial: bool = False) -> list[PoseRecord]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read poses {path}: {error}; write them with scripts/prepare_poses.py") from error
+        raise UserError(f"cannot read poses {path}: {error}; write them with `pose2id poses prepare`") from error
     for number, line in enumerate(lines, start=1):
         try:
             records.append(PoseRecord.from_line(line))
@@ -75,4 +75,4 @@ def read_kept(path: str | Path) -> set[str]:
         rows = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
         return {row["path"] for row in rows if row["kept"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no cleaning list: {error}; write it with scripts/prepare_poses.py") from error
+        raise UserError(f"{path} is no cleaning list: {error}; write it with `pose2id poses prepare`") from error

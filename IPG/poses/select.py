@@ -68,7 +68,7 @@ def select_poses(config: SelectConfig) -> list[PoseRecord]:
     if found < config.count:
         raise UserError(
             f"{config.split} of {dataset.root}: {found} identities have a whole pose in {folder}, {config.count} poses "
-            "are wanted; prepare its poses with scripts/prepare_poses.py, or lower count or confidence"
+            "are wanted; prepare its poses with `pose2id poses prepare`, or lower count or confidence"
         )
     device = pick_device(config.device)
     extractor = build_extractor(config.extractor, config.weights, config.preset, device)

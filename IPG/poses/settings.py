@@ -26,7 +26,7 @@ class PrepareConfig:
     splits: list[str] = field(default_factory=lambda: ["train", "query", "gallery"])
     picture_dir: str | None = None  # or any folder of pictures, with the folders in it
     out_dir: str | None = None  # <dataset_dir or picture_dir>_poses
-    draw: bool = True  # pose pictures, for looking at them and for inference.py
+    draw: bool = True  # pose pictures, for looking at them and for `pose2id generate`
     height: int = 128  # of pose pictures
     width: int = 64
     batch_size: int = 64

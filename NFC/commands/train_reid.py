@@ -5,7 +5,7 @@ pose2id train-reid --config configs/train/reid/pmt.yaml
 accelerate launch -m pose2id train-reid --config configs/train/reid_market1501.yaml data.dataset_dir=DIR
 
 `loop.output_dir` gets the network's file, `transformer_20.safetensors` of TransReID and `<name>.safetensors` of others,
-which build_extractor and evaluate.py read, and the state from which the same command goes on after a stop.
+which build_extractor and `pose2id evaluate` read, and the state from which the same command goes on after a stop.
 """
 
 from collections.abc import Sequence

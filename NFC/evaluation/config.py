@@ -1,4 +1,4 @@
-"""Every option of `evaluate.py`, and the rows of the table that they ask for."""
+"""Every option of `pose2id evaluate`, and the rows of the table that they ask for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ ABLATION: Mapping[str, tuple[Side, Side]] = {
 
 @dataclass
 class EvaluateConfig:
-    """Every option of `evaluate.py`; each is a flag, a key of the YAML file and a key=value override."""
+    """Every option of `pose2id evaluate`; each is a flag, a key of the YAML file and a key=value override."""
 
     dataset: str = "market1501"
     root: str | None = None  # folder of the data set

@@ -126,7 +126,7 @@ def test_missing_generated_pictures_come_with_the_command_that_draws_them(reprod
     assert reproduce("table2", *real) == 2
     error = capsys.readouterr().err
     assert f"1 of 18 generated pictures are missing, such as {gone}" in error
-    assert f"inference.py --preset sd15 --dataset market1501 --dataset_dir {tmp_path / 'market'}" in error
+    assert f"pose2id generate --preset sd15 --dataset market1501 --dataset_dir {tmp_path / 'market'}" in error
     assert not (tmp_path / "out" / "real" / "index.html").exists()
 
 

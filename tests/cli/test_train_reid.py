@@ -143,7 +143,7 @@ def test_missing_generated_pictures_name_the_command(market, tmp_path, capfd):
     ]
     assert train(*settings) == 2
     errors = capfd.readouterr().err
-    assert len(errors.splitlines()) == 1 and "pose3" in errors and "inference.py --dataset market1501" in errors
+    assert len(errors.splitlines()) == 1 and "pose3" in errors and "pose2id generate --dataset market1501" in errors
 
 
 def test_an_unknown_camera_of_the_validation_is_told_before_training(market, tmp_path, capfd):

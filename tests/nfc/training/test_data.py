@@ -120,7 +120,7 @@ def test_data_that_cannot_be_named_are_one_line(settings, told):
 
 def test_missing_generated_and_broken_pictures_are_named(market):
     (market / "bounding_box_train_gen/pose2/0007_c3s1_000001_00.jpg").unlink()
-    with pytest.raises(UserError, match=r"pose2/0007_c3s1_000001_00.jpg.*inference.py.*--splits train"):
+    with pytest.raises(UserError, match=r"pose2/0007_c3s1_000001_00.jpg.*pose2id generate.*--splits train"):
         read_training_set(config(market, generated_ratio=0.1), SMALL)
     (market / "bounding_box_train/0007_c3s1_000001_00.jpg").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"0007_c3s1_000001_00.jpg"):
