@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from NFC.networks import build_extractor
 from pose2id.config import to_yaml
 from pose2id.devices import pick_device, this_process
 from pose2id.errors import UserError
@@ -24,7 +23,7 @@ from pose2id.loop.state import Settings, named_settings, read_state
 from pose2id.presets import load_preset
 from pose2id.resources import CONFIGS
 
-from ..checkpoints import load_vae
+from ..checkpoints import identity_network, load_vae
 from ..job.settings import DTYPES
 from ..models import build_scheduler
 from ..training.data import DataConfig, Material, build_material, hold_out
@@ -57,7 +56,7 @@ def train(config: TrainConfig) -> None:
         learnt, held_out = hold_out(learnt, config.validation.held_out)
     device = pick_device()
     vae = load_vae(vae_file, preset).eval().requires_grad_(False).to(device)
-    extractor = build_extractor("transreid", reid_file, config.preset, device)
+    extractor = identity_network(reid_file, config.preset, device)
     torch.manual_seed(config.loop.seed)
     networks = build_networks(preset, config.networks)
 
