@@ -191,7 +191,7 @@ def _extract(
     """Raw features of the data set's pictures, from the network or from `features_dir`."""
     extractor = build_extractor(config.extractor, config.weights, config.preset, device)
     if config.keypoints:
-        if not hasattr(extractor, "use_keypoints"):
+        if "keypoints" not in extractor.inputs:
             raise UserError(f"extractor '{config.extractor}' takes no keypoints; leave them out, or use kpr")
         extractor.use_keypoints(config.keypoints)
     files = None

@@ -9,6 +9,7 @@ from torch import nn
 from NFC.features import extraction as features
 from NFC.features.extraction import Precision, extract_features, extract_shards
 from NFC.features.feature_set import FeatureSet
+from NFC.networks import Extractor, Preprocessing
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from tests.nfc.toy import COLOURS, MeanColour, write_picture
@@ -55,25 +56,21 @@ def test_refuses(pictures):
             pick_device(device)
 
 
-class LeftHalf(nn.Module):
+class LeftHalf(Extractor):
     """Mean colour of the left half through a matrix product: knows left from right, and autocast acts on it."""
 
-    feature_dim = 3
-    uses_camids = True
-    uses_paths = True
-
     def __init__(self):
-        super().__init__()
+        super().__init__(nn.Identity(), 3, Preprocessing(16, 8), uses_camids=True)
         self.linear = nn.Linear(3, 3, bias=False)
         self.cameras, self.paths = [], []
 
-    def preprocess(self, picture, path=None):
+    def sample(self, picture, path=None):
         self.paths.append(path)
-        return torch.from_numpy(np.array(picture, dtype=np.float32)).permute(2, 0, 1) / 255
+        return {"pictures": torch.from_numpy(np.array(picture, dtype=np.float32)).permute(2, 0, 1) / 255}
 
-    def forward(self, images, camids=None):
+    def forward(self, pictures, camids=None, keypoints=None):
         self.cameras.append(None if camids is None else camids.tolist())
-        return self.linear(images[..., : images.shape[-1] // 2].mean((2, 3)))
+        return self.linear(pictures[..., : pictures.shape[-1] // 2].mean((2, 3)))
 
 
 @pytest.fixture
