@@ -66,6 +66,6 @@ def test_a_backbone_is_taken_over(name):
 def test_a_backbone_of_another_size_is_one_line():
     network = small_network("pmt")
     tensors = timm.models.VisionTransformer(**{**VIT, "embed_dim": 64}).state_dict()
-    with pytest.raises(UserError, match="imagenet.safetensors does not fit") as error:
+    with pytest.raises(UserError, match=r"imagenet\.safetensors does not fit") as error:
         network.start_from(network.from_imagenet(tensors), "imagenet.safetensors")
     assert "\n" not in str(error.value)
