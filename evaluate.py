@@ -15,7 +15,7 @@ from rich.console import Console
 from NFC.evaluation import EvaluateConfig, evaluate
 from NFC.report import terminal_table, write_report
 from pose2id.config import plain
-from pose2id.errors import run_command
+from pose2id.errors import printable, run_command
 from pose2id.flags import parse_command
 
 TABLE_WIDTH = 160  # columns; a narrower terminal folds the lines, which loses less than cutting cells
@@ -33,7 +33,7 @@ def main() -> None:
         console.width = max(console.width, TABLE_WIDTH)
         console.print(terminal_table(scores, config.title))
         for path in written:
-            console.print(f"wrote {path}", soft_wrap=True)
+            console.print(f"wrote {printable(path)}", soft_wrap=True, markup=False, highlight=False)
 
 
 if __name__ == "__main__":

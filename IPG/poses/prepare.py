@@ -18,7 +18,8 @@ from tqdm import tqdm
 from NFC.datasets import build_dataset
 from pose2id.devices import pick_device, this_process
 from pose2id.errors import UserError
-from pose2id.pictures import PICTURE_SUFFIXES, read_picture
+from pose2id.listing import is_picture
+from pose2id.pictures import read_picture
 from pose2id.presets import PRETRAINED, default_directory, load_preset, preset_file
 
 from .. import manifest

@@ -28,7 +28,7 @@ from pathlib import Path
 from pose2id.errors import UserError
 
 from .base import Dataset, Record
-from .disk import list_folders, list_pictures, read_text
+from .disk import list_folders, list_pictures, listed_file, read_text
 
 SPLITS = ("train", "query", "gallery")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -58,7 +58,8 @@ def read_custom(root: Path) -> Dataset:
     splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
     for row in sorted(rows, key=lambda row: row.path):
         splits[row.split].append(Record(row.path, pids[row.pid], camids[row.camid], row.folder))
-    return Dataset("custom", root if root.is_dir() else root.parent, **splits)
+    folders = {} if root.is_file() else {root / split: 1 for split in SPLITS if (root / split).is_dir()}
+    return Dataset("custom", root if root.is_dir() else root.parent, **splits, folders=folders)
 
 
 def number_labels(labels: Iterable[str]) -> dict[str, int]:
@@ -107,7 +108,7 @@ def _read_line(line: dict[str, str | None], parent: Path, where: str) -> Row:
             raise UserError(f"{where} has no {column}")
     if values["split"] not in SPLITS:
         raise UserError(f"{where} has the split '{values['split']}'; choose one of: {', '.join(SPLITS)}")
-    path = parent / values["path"]
+    path = listed_file(parent, values["path"])
     if not path.is_file():
         raise UserError(f"{where} names {path}, which does not exist")
     inside = path.relative_to(parent).parts if path.is_relative_to(parent) else ()

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pose2id.errors import UserError
-
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+from pose2id import pictures
+from pose2id.errors import UserError, printable
+from pose2id.listing import is_utf8, why_not
 
 
 def require_folder(path: Path, dataset: str) -> Path:
@@ -15,9 +15,15 @@ def require_folder(path: Path, dataset: str) -> Path:
 
 
 def list_pictures(folder: Path, dataset: str) -> list[Path]:
-    """The pictures of a folder, sorted by name; hidden files and those of other kinds (Thumbs.db) do not count."""
-    names = (p for p in require_folder(folder, dataset).iterdir() if not p.name.startswith("."))
-    return sorted(p for p in names if p.suffix.lower() in PICTURE_SUFFIXES)
+    """The pictures of a folder, sorted by name; files of other kinds do not count, see `pose2id.listing`.
+
+    `UserError` for a folder that does not exist, and for a name that is no UTF-8.
+    """
+    found, others = pictures.list_pictures(require_folder(folder, dataset))
+    for path in others:
+        if not is_utf8(path.name):
+            raise UserError(f"{dataset}: {printable(path)} {why_not(path)}")
+    return sorted(found)
 
 
 def list_folders(folder: Path, dataset: str) -> list[Path]:
@@ -46,8 +52,14 @@ def read_text(path: Path, dataset: str) -> str:
         raise UserError(f"{dataset}: file {path} cannot be read as UTF-8 text: {error}") from error
 
 
-def read_list(path: Path, pictures: Path, dataset: str) -> list[tuple[Path, int]]:
-    """The (picture, number) of each line `<path below pictures> <number>` of a list file.
+def listed_file(folder: Path, text: str) -> Path:
+    """The file in `folder` that a line of a list names, also where the list was made on Windows, with backslashes."""
+    path = folder / text
+    return folder / text.replace("\\", "/") if "\\" in text and not path.exists() else path
+
+
+def read_list(path: Path, folder: Path, dataset: str) -> list[tuple[Path, int]]:
+    """The (picture, number) of each line `<path below folder> <number>` of a list file.
 
     `UserError` for a line of another kind, a picture that is not on disk, one that is listed twice.
     """
@@ -59,11 +71,11 @@ def read_list(path: Path, pictures: Path, dataset: str) -> list[tuple[Path, int]
         fields = line.rsplit(maxsplit=1)
         if len(fields) != 2:
             raise UserError(f"{where} is '{line}'; expected '<picture> <pid>'")
-        picture = pictures / fields[0].strip()
+        picture = listed_file(folder, fields[0].strip())
         if picture in entries:
             raise UserError(f"{where} names {picture} a second time; remove one of the lines")
         if not picture.is_file():
-            raise UserError(f"{where} names {picture}, which does not exist; is the data set complete?")
+            raise UserError(f"{where} names {printable(picture)}, which does not exist; is the data set complete?")
         entries[picture] = parse_pid(fields[1], where)
     return list(entries.items())
 
