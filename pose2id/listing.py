@@ -28,10 +28,20 @@ def list_pictures(folder: str | Path) -> tuple[list[Path], list[Path]]:
     Whatever has a picture's suffix counts as one, also where it turns out to be unreadable; not if its name is no
     UTF-8. Raises `UserError` when the folder does not exist or cannot be looked into.
     """
-    entries = [entry for entry in _entries(Path(folder)) if not entry.is_dir() and not _beside(entry.name)]
+    entries = [entry for entry in _entries(Path(folder)) if not entry.is_dir() and not is_side_file(entry.name)]
     files = sorted((Path(entry.path) for entry in entries), key=natural_key)
     pictures = [path for path in files if is_picture(path)]
     return pictures, [path for path in files if not is_picture(path)]
+
+
+def is_side_file(name: str) -> bool:
+    """Whether a file is hidden, or known to lie beside pictures."""
+    return is_side_folder(name) or Path(name).suffix.lower() in SIDE_SUFFIXES
+
+
+def is_side_folder(name: str) -> bool:
+    """Whether a folder is hidden, or one that systems leave behind."""
+    return name.startswith(".") or name.lower() in SIDE_NAMES
 
 
 def is_picture(path: Path) -> bool:
@@ -100,11 +110,10 @@ def find_left_out(folders: Mapping[Path, int]) -> LeftOut:
 def _walk(folder: Path, depth: int, level: int = 0) -> Iterator[tuple[Path, int]]:
     """Files below `folder`, but hidden and side ones, with their level; links to folders count on the way to pictures."""
     for entry in _entries(folder):
-        if _beside(entry.name):
-            continue
-        if entry.is_dir(follow_symlinks=level < depth):
-            yield from _walk(Path(entry.path), depth, level + 1)
-        elif not entry.is_dir():
+        if entry.is_dir():
+            if not is_side_folder(entry.name) and (level < depth or not entry.is_symlink()):
+                yield from _walk(Path(entry.path), depth, level + 1)
+        elif not is_side_file(entry.name):
             yield Path(entry.path), level
 
 
@@ -116,9 +125,3 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise UserError(f"folder {folder} does not exist; give an existing folder of pictures") from error
     except (OSError, ValueError) as error:
         raise UserError(f"cannot look into folder {folder}: {error}") from error
-
-
-def _beside(name: str) -> bool:
-    """Whether a file lies hidden or known beside pictures."""
-    name = name.lower()
-    return name.startswith(".") or name in SIDE_NAMES or Path(name).suffix in SIDE_SUFFIXES

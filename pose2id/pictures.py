@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .decoding import FORMATS, decode
+from .decoding import FORMATS, decode, grey_bits
 from .errors import UserError, printable
 from .files import replacing
 from .listing import list_pictures
 
-__all__ = ["RESIZE", "list_pictures", "modified", "picture_tensor", "read_picture", "write_picture"]
+__all__ = ["RESIZE", "list_pictures", "modified", "picture_tensor", "read_picture", "reading", "write_picture"]
 
 OPENCV_BILINEAR = "cv2_bilinear"  # samples four pixels however much smaller the picture gets; Pillow's average all
 RESIZE = ("nearest", "bilinear", "bicubic", "lanczos", OPENCV_BILINEAR)
@@ -31,6 +31,7 @@ WRITING = {
     **dict.fromkeys(FORMATS["PPM"], {"format": "PPM"}),
     ".webp": {"format": "WEBP", "lossless": True},
 }
+READER = 2  # counts the changes of how files are read
 LARGEST_FILE = 2**30  # bytes; the picture library has its own limit of pixels
 
 
@@ -59,6 +60,11 @@ def read_picture(path: str | Path) -> Image.Image:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         reason = " ".join(str(reason).split()) or type(error).__name__
         raise UserError(f"cannot read picture {printable(path)}: {reason}; replace or remove it") from error
+
+
+def reading() -> str:
+    """Changes where the same file is read as other pixels; belongs into the name of whatever keeps them."""
+    return f"{READER} {grey_bits() or ''}".strip()
 
 
 def modified(path: Path) -> int:

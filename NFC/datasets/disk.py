@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pose2id import pictures
 from pose2id.errors import UserError, printable
-from pose2id.listing import is_utf8, why_not
+from pose2id.listing import is_side_folder, is_utf8, why_not
 
 
 def require_folder(path: Path, dataset: str) -> Path:
@@ -27,8 +27,8 @@ def list_pictures(folder: Path, dataset: str) -> list[Path]:
 
 
 def list_folders(folder: Path, dataset: str) -> list[Path]:
-    """The sub-folders of a folder, sorted by name, without hidden ones."""
-    return sorted(p for p in require_folder(folder, dataset).iterdir() if p.is_dir() and not p.name.startswith("."))
+    """The sub-folders of a folder, sorted by name, without hidden ones and those that systems leave behind."""
+    return sorted(p for p in require_folder(folder, dataset).iterdir() if p.is_dir() and not is_side_folder(p.name))
 
 
 def list_people(folder: Path, dataset: str) -> dict[int, Path]:
