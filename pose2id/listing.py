@@ -76,16 +76,39 @@ class LeftOut:
         self.counts[kind] += 1
         self.first = min(self.first or path, path)
 
+    def add_stranger(self, path: Path) -> None:
+        """Count a file that has no picture's suffix."""
+        self.add(path.suffix.lower() or "without suffix", path)
+
     def __str__(self) -> str:
         """One line with what to do; empty where nothing is left out."""
         if not self.counts:
             return ""
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.counts.items()))
-        total = self.counts.total()
+        count = "1 file is" if self.counts.total() == 1 else f"{self.counts.total():,} files are"
         return (
-            f"{total:,} {'file is' if total == 1 else 'files are'} not read ({kinds}), the first {printable(self.first)}; "
-            "convert, move or remove them if they are meant"
+            f"{count} not read ({kinds}), the first {printable(self.first)}; convert, move or remove what should count"
         )
+
+
+def list_nested(folder: Path) -> tuple[list[Path], LeftOut]:
+    """The pictures in a folder and in the folders below it, also those whose name is no UTF-8, and what is not read."""
+    pictures, others = [], LeftOut()
+    for path, _ in _walk(folder, 0):
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            pictures.append(path)
+        else:
+            others.add_stranger(path)
+    return pictures, others
+
+
+def find_deeper(folder: Path, beside: Path | None = None) -> LeftOut:
+    """The pictures in the folders below one that holds pictures itself, but for what lies in `beside`."""
+    found = LeftOut()
+    for path, level in _walk(folder, 0):
+        if level and is_picture(path) and not (beside and path.resolve().is_relative_to(beside.resolve())):
+            found.add("pictures in other folders", path)
+    return found
 
 
 def find_left_out(folders: Mapping[Path, int]) -> LeftOut:
@@ -100,7 +123,7 @@ def find_left_out(folders: Mapping[Path, int]) -> LeftOut:
             if pictured and level != depth:
                 found.add("pictures in other folders", path)
             elif not pictured:
-                found.add(path.suffix.lower() if path.suffix else "without suffix", path)
+                found.add_stranger(path)
     for parent in {folder.parent for folder in folders} - set(folders):
         for path in list_pictures(parent)[0]:
             found.add("pictures in other folders", path)
@@ -108,7 +131,7 @@ def find_left_out(folders: Mapping[Path, int]) -> LeftOut:
 
 
 def _walk(folder: Path, depth: int, level: int = 0) -> Iterator[tuple[Path, int]]:
-    """Files below `folder`, but hidden and side ones, with their level; links to folders count on the way to pictures."""
+    """Files below `folder`, but hidden and side ones, with their level; links to folders count down to `depth`."""
     for entry in _entries(folder):
         if entry.is_dir():
             if not is_side_folder(entry.name) and (level < depth or not entry.is_symlink()):

@@ -22,13 +22,13 @@ __all__ = ["RESIZE", "list_pictures", "modified", "picture_tensor", "read_pictur
 OPENCV_BILINEAR = "cv2_bilinear"  # samples four pixels however much smaller the picture gets; Pillow's average all
 RESIZE = ("nearest", "bilinear", "bicubic", "lanczos", OPENCV_BILINEAR)
 JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
-PNG = {"format": "PNG"}
+PNG, PPM = {"format": "PNG"}, {"format": "PPM"}
 # By suffix, how pictures are written; the other formats lose nothing. Those that lose colours, or that not every
 # installation can write, are written as PNG under their name: pictures are told by content.
 WRITING = {
     **dict.fromkeys(FORMATS["JPEG"], JPEG),
     **dict.fromkeys((*FORMATS["GIF"], *FORMATS["AVIF"], *FORMATS["HEIF"], *FORMATS["PNG"]), PNG),
-    **dict.fromkeys(FORMATS["PPM"], {"format": "PPM"}),
+    **dict.fromkeys(FORMATS["PPM"], PPM),
     ".webp": {"format": "WEBP", "lossless": True},
 }
 READER = 2  # counts the changes of how files are read

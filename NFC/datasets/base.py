@@ -62,7 +62,9 @@ class Dataset:
         for split in ("query", "gallery"):
             if not getattr(self, split):
                 left_out = str(find_left_out(self.folders))
-                raise UserError(f"{self.name} at {self.root}: the {split} holds no pictures{left_out and f'; {left_out}'}")
+                raise UserError(
+                    f"{self.name} at {self.root}: the {split} holds no pictures{left_out and f'; {left_out}'}"
+                )
             for number, trial in enumerate(self.trials, start=1):
                 if not len(getattr(trial, split)):
                     raise UserError(f"{self.name} at {self.root}: the {split} of trial {number} holds no pictures")

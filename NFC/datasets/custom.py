@@ -28,7 +28,7 @@ from pathlib import Path
 from pose2id.errors import UserError
 
 from .base import Dataset, Record
-from .disk import list_folders, list_pictures, listed_file, read_text
+from .disk import list_folders, list_pictures, read_text
 
 SPLITS = ("train", "query", "gallery")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -108,7 +108,7 @@ def _read_line(line: dict[str, str | None], parent: Path, where: str) -> Row:
             raise UserError(f"{where} has no {column}")
     if values["split"] not in SPLITS:
         raise UserError(f"{where} has the split '{values['split']}'; choose one of: {', '.join(SPLITS)}")
-    path = listed_file(parent, values["path"])
+    path = parent / values["path"]
     if not path.is_file():
         raise UserError(f"{where} names {path}, which does not exist")
     inside = path.relative_to(parent).parts if path.is_relative_to(parent) else ()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pose2id import pictures
+from pose2id import listing
 from pose2id.errors import UserError, printable
 from pose2id.listing import is_side_folder, is_utf8, why_not
 
@@ -19,7 +19,7 @@ def list_pictures(folder: Path, dataset: str) -> list[Path]:
 
     `UserError` for a folder that does not exist, and for a name that is no UTF-8.
     """
-    found, others = pictures.list_pictures(require_folder(folder, dataset))
+    found, others = listing.list_pictures(require_folder(folder, dataset))
     for path in others:
         if not is_utf8(path.name):
             raise UserError(f"{dataset}: {printable(path)} {why_not(path)}")
@@ -52,14 +52,8 @@ def read_text(path: Path, dataset: str) -> str:
         raise UserError(f"{dataset}: file {path} cannot be read as UTF-8 text: {error}") from error
 
 
-def listed_file(folder: Path, text: str) -> Path:
-    """The file in `folder` that a line of a list names, also where the list was made on Windows, with backslashes."""
-    path = folder / text
-    return folder / text.replace("\\", "/") if "\\" in text and not path.exists() else path
-
-
-def read_list(path: Path, folder: Path, dataset: str) -> list[tuple[Path, int]]:
-    """The (picture, number) of each line `<path below folder> <number>` of a list file.
+def read_list(path: Path, pictures: Path, dataset: str) -> list[tuple[Path, int]]:
+    """The (picture, number) of each line `<path below pictures> <number>` of a list file.
 
     `UserError` for a line of another kind, a picture that is not on disk, one that is listed twice.
     """
@@ -71,11 +65,11 @@ def read_list(path: Path, folder: Path, dataset: str) -> list[tuple[Path, int]]:
         fields = line.rsplit(maxsplit=1)
         if len(fields) != 2:
             raise UserError(f"{where} is '{line}'; expected '<picture> <pid>'")
-        picture = listed_file(folder, fields[0].strip())
+        picture = pictures / fields[0].strip()
         if picture in entries:
             raise UserError(f"{where} names {picture} a second time; remove one of the lines")
         if not picture.is_file():
-            raise UserError(f"{where} names {printable(picture)}, which does not exist; is the data set complete?")
+            raise UserError(f"{where} names {picture}, which does not exist; is the data set complete?")
         entries[picture] = parse_pid(fields[1], where)
     return list(entries.items())
 

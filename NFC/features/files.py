@@ -5,8 +5,8 @@ the shards so far lie in `query.safetensors.parts/`; a run that was stopped goes
 """
 
 import hashlib
-import os
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
