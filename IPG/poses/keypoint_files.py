@@ -30,11 +30,20 @@ class KeypointFiles:
     def __call__(self, names: Sequence[str], pictures: Sequence[Image.Image]) -> list[np.ndarray]:
         return [self._find(name) for name in names]
 
+    def lacking(self, names: Sequence[str]) -> list[str]:
+        """The names that there are no keypoints of, which is not the same as nobody found in them."""
+        if self.source.is_dir():
+            return [name for name in names if not self._file(name).is_file()]
+        return [name for name in names if name not in self.of_name]
+
     def _find(self, name: str) -> np.ndarray:
         if not self.source.is_dir():
             return self.of_name.get(name, np.zeros((18, 3)))
-        file = (self.source / name).with_name(f"{Path(name).stem}_keypoints.json")
+        file = self._file(name)
         return _read_openpose(file) if file.is_file() else np.zeros((18, 3))
+
+    def _file(self, name: str) -> Path:
+        return (self.source / name).with_name(f"{Path(name).stem}_keypoints.json")
 
 
 BODY_25_ROWS = [*range(8), *range(9, 19)]  # of the 18: BODY_25 has the middle of the hips in row 8

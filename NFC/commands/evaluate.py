@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pose2id.config import plain
+from pose2id.errors import printable
 from pose2id.flags import parse_command
 
 from ..evaluation import EvaluateConfig, evaluate
@@ -33,4 +34,4 @@ def main(arguments: Sequence[str]) -> None:
         console.width = max(console.width, TABLE_WIDTH)
         console.print(terminal_table(scores, config.title))
         for path in written:
-            console.print(f"wrote {path}", soft_wrap=True, markup=False, highlight=False)
+            console.print(f"wrote {printable(path)}", soft_wrap=True, markup=False, highlight=False)
