@@ -1,8 +1,9 @@
 """Where the true matches of each query stand: counted from given distances, or from features.
 
-With features, a fast product with a bounded error (`products`) settles most comparisons of a true match with a wrong
-item; the others are made between distances summed directly in float64. Queries with too many of those go through the
-next precision. So ranks are those of direct float64 sums, and only a block of the Q x G distances is in memory.
+With features, a fast product with a bounded error settles most comparisons of a true match with a wrong item; the
+others are made between distances summed directly in float64. Queries with too many of those go through a float64
+product first. So ranks are those of direct float64 sums (docs/search.md), and only a block of the Q x G distances is in
+memory.
 """
 
 from collections.abc import Iterator
@@ -16,12 +17,21 @@ from torch import Tensor
 from pose2id.errors import UserError
 
 from ..datasets.rules import Exclude
-from ..neighbours.products import FLOAT64, Frame, Packed, Precision, half_distances, ladder, ordered_bits, pack, places
-from ..neighbours.search import float32_error, pair_distances
+from ..neighbours.distances import pair_bounds, pair_distances, table_by_row
+from ..neighbours.products import FLOAT64, Centring, Packed, Precision, error_bounds, multiply, pack, precisions
+from ..neighbours.tiles import as_bits, true_positions
 
 BLOCK_ELEMENTS = 2**22  # entries of one block of distances
-MEASURED_AT_ONCE = 2**16  # wrong items whose distances are summed directly
-UNSURE_PER_QUERY = 512  # wrong items of a query that are measured; with more it is computed more precisely
+
+
+@dataclass(frozen=True)
+class RankLimits:
+    """Sizes on which only time and memory depend, not the ranks."""
+
+    precisions: tuple[Precision, ...] | None = None  # in turn, for the queries that the one before left undecided
+    block: int | None = None  # entries of one block of distances
+    measured: int = 512  # wrong items of a query that are measured; with more it goes through the next precision
+    measured_at_once: int = 2**16
 
 
 @dataclass(frozen=True)
@@ -34,13 +44,13 @@ class Labels:
     g_camids: Tensor
     exclude: Exclude
 
-    def hidden(self, rows: Tensor, cols: slice) -> Tensor:
+    def excluded(self, rows: Tensor, cols: slice) -> Tensor:
         """(B, columns) bool: True where a gallery item does not exist for a query."""
         return self.exclude(self.q_pids[rows], self.q_camids[rows], self.g_pids[cols], self.g_camids[cols])
 
     def true_and_wrong(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(B, G) bool each; what is left out is neither."""
-        same, kept = self.q_pids[rows, None] == self.g_pids, self.hidden(rows, slice(None)).logical_not_()
+        same, kept = self.q_pids[rows, None] == self.g_pids, self.excluded(rows, slice(None)).logical_not_()
         return same & kept, same.logical_not_().logical_and_(kept)
 
     def count_identities(self, items: Tensor) -> Tensor:
@@ -56,8 +66,8 @@ class Ranks:
 
     rows: Tensor  # (B,) int64: which queries
     hits: Tensor  # (B,) int64: true matches of each
-    ahead: Tensor  # (B, W) int64: wrong items at most as far as the j-th nearest true match; of no use from hits on
-    ahead_of_first: Tensor  # (B,) int64: the same for the nearest, in pictures or identities
+    wrong_before: Tensor  # (B, W) int64: wrong items at most as far as the j-th nearest match; of no use from hits on
+    wrong_before_first: Tensor  # (B,) int64: the same for the nearest, in pictures or identities
 
 
 @dataclass(frozen=True)
@@ -71,12 +81,9 @@ class _Matches:
     @classmethod
     def sort(cls, rows: Tensor, distances: Tensor, count: int) -> "_Matches":
         """rows: (P,) int64 in ascending order, distances: (P,) of the true matches of `count` queries."""
+        table, _ = table_by_row(rows, distances, count)
         hits = rows.bincount(minlength=count)
-        slots = torch.arange(len(rows), device=rows.device) - (hits.cumsum(0) - hits)[rows]
-        width = max(1, int(hits.max()))
-        table = distances.new_full((count, width), torch.inf)
-        table[rows, slots] = distances
-        real = torch.arange(width, device=rows.device) < hits[:, None]
+        real = torch.arange(table.shape[1], device=rows.device) < hits[:, None]
         return cls(table.sort(1).values.masked_fill_(~real, 0), real, hits)
 
 
@@ -87,32 +94,29 @@ def ranks_by_distances(matrix: Tensor, labels: Labels, identities: bool) -> Iter
         if block.isnan().any():
             raise UserError("distances hold NaN")
         true, wrong = labels.true_and_wrong(rows)
-        row, col = places(true)
+        row, col = true_positions(true)
         matches = _Matches.sort(row, block[row, col], len(rows))
         if identities:
-            before = labels.count_identities(wrong & (block <= matches.distances[:, :1]))
+            first = labels.count_identities(wrong & (block <= matches.distances[:, :1]))
         wrong_sorted = _sort_rows(block.masked_fill(~wrong, torch.inf))
-        ahead = torch.searchsorted(wrong_sorted, matches.distances, right=True).minimum(wrong.sum(1, keepdim=True))
-        yield Ranks(rows, matches.hits, ahead, before if identities else ahead[:, 0])
+        before = torch.searchsorted(wrong_sorted, matches.distances, right=True).minimum(wrong.sum(1, keepdim=True))
+        yield Ranks(rows, matches.hits, before, first if identities else before[:, 0])
 
 
-def ranks_by_features(query: Tensor, gallery: Tensor, labels: Labels, identities: bool) -> Iterator[Ranks]:
+def ranks_by_features(
+    query: Tensor, gallery: Tensor, labels: Labels, identities: bool, limits: RankLimits = RankLimits()
+) -> Iterator[Ranks]:
     """query: (Q, d), gallery: (G, d). `identities`: the nearest true match is ranked among identities."""
-    frame = Frame.around(query, gallery)
-    counter = _Counter(query, gallery, labels, frame.scale, identities)
+    counter = _Counter(query, gallery, labels, identities, limits.measured_at_once, Centring.of(query, gallery))
     rows = torch.arange(len(query), device=query.device)
-    for precision in ladder(query.device):
-        limit = UNSURE_PER_QUERY if precision is not FLOAT64 else len(gallery) ** 2
-        right, unsure = pack(gallery, frame, precision), []
-        parts = list(row_blocks(rows, len(gallery)))
-        while parts:
-            part = parts.pop()
-            ranks, crowded = counter.count(part, pack(query[part], frame, precision), right, limit)
+    for precision in limits.precisions or precisions(query.device):
+        limit = limits.measured if precision is not FLOAT64 else len(gallery) ** 2
+        packed, undecided = pack(gallery, counter.centring, precision), []
+        for part in row_blocks(rows, len(gallery), limits.block):
+            ranks, others = counter.count(part, packed, limit)
             yield ranks
-            unsure.append(crowded)
-            if 2 * len(crowded) > len(part):  # not worth it: the rest goes through the next precision at once
-                unsure, parts = unsure + parts, []
-        rows = torch.cat(unsure)
+            undecided.append(others)
+        rows = torch.cat(undecided)
         if not len(rows):
             return
 
@@ -122,80 +126,84 @@ class _Counter:
     query: Tensor
     gallery: Tensor
     labels: Labels
-    scale: float
     identities: bool
+    measured_at_once: int
+    centring: Centring
 
-    def count(self, rows: Tensor, left: Packed, right: Packed, limit: int) -> tuple[Ranks, Tensor]:
-        """The ranks of those queries of `rows` for which at most `limit` comparisons are unsure, and the other rows."""
-        precision = left.precision
+    def count(self, rows: Tensor, gallery: Packed, limit: int) -> tuple[Ranks, Tensor]:
+        """Ranks of those queries of `rows` for which at most `limit` comparisons are undecided, and the other rows."""
         true, wrong = self.labels.true_and_wrong(rows)
-        row, col = places(true)
+        row, col = true_positions(true)
         matches = _Matches.sort(row, self.measure(rows[row], col), len(rows))
-        middle = matches.distances.gather(1, matches.hits[:, None] // 2)  # products near zero are rounded least
-        slack = (left.error(right) + right.error(left).max())[:, None] + middle * left.rounding()
-        nearest, farthest = matches.distances - middle - slack, matches.distances - middle + slack
-        below = _ordered(nearest / (1 + precision.result * nearest.sign()), precision)  # less: surely not farther
-        above = _ordered(farthest / (1 - precision.result * farthest.sign()), precision)  # more: surely farther
-        bits = ordered_bits(half_distances(left.as_left(less=middle[:, 0]), right), precision)
-        bits.masked_fill_(wrong.logical_not_(), torch.iinfo(precision.integer).max)
+        query = pack(self.query[rows], self.centring, gallery.precision)
+        reference = matches.distances.gather(1, matches.hits[:, None] // 2)  # products near zero are rounded least
+        below, above = _thresholds(matches.distances, reference, query, gallery)
+        values = multiply(query.partner(reference[:, 0]), gallery.matrix, gallery.precision)
+        ordered = _Ordered.sort(values.masked_fill_(wrong.logical_not_(), torch.inf))
 
-        ordered = _Ordered.sort(bits)
-        ahead, reach = ordered.count_less(below), ordered.count_less(above + 1)
-        settled = ((reach - ahead) * matches.real).sum(1) <= limit
-        row, place, item = ordered.items(ahead, reach, matches.real & settled[:, None])
-        before, certain = bits < below[:, :1] if self.identities else None, ahead.clone()
-        for part in torch.arange(len(row), device=row.device).split(MEASURED_AT_ONCE):
+        before, stop = ordered.count_below(below), ordered.count_up_to(above)
+        settled = ((stop - before) * matches.real).sum(1) <= limit
+        row, place, item = ordered.items(before, stop, matches.real & settled[:, None])
+        nearer_first, certain = values < below[:, :1] if self.identities else None, before.clone()
+        for part in torch.arange(len(row), device=row.device).split(self.measured_at_once):
             r, i = row[part], item[part]
-            nearer = self.nearer(rows[r], i, matches.distances[r])
-            ahead.index_add_(0, r, (nearer & (place[part, None] >= certain[r])).long())
-            if before is not None:
-                before[r, i] |= nearer[:, 0]
-        first = ahead[:, 0] if before is None else self.labels.count_identities(before)
-        return Ranks(rows[settled], matches.hits[settled], ahead[settled], first[settled]), rows[~settled]
+            nearer = self.at_most(rows[r], i, matches.distances[r])
+            before.index_add_(0, r, (nearer & (place[part, None] >= certain[r])).long())
+            if nearer_first is not None:
+                nearer_first[r, i] |= nearer[:, 0]
+        first = before[:, 0] if nearer_first is None else self.labels.count_identities(nearer_first)
+        return Ranks(rows[settled], matches.hits[settled], before[settled], first[settled]), rows[~settled]
 
-    def nearer(self, rows: Tensor, cols: Tensor, distances: Tensor) -> Tensor:
-        """(P, W) bool: which of `distances` (P, W) the items (P,) do not exceed; sums in float32 settle most."""
-        if self.query.dtype == torch.float64:
-            return self.measure(rows, cols)[:, None] <= distances
-        dim = self.query.shape[1]
-        rough = pair_distances(self.query, self.gallery, rows, cols, self.scale, torch.float32)[:, None].double() / 2
-        slack = 2 * float32_error(dim) * rough + 8 * dim * torch.finfo(torch.float32).tiny
-        result = rough <= distances
-        unsure = ((rough - distances).abs_() <= slack).any(1)
-        result[unsure] = self.measure(rows[unsure], cols[unsure])[:, None] <= distances[unsure]
+    def at_most(self, rows: Tensor, cols: Tensor, distances: Tensor) -> Tensor:
+        """(P, W) bool: whether the pairs (P,) are at most as far as `distances` (P, W); bounds settle most."""
+        lower, upper = (
+            bound[:, None] / 2 for bound in pair_bounds(self.query, self.gallery, rows, cols, self.centring.scale)
+        )
+        result = upper <= distances
+        undecided = ((lower <= distances) & ~result).any(1)
+        result[undecided] = self.measure(rows[undecided], cols[undecided])[:, None] <= distances[undecided]
         return result
 
     def measure(self, rows: Tensor, cols: Tensor) -> Tensor:
         """(P,) float64: half squared distances, summed directly."""
-        return pair_distances(self.query, self.gallery, rows, cols, self.scale) / 2
+        return pair_distances(self.query, self.gallery, rows, cols, self.centring.scale) / 2
 
 
-def _ordered(bound: Tensor, precision: Precision) -> Tensor:
-    """Bits of float64 numbers in the precision's dtype."""
-    return ordered_bits(bound.to(precision.dtype), precision)
+def _thresholds(distances: Tensor, reference: Tensor, query: Packed, gallery: Packed) -> tuple[Tensor, Tensor]:
+    """(B, W) of the stored dtype: a value below the first is surely nearer than the distance, above the second farther.
+
+    distances: (B, W), reference: (B, 1) float64; values are of half distances less the reference.
+    """
+    query_error, item_error = error_bounds(query, gallery)
+    error = (query_error + item_error.max())[:, None] + reference * query.summation_error
+    lower, upper = distances - reference - error, distances - reference + error
+    storing, dtype = query.precision.storing, query.precision.stored
+    return (lower / (1 + storing * lower.sign())).to(dtype), (upper / (1 - storing * upper.sign())).to(dtype)
 
 
 @dataclass(frozen=True)
 class _Ordered:
-    """Bits (B, G), as `ordered_bits` gives them, in ascending order together with where they stood."""
+    """Values (B, G) in ascending order, each together with its column."""
 
-    keys: Tensor  # (B, G) bits, then `shift` bits that hold the column
+    keys: Tensor  # (B, G) integers that sort as the values do, then `shift` bits that hold the column
     shift: int
-    lost: int  # lowest bits that had to make room
 
     @classmethod
-    def sort(cls, bits: Tensor) -> "_Ordered":
-        count = bits.shape[1]
+    def sort(cls, values: Tensor) -> "_Ordered":
+        count = values.shape[1]
         shift = (count - 1).bit_length()
-        dtype = torch.int32 if bits.dtype == torch.int16 and shift <= 16 else torch.int64
-        lost = shift if bits.dtype == torch.int64 else 0
-        keys = (bits >> lost).to(dtype) if lost else bits.to(dtype)
-        columns = torch.arange(count, dtype=dtype, device=bits.device)
-        return cls(_sort_rows(keys.bitwise_left_shift_(shift).bitwise_or_(columns)), shift, lost)
+        dtype = torch.int32 if values.itemsize == 2 and shift <= 16 else torch.int64
+        columns = torch.arange(count, dtype=dtype, device=values.device)
+        keys = _ordered_bits(values).to(dtype).bitwise_left_shift_(shift).bitwise_or_(columns)
+        return cls(_sort_rows(keys), shift)
 
-    def count_less(self, bits: Tensor) -> Tensor:
-        """(B, W) int64: how many of each row are less than `bits` (B, W), less those that lost bits leave open."""
-        return torch.searchsorted(self.keys, (bits >> self.lost).to(self.keys.dtype) << self.shift)
+    def count_below(self, values: Tensor) -> Tensor:
+        """(B, W) int64: how many of each row are less than `values` (B, W)."""
+        return torch.searchsorted(self.keys, _ordered_bits(values).to(self.keys.dtype) << self.shift)
+
+    def count_up_to(self, values: Tensor) -> Tensor:
+        """The same with those that are equal."""
+        return torch.searchsorted(self.keys, (_ordered_bits(values).to(self.keys.dtype) + 1) << self.shift)
 
     def items(self, first: Tensor, stop: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows, places and columns (P,) of what is in first <= place < stop, (B, W) ascending, of `wanted` (B, W)."""
@@ -208,8 +216,15 @@ class _Ordered:
         return row, place, (self.keys[row, place] & ((1 << self.shift) - 1)).long()
 
 
-def row_blocks(rows: Tensor, width: int) -> tuple[Tensor, ...]:
-    return rows.split(max(1, BLOCK_ELEMENTS // width))
+def row_blocks(rows: Tensor, width: int, elements: int | None = None) -> tuple[Tensor, ...]:
+    """Parts of `rows` such that part x width has `elements` entries, or as many as suit the cache."""
+    return rows.split(max(1, (elements or BLOCK_ELEMENTS) // width))
+
+
+def _ordered_bits(values: Tensor) -> Tensor:
+    """Integers that sort as floats do, negative ones included."""
+    bits = as_bits(values)
+    return bits ^ (bits >> (8 * bits.itemsize - 1)).bitwise_and_(torch.iinfo(bits.dtype).max)
 
 
 def _sort_rows(values: Tensor) -> Tensor:
