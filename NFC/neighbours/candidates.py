@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .tiles import Tile, true_positions
+from .tiles import Tile
 
 NEW_PAIRS = 2**22  # between two clean-ups
 GROUPS_PER_NEIGHBOUR, GROUPS_AT_LEAST = 2, 16
@@ -34,7 +34,7 @@ class Candidates:
             kth = tile.values.topk(self.k, dim=1, largest=False).values[:, -1].double()
             upper = kth.clamp(min=0) * (1 + tile.storing) + tile.row_error + tile.col_error.max()
             self.bound[tile.rows] = bound = bound.minimum(upper)
-        row, col = true_positions(tile.may_be_at_most(bound, self.bound[tile.cols] if symmetric else None))
+        row, col = tile.at_most(bound, self.bound[tile.cols] if symmetric else None)
         lower, upper = tile.bounds(row, col)
         row, col = row + tile.rows.start, col + tile.cols.start
         self._collect(tile.rows, row, col, lower, upper)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-PAIR_ELEMENTS = 2**18  # entries of one chunk of differences, which should stay in the cache
+PAIR_ELEMENTS = 2**17  # entries of one chunk of differences, which should stay in the cache
 
 
 def pair_distances(
@@ -37,13 +37,13 @@ def pair_bounds(a: Tensor, b: Tensor, rows: Tensor, cols: Tensor, scale: float) 
     return nearly - error, nearly + error
 
 
-def table_by_row(rows: Tensor, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def table_by_row(rows: Tensor, values: Tensor, count: int, width: int = 1) -> tuple[Tensor, Tensor]:
     """(count, W): the values of each row side by side, infinity behind them; and where each row starts (count,).
 
-    rows: (P,) int64 below `count`, ascending; values: (P,). W is at least 1.
+    rows: (P,) int64 below `count`, ascending; values: (P,). W is at least `width`.
     """
     sizes = rows.bincount(minlength=count)
     starts = sizes.cumsum(0) - sizes
-    table = values.new_full((count, max(1, int(sizes.max()))), torch.inf)
+    table = values.new_full((count, max(width, int(sizes.max()))), torch.inf)
     table[rows, torch.arange(len(rows), device=rows.device) - starts[rows]] = values
     return table, starts

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .distances import pair_distances
 from .products import FLOAT64, Centring, Precision, precisions
-from .tiles import Tile, as_bits, rectangular_tiles, symmetric_tiles, true_positions
+from .tiles import Tile, as_bits, less_equal, rectangular_tiles, symmetric_tiles, true_positions
 
 PAIRS_PER_ROW = 64  # candidates, on average, that are measured; with more, float64 products decide
 
@@ -52,7 +52,7 @@ class _Candidates:
         bits = as_bits(tile.values)
         least_row = self._raise(tile.rows, bits.amax(1), tile.row_error + tile.col_error.max(), tile)
         least_col = self._raise(tile.cols, bits.amax(0), tile.col_error + tile.row_error.max(), tile)
-        row, col = true_positions(bits >= least_row[:, None].minimum(least_col))
+        row, col = true_positions(less_equal(least_row[:, None].minimum(least_col), bits))
         _, upper = tile.bounds(row, col)
         self.found.append((row + tile.rows.start, col + tile.cols.start, upper))
         self.count += len(row)

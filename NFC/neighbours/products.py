@@ -78,18 +78,15 @@ class Packed:
     def __len__(self) -> int:
         return len(self.matrix)
 
-    def partner(self, subtracted: Tensor | None = None) -> Tensor:
+    def partner(self, subtracted: Tensor | float = 0.0) -> Tensor:
         """(N, K): these points as the other operand [-p, 1, 1, 1, S1, S2, S3, 0...].
 
         subtracted: (N,) float64, is taken from all products of a row.
         """
         result = self.matrix.clone()
         result[:, : self.dim].neg_()
-        squares, ones = (slice(self.dim + i * PIECES, self.dim + (i + 1) * PIECES) for i in (0, 1))
-        result[:, squares] = 1
-        result[:, ones] = (
-            self.matrix[:, squares] if subtracted is None else _pieces(self.half_squares - subtracted, result)
-        )
+        result[:, self.dim : self.dim + PIECES] = 1
+        result[:, self.dim + PIECES : self.dim + 2 * PIECES] = _pieces(self.half_squares - subtracted, result)
         return result
 
     @property

@@ -29,8 +29,8 @@ class Limits:
 
     precisions: tuple[Precision, ...] | None = None  # in turn, for the rows that the one before left undecided
     tile: int | None = None  # rows and columns of one tile; None: what suits the device
-    per_neighbour: int = 4  # candidates of a row that are measured: this many times k,
-    at_least: int = 64  # plus this many
+    per_neighbour: int = 4  # candidates of a row that are measured: k times this
+    at_least: int = 64  # and this many more; with more it goes through the next precision
     new_pairs: int | None = None  # candidates between two clean-ups
     last_pairs: int = 2**24  # pairs at once in the last precision, where all candidates are measured
 
@@ -134,11 +134,15 @@ class _Search:
             start, stop = torch.searchsorted(row, torch.tensor([part.start, part.stop], device=row.device)).tolist()
             chosen, own, other = rows[part], row[start:stop] - part.start, col[start:stop]
             lower, upper = pair_bounds(self.a, self.b, chosen[own], other, self.centring.scale)
-            table, _ = table_by_row(own, upper, len(chosen))
-            kth = table.topk(min(self.k, table.shape[1]), dim=1, largest=False).values[:, -1]
-            kept = lower <= kth[own]
-            own, other = own[kept], other[kept]
-            table, starts = table_by_row(own, self._measure(chosen[own], other), len(chosen))
+            lowest, uppermost = (
+                table_by_row(own, v, len(chosen), self.k + 1)[0].sort(1).values for v in (lower, upper)
+            )
+            ordered = (uppermost[:, : self.k] < lowest[:, 1 : self.k + 1]).all(1)  # by the bounds alone
+            kept = lower <= uppermost[own, self.k - 1]
+            own, other, distance = own[kept], other[kept], (lower[kept] + upper[kept]) / 2
+            close = ~ordered[own]
+            distance[close] = self._measure(chosen[own[close]], other[close])
+            table, starts = table_by_row(own, distance, len(chosen), self.k)
             table, place = (values[:, : self.k] for values in table.sort(dim=1, stable=True))
             line, rank = table.isfinite().nonzero(as_tuple=True)
             self.indices[chosen[line], rank] = other[starts[line] + place[line, rank]]

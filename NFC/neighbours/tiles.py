@@ -23,12 +23,12 @@ class Tile:
     col_error: Tensor  # (C,) float64
     storing: float
 
-    def may_be_at_most(self, row_bounds: Tensor, col_bounds: Tensor | None = None) -> Tensor:
-        """(R, C) bool: where a finite value may be at most what its row, or its column, allows."""
+    def at_most(self, row_bounds: Tensor, col_bounds: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Rows and columns (P,) of values that may be at most what their row, or their column, allows."""
         limits = self._largest(row_bounds + self.row_error + self.col_error.max())[:, None]
         if col_bounds is not None:
             limits = limits.maximum(self._largest(col_bounds + self.col_error + self.row_error.max()))
-        return as_bits(self.values) <= limits
+        return true_positions(less_equal(as_bits(self.values), limits))
 
     def _largest(self, bounds: Tensor) -> Tensor:
         """As bits: rounding keeps order, so a stored value that is at most x is at most the rounded x."""
@@ -76,6 +76,13 @@ def slices(count: int, device: torch.device, size: int | None = None) -> list[sl
 def as_bits(values: Tensor) -> Tensor:
     """Integers that sort as floats do that are not negative: a CPU compares those of bfloat16 twice as fast."""
     return values.view(torch.int16 if values.itemsize == 2 else torch.int32)
+
+
+def less_equal(values: Tensor, limits: Tensor) -> Tensor:
+    """`values <= limits`, bool; NumPy is the faster one on a CPU, for it compares many small integers at once."""
+    if values.device.type != "cpu":
+        return values <= limits
+    return torch.from_numpy(np.less_equal(values.numpy(), limits.numpy()))
 
 
 def true_positions(mask: Tensor) -> tuple[Tensor, Tensor]:

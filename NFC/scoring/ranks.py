@@ -29,7 +29,6 @@ class RankLimits:
     """Sizes on which only time and memory depend, not the ranks."""
 
     precisions: tuple[Precision, ...] | None = None  # in turn, for the queries that the one before left undecided
-    block: int | None = None  # entries of one block of distances
     measured: int = 512  # wrong items of a query that are measured; with more it goes through the next precision
     measured_at_once: int = 2**16
 
@@ -70,23 +69,6 @@ class Ranks:
     wrong_before_first: Tensor  # (B,) int64: the same for the nearest, in pictures or identities
 
 
-@dataclass(frozen=True)
-class _Matches:
-    """The true matches of a block, one row a query, nearest first."""
-
-    distances: Tensor  # (B, W), zero from hits on
-    real: Tensor  # (B, W) bool
-    hits: Tensor  # (B,)
-
-    @classmethod
-    def sort(cls, rows: Tensor, distances: Tensor, count: int) -> "_Matches":
-        """rows: (P,) int64 in ascending order, distances: (P,) of the true matches of `count` queries."""
-        table, _ = table_by_row(rows, distances, count)
-        hits = rows.bincount(minlength=count)
-        real = torch.arange(table.shape[1], device=rows.device) < hits[:, None]
-        return cls(table.sort(1).values.masked_fill_(~real, 0), real, hits)
-
-
 def ranks_by_distances(matrix: Tensor, labels: Labels, identities: bool) -> Iterator[Ranks]:
     """matrix: (Q, G), smaller is nearer. `identities`: the nearest true match is ranked among identities."""
     for rows in row_blocks(torch.arange(len(matrix), device=matrix.device), matrix.shape[1]):
@@ -95,12 +77,11 @@ def ranks_by_distances(matrix: Tensor, labels: Labels, identities: bool) -> Iter
             raise UserError("distances hold NaN")
         true, wrong = labels.true_and_wrong(rows)
         row, col = true_positions(true)
-        matches = _Matches.sort(row, block[row, col], len(rows))
-        if identities:
-            first = labels.count_identities(wrong & (block <= matches.distances[:, :1]))
+        matches = table_by_row(row, block[row, col], len(rows))[0].sort(1).values
         wrong_sorted = _sort_rows(block.masked_fill(~wrong, torch.inf))
-        before = torch.searchsorted(wrong_sorted, matches.distances, right=True).minimum(wrong.sum(1, keepdim=True))
-        yield Ranks(rows, matches.hits, before, first if identities else before[:, 0])
+        before = torch.searchsorted(wrong_sorted, matches, right=True).minimum(wrong.sum(1, keepdim=True))
+        first = labels.count_identities(wrong & (block <= matches[:, :1])) if identities else before[:, 0]
+        yield Ranks(rows, true.sum(1), before, first)
 
 
 def ranks_by_features(
@@ -112,7 +93,7 @@ def ranks_by_features(
     for precision in limits.precisions or precisions(query.device):
         limit = limits.measured if precision is not FLOAT64 else len(gallery) ** 2
         packed, undecided = pack(gallery, counter.centring, precision), []
-        for part in row_blocks(rows, len(gallery), limits.block):
+        for part in row_blocks(rows, len(gallery)):
             ranks, others = counter.count(part, packed, limit)
             yield ranks
             undecided.append(others)
@@ -131,37 +112,38 @@ class _Counter:
     centring: Centring
 
     def count(self, rows: Tensor, gallery: Packed, limit: int) -> tuple[Ranks, Tensor]:
-        """Ranks of those queries of `rows` for which at most `limit` comparisons are undecided, and the other rows."""
+        """Ranks of those queries of `rows` for which at most `limit` wrong items are undecided, and the other rows."""
         true, wrong = self.labels.true_and_wrong(rows)
         row, col = true_positions(true)
-        matches = _Matches.sort(row, self.measure(rows[row], col), len(rows))
+        matches = table_by_row(row, self.measure(rows[row], col), len(rows))[0].sort(1).values  # (B, W)
+        hits = row.bincount(minlength=len(rows))
+        reference = matches.gather(1, hits[:, None] // 2).nan_to_num_(posinf=0.0)  # products near zero round least
         query = pack(self.query[rows], self.centring, gallery.precision)
-        reference = matches.distances.gather(1, matches.hits[:, None] // 2)  # products near zero are rounded least
-        below, above = _thresholds(matches.distances, reference, query, gallery)
         values = multiply(query.partner(reference[:, 0]), gallery.matrix, gallery.precision)
-        ordered = _Ordered.sort(values.masked_fill_(wrong.logical_not_(), torch.inf))
+        keys, shift = _sorted_with_columns(values, wrong)
+        below, above = (_ordered_bits(v).to(keys.dtype) for v in _thresholds(matches, reference, query, gallery))
+        before, stop = torch.searchsorted(keys, below << shift), torch.searchsorted(keys, above + 1 << shift)
 
-        before, stop = ordered.count_below(below), ordered.count_up_to(above)
-        settled = ((stop - before) * matches.real).sum(1) <= limit
-        row, place, item = ordered.items(before, stop, matches.real & settled[:, None])
-        nearer_first, certain = values < below[:, :1] if self.identities else None, before.clone()
+        settled = (stop - before).sum(1) <= limit
+        row, place = _places(before, torch.where(settled[:, None], stop, before))
+        item = (keys[row, place] & ((1 << shift) - 1)).long()
+        certain, nearest = before.clone(), wrong & (_ordered_bits(values) < below[:, :1]) if self.identities else None
         for part in torch.arange(len(row), device=row.device).split(self.measured_at_once):
             r, i = row[part], item[part]
-            nearer = self.at_most(rows[r], i, matches.distances[r])
+            nearer = self.at_most(rows[r], i, matches[r])
             before.index_add_(0, r, (nearer & (place[part, None] >= certain[r])).long())
-            if nearer_first is not None:
-                nearer_first[r, i] |= nearer[:, 0]
-        first = before[:, 0] if nearer_first is None else self.labels.count_identities(nearer_first)
-        return Ranks(rows[settled], matches.hits[settled], before[settled], first[settled]), rows[~settled]
+            if nearest is not None:
+                nearest[r, i] |= nearer[:, 0]
+        first = before[:, 0] if nearest is None else self.labels.count_identities(nearest)
+        return Ranks(rows[settled], hits[settled], before[settled], first[settled]), rows[~settled]
 
     def at_most(self, rows: Tensor, cols: Tensor, distances: Tensor) -> Tensor:
         """(P, W) bool: whether the pairs (P,) are at most as far as `distances` (P, W); bounds settle most."""
-        lower, upper = (
-            bound[:, None] / 2 for bound in pair_bounds(self.query, self.gallery, rows, cols, self.centring.scale)
-        )
+        bounds = pair_bounds(self.query, self.gallery, rows, cols, self.centring.scale)
+        lower, upper = (bound[:, None] / 2 for bound in bounds)
         result = upper <= distances
-        undecided = ((lower <= distances) & ~result).any(1)
-        result[undecided] = self.measure(rows[undecided], cols[undecided])[:, None] <= distances[undecided]
+        close = ((lower <= distances) & ~result).any(1)
+        result[close] = self.measure(rows[close], cols[close])[:, None] <= distances[close]
         return result
 
     def measure(self, rows: Tensor, cols: Tensor) -> Tensor:
@@ -181,44 +163,33 @@ def _thresholds(distances: Tensor, reference: Tensor, query: Packed, gallery: Pa
     return (lower / (1 + storing * lower.sign())).to(dtype), (upper / (1 - storing * upper.sign())).to(dtype)
 
 
-@dataclass(frozen=True)
-class _Ordered:
-    """Values (B, G) in ascending order, each together with its column."""
+def _sorted_with_columns(values: Tensor, wanted: Tensor) -> tuple[Tensor, int]:
+    """(B, G) integers in ascending order: the bits of a value, then `shift` bits that hold its column.
 
-    keys: Tensor  # (B, G) integers that sort as the values do, then `shift` bits that hold the column
-    shift: int
-
-    @classmethod
-    def sort(cls, values: Tensor) -> "_Ordered":
-        count = values.shape[1]
-        shift = (count - 1).bit_length()
-        dtype = torch.int32 if values.itemsize == 2 and shift <= 16 else torch.int64
-        columns = torch.arange(count, dtype=dtype, device=values.device)
-        keys = _ordered_bits(values).to(dtype).bitwise_left_shift_(shift).bitwise_or_(columns)
-        return cls(_sort_rows(keys), shift)
-
-    def count_below(self, values: Tensor) -> Tensor:
-        """(B, W) int64: how many of each row are less than `values` (B, W)."""
-        return torch.searchsorted(self.keys, _ordered_bits(values).to(self.keys.dtype) << self.shift)
-
-    def count_up_to(self, values: Tensor) -> Tensor:
-        """The same with those that are equal."""
-        return torch.searchsorted(self.keys, (_ordered_bits(values).to(self.keys.dtype) + 1) << self.shift)
-
-    def items(self, first: Tensor, stop: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows, places and columns (P,) of what is in first <= place < stop, (B, W) ascending, of `wanted` (B, W)."""
-        start = first.clone()
-        start[:, 1:] = start[:, 1:].maximum(stop[:, :-1])  # each once
-        counts = ((stop - start).clamp_(min=0) * wanted).flatten()
-        place = torch.arange(int(counts.sum()), device=counts.device)
-        place += (start.flatten() - (counts.cumsum(0) - counts)).repeat_interleave(counts)
-        row = torch.arange(len(first), device=counts.device).repeat_interleave(counts.view_as(first).sum(1))
-        return row, place, (self.keys[row, place] & ((1 << self.shift) - 1)).long()
+    Values that are not `wanted` come behind infinity.
+    """
+    count = values.shape[1]
+    shift = (count - 1).bit_length()
+    bits = _ordered_bits(values)
+    bits.masked_fill_(wanted.logical_not(), torch.iinfo(bits.dtype).max)
+    dtype = torch.int32 if bits.dtype == torch.int16 and shift <= 16 else torch.int64
+    columns = torch.arange(count, dtype=dtype, device=values.device)
+    return _sort_rows(bits.to(dtype).bitwise_left_shift_(shift).bitwise_or_(columns)), shift
 
 
-def row_blocks(rows: Tensor, width: int, elements: int | None = None) -> tuple[Tensor, ...]:
-    """Parts of `rows` such that part x width has `elements` entries, or as many as suit the cache."""
-    return rows.split(max(1, (elements or BLOCK_ELEMENTS) // width))
+def _places(first: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and places (P,) of everything in first <= place < stop, (B, W) ascending, each once."""
+    start = first.clone()
+    start[:, 1:] = start[:, 1:].maximum(stop[:, :-1])
+    counts = (stop - start).clamp_(min=0).flatten()
+    place = torch.arange(int(counts.sum()), device=counts.device)
+    place += (start.flatten() - (counts.cumsum(0) - counts)).repeat_interleave(counts)
+    return torch.arange(len(first), device=counts.device).repeat_interleave(counts.view_as(first).sum(1)), place
+
+
+def row_blocks(rows: Tensor, width: int) -> tuple[Tensor, ...]:
+    """Parts of `rows` such that part x width has about `BLOCK_ELEMENTS` entries."""
+    return rows.split(max(1, BLOCK_ELEMENTS // width))
 
 
 def _ordered_bits(values: Tensor) -> Tensor:
