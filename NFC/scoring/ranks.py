@@ -7,10 +7,8 @@ memory.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +17,8 @@ from pose2id.errors import UserError
 from ..datasets.rules import Exclude
 from ..neighbours.distances import pair_bounds, pair_distances, table_by_row
 from ..neighbours.products import FLOAT64, Centring, Packed, Precision, error_bounds, multiply, pack, precisions
-from ..neighbours.tiles import as_bits, true_positions
+from ..neighbours.tiles import true_positions
+from .sorted_rows import ordered_bits, places_between, sort_rows, sorted_with_columns
 
 BLOCK_ELEMENTS = 2**22  # entries of one block of distances
 
@@ -78,7 +77,7 @@ def ranks_by_distances(matrix: Tensor, labels: Labels, identities: bool) -> Iter
         true, wrong = labels.true_and_wrong(rows)
         row, col = true_positions(true)
         matches = table_by_row(row, block[row, col], len(rows))[0].sort(1).values
-        wrong_sorted = _sort_rows(block.masked_fill(~wrong, torch.inf))
+        wrong_sorted = sort_rows(block.masked_fill(~wrong, torch.inf))
         before = torch.searchsorted(wrong_sorted, matches, right=True).minimum(wrong.sum(1, keepdim=True))
         first = labels.count_identities(wrong & (block <= matches[:, :1])) if identities else before[:, 0]
         yield Ranks(rows, true.sum(1), before, first)
@@ -120,14 +119,14 @@ class _Counter:
         reference = matches.gather(1, hits[:, None] // 2).nan_to_num_(posinf=0.0)  # products near zero round least
         query = pack(self.query[rows], self.centring, gallery.precision)
         values = multiply(query.partner(reference[:, 0]), gallery.matrix, gallery.precision)
-        keys, shift = _sorted_with_columns(values, wrong)
-        below, above = (_ordered_bits(v).to(keys.dtype) for v in _thresholds(matches, reference, query, gallery))
+        keys, shift = sorted_with_columns(values, wrong)
+        below, above = (ordered_bits(v).to(keys.dtype) for v in _thresholds(matches, reference, query, gallery))
         before, stop = torch.searchsorted(keys, below << shift), torch.searchsorted(keys, above + 1 << shift)
 
         settled = (stop - before).sum(1) <= limit
-        row, place = _places(before, torch.where(settled[:, None], stop, before))
+        row, place = places_between(before, torch.where(settled[:, None], stop, before))
         item = (keys[row, place] & ((1 << shift) - 1)).long()
-        certain, nearest = before.clone(), wrong & (_ordered_bits(values) < below[:, :1]) if self.identities else None
+        certain, nearest = before.clone(), wrong & (ordered_bits(values) < below[:, :1]) if self.identities else None
         for part in torch.arange(len(row), device=row.device).split(self.measured_at_once):
             r, i = row[part], item[part]
             nearer = self.at_most(rows[r], i, matches[r])
@@ -163,46 +162,6 @@ def _thresholds(distances: Tensor, reference: Tensor, query: Packed, gallery: Pa
     return (lower / (1 + storing * lower.sign())).to(dtype), (upper / (1 - storing * upper.sign())).to(dtype)
 
 
-def _sorted_with_columns(values: Tensor, wanted: Tensor) -> tuple[Tensor, int]:
-    """(B, G) integers in ascending order: the bits of a value, then `shift` bits that hold its column.
-
-    Values that are not `wanted` come behind infinity.
-    """
-    count = values.shape[1]
-    shift = (count - 1).bit_length()
-    bits = _ordered_bits(values)
-    bits.masked_fill_(wanted.logical_not(), torch.iinfo(bits.dtype).max)
-    dtype = torch.int32 if bits.dtype == torch.int16 and shift <= 16 else torch.int64
-    columns = torch.arange(count, dtype=dtype, device=values.device)
-    return _sort_rows(bits.to(dtype).bitwise_left_shift_(shift).bitwise_or_(columns)), shift
-
-
-def _places(first: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and places (P,) of everything in first <= place < stop, (B, W) ascending, each once."""
-    start = first.clone()
-    start[:, 1:] = start[:, 1:].maximum(stop[:, :-1])
-    counts = (stop - start).clamp_(min=0).flatten()
-    place = torch.arange(int(counts.sum()), device=counts.device)
-    place += (start.flatten() - (counts.cumsum(0) - counts)).repeat_interleave(counts)
-    return torch.arange(len(first), device=counts.device).repeat_interleave(counts.view_as(first).sum(1)), place
-
-
 def row_blocks(rows: Tensor, width: int) -> tuple[Tensor, ...]:
     """Parts of `rows` such that part x width has about `BLOCK_ELEMENTS` entries."""
     return rows.split(max(1, BLOCK_ELEMENTS // width))
-
-
-def _ordered_bits(values: Tensor) -> Tensor:
-    """Integers that sort as floats do, negative ones included."""
-    bits = as_bits(values)
-    return bits ^ (bits >> (8 * bits.itemsize - 1)).bitwise_and_(torch.iinfo(bits.dtype).max)
-
-
-def _sort_rows(values: Tensor) -> Tensor:
-    """Sort each row in place; NumPy's vectorised sort is the faster one on a CPU, one part a thread."""
-    if values.device.type != "cpu":
-        return values.sort(1).values
-    parts = np.array_split(values.numpy(), torch.get_num_threads())
-    with ThreadPoolExecutor(len(parts)) as pool:
-        list(pool.map(lambda part: part.sort(axis=1), parts))
-    return values
