@@ -113,7 +113,7 @@ def test_labels_that_contradict_the_data_set_are_refused(tmp_path):
     with pytest.raises(UserError, match=told):
         read_features(paths, records=turned)
     other = [fitting[0], [*fitting[1][:5], Record(tmp_path / "x.jpg", 2, 7)]]
-    with pytest.raises(UserError, match="row 5 of its gallery has camid 1, but picture .* has camid 7"):
+    with pytest.raises(UserError, match=r"row 5 of its gallery has camid 1, but picture .* has camid 7"):
         read_features(paths, records=other)
     tables = [save(tmp_path / "q.csv", query), save(tmp_path / "g.csv", gallery)]
     bare = [save(tmp_path / "q.npy", query), save(tmp_path / "g.npy", gallery)]
