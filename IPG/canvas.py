@@ -14,7 +14,7 @@ def make_canvas(reference: Image.Image, poses: Sequence[Image.Image], pictures: 
 def make_contact_sheet(
     references: Sequence[Image.Image], poses: Sequence[Image.Image], pictures: Sequence[Sequence[Image.Image]]
 ) -> Image.Image:
-    """A row of poses, then a row a reference: the reference and its picture in each pose, `pictures[ref][pose]`."""
+    """A row of poses, then one row for each reference: it and its picture in each pose, `pictures[ref][pose]`."""
     size = pictures[0][0].size
     rows = [[Image.new("RGB", size, "white"), *poses]]
     rows += [[reference, *row] for reference, row in zip(references, pictures, strict=True)]

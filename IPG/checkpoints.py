@@ -1,6 +1,7 @@
 """The generator's weights, read from their files into networks, strictly and without executing anything."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from diffusers import AutoencoderDC, AutoencoderKL
 from torch import nn
 
+from NFC.networks import Extractor, build_extractor
 from pose2id.errors import UserError
 from pose2id.presets import Preset
 from pose2id.weights import load_module, load_tensors, read_tensors
@@ -51,3 +53,13 @@ def _today(name: str) -> str:
     for old, new in OLD_VAE_NAMES.items():
         name = name.replace(old, new)
     return name
+
+
+def identity_network(weights: str | Path, preset: str, device: str | torch.device | None = None) -> Extractor:
+    """The ReID network that identity tokens come from, `transformer_20`; it sees pictures Lanczos-resized.
+
+    So the official script shows them to it; in evaluation the same network sees them as its own tests do.
+    """
+    extractor = build_extractor("transreid", weights, preset, device)
+    extractor.preprocessing = replace(extractor.preprocessing, resize="lanczos")
+    return extractor

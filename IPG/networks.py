@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from NFC.networks import Extractor, build_extractor
+from NFC.networks import Extractor
 from pose2id.errors import UserError
 from pose2id.memory import keep_freed_memory
 from pose2id.pictures import picture_tensor
 from pose2id.presets import Preset, default_directory, load_preset
 
-from .checkpoints import load_networks, load_vae
+from .checkpoints import identity_network, load_networks, load_vae
 from .models import (
     IFR,
     VAE,
@@ -102,7 +102,7 @@ class GeneratorNetworks:
         sizes = load_preset(preset)
         return cls(
             sizes,
-            build_extractor("transreid", files.networks["transformer_20"], preset, device="cpu"),
+            identity_network(files.networks["transformer_20"], preset, "cpu"),
             **named_parts(load_networks(files.networks, sizes)),
             vae=load_vae(files.vae, sizes) if files.vae else None,
             device=device,

@@ -92,7 +92,7 @@ class IPGPipeline(GeneratorNetworks):
         return pictures
 
     def _encode_one(self, reference: Image.Image) -> tuple[Tensor, ReferenceFeatures]:
-        """Tokens and reference features of one picture, alone, so that no other picture has a say in their bits."""
+        """Tokens and reference features of one picture, alone, so that their bits depend on no other picture."""
         tokens = self.encode_identity(self.extractor.preprocess(reference)[None])
         return tokens, self.encode_reference(self.encode_pictures([reference]), tokens)
 

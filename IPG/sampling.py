@@ -78,7 +78,7 @@ def denoise(
 
     pose features (B or 1, C', h, w), tokens (B or 1, T, token_dim) and reference features, of batch B or 1, are on the
     UNet's device and in its dtype. The unconditional half sees the pose, but neither identity nor reference.
-    sampling: with a number for its guidance, see `Sampling.for_preset`; its seed has no say any more.
+    sampling: with a number for its guidance, see `Sampling.for_preset`; its seed is not used here.
     """
     solver.set_timesteps(sampling.steps, device=pose_features.device)
     latents = latents.to(pose_features.device, torch.float32) * solver.init_noise_sigma

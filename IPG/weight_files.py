@@ -63,7 +63,7 @@ def _remedy(directory: Path, preset: str) -> str:
     if load_preset(preset).weights_folder:
         return "; name the folder that holds them with --ckpt_dir"
     return (
-        f"\nfetch them: python scripts/download_weights.py --out_dir {directory}\n"
+        f"\nfetch them: pose2id download --out_dir {directory}\n"
         f"or by hand (each .pth may also be a .safetensors):\n{by_hand(directory)}\n"
         "or do without: --preset mini uses small weights that come with this repository"
     )

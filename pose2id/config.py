@@ -15,24 +15,32 @@ from .reading.yaml_files import read_yaml
 
 Schema = TypeVar("Schema")
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-
 
 def load_config(
-    schema: type[Schema], path: str | Path | None = None, overrides: Sequence[str] = (), section: str | None = None
+    schema: type[Schema],
+    path: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    section: str | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Schema:
-    """Build `schema` (a dataclass) from a YAML file and `key=value` overrides, in that order.
+    """Build `schema` (a dataclass) from a YAML file, `key=value` overrides and `given` values, in that order.
 
     `section` reads only that top-level key of the file. What a key of type text is given is taken as it stands, dollar
-    signs and all. Unknown keys, wrong types and a missing file raise `UserError` in one line.
+    signs and all. Unknown keys, wrong types, a missing file and lacking settings raise `UserError` in one line.
     """
     texts, others = _sorted_overrides(schema, overrides)
+    texts += [([name], value) for name, value in (given or {}).items()]
     config = OmegaConf.structured(schema)
     try:
         if path is not None:
             loaded = read_yaml(path)
             config = OmegaConf.merge(config, loaded[section] if section else loaded)
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(others))
+        lacking = OmegaConf.missing_keys(config)
+        for name in lacking & {".".join(keys) for keys, _ in texts}:
+            OmegaConf.update(config, name, "")  # what is given stands there soon
+        if lacking := sorted(OmegaConf.missing_keys(config)):
+            raise UserError(f"{' and '.join(lacking)} must be given: --{lacking[0]} or {lacking[0]}=...")
         built = OmegaConf.to_object(config)
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         reason = " ".join(str(error).split("\n")[0].split())
@@ -73,7 +81,7 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _sorted_overrides(schema: type, overrides: Sequence[str]) -> tuple[list[tuple[list[str], str]], list[str]]:
+def _sorted_overrides(schema: type, overrides: Sequence[str]) -> tuple[list[tuple[list[str], Any]], list[str]]:
     """Overrides of text, as keys and value, and all others, which OmegaConf reads."""
     texts, others = [], []
     for override in overrides:
@@ -95,6 +103,6 @@ def _is_text(schema: type, keys: Sequence[str]) -> bool:
     return hint is str or set(get_args(hint)) == {str, type(None)}
 
 
-def _with(config: Schema, keys: Sequence[str], text: str) -> Schema:
+def _with(config: Schema, keys: Sequence[str], value: Any) -> Schema:
     first, *rest = keys
-    return replace(config, **{first: _with(getattr(config, first), rest, text) if rest else text})
+    return replace(config, **{first: _with(getattr(config, first), rest, value) if rest else value})

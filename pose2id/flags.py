@@ -6,8 +6,8 @@ import io
 import json
 import re
 import tokenize
-from collections.abc import Sequence
-from dataclasses import Field, fields, is_dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -20,35 +20,54 @@ OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=.*", re.DOTALL)
 
 
 def parse_command(
-    schema: type[Schema], description: str, arguments: Sequence[str], default: Path | None = None, name: str = ""
+    schema: type[Schema],
+    description: str,
+    arguments: Sequence[str],
+    default: Path | None = None,
+    positional: str | None = None,
+    resolve: Callable[[Schema], Schema] = lambda config: config,
+    note: Callable[[Schema], str] = to_yaml,
 ) -> Schema | None:
     """The config that a command line asks for; None after `--dry_run`, which prints it.
 
-    schema: a dataclass. default: the YAML file that is read where no `--config` is given. description: what `--help`
-    says first. Values come from the file, then from flags and `key=value`; sections are set by `section.key=value`.
+    schema: a dataclass. description: what `--help` says first. default: the YAML file that is read where no `--config`
+    is given; a schema with a setting of that name reads none. positional: the field, a list of texts, that takes what
+    is neither a flag nor `key=value`. resolve: fills in what depends on other settings or on the machine. note: what
+    `--dry_run` prints. Values come from the file, then from flags and `key=value` (of sections, `section.key=value`).
     Raises `UserError` for whatever cannot be read.
     """
-    parser = argparse.ArgumentParser(
-        prog=name or None, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config", metavar="FILE", help=f"YAML file with any of these settings ({default or 'none'})")
+    notes, hints = _notes(schema), get_type_hints(schema)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if "config" not in hints:
+        parser.add_argument("--config", metavar="FILE", help="YAML file with any of these settings", default=default)
     parser.add_argument("--dry_run", action="store_true", help="print the settings as they came out, and stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings; of sections, section.key=value")
-    notes, hints = _notes(schema), get_type_hints(schema)
     for field in fields(schema):
         if not is_dataclass(hints[field.name]):
             _add_flag(parser, field, hints[field.name], notes.get(field.name, ""))
     given = vars(parser.parse_intermixed_args(arguments))
-    path, dry_run, overrides = given.pop("config") or default, given.pop("dry_run"), given.pop("overrides")
-    for override in overrides:
-        if not OVERRIDE.fullmatch(override):
-            raise UserError(f"'{override}' is neither a flag nor key=value; --help lists the settings")
+    path = None if "config" in hints else given.pop("config")
+    dry_run, overrides = given.pop("dry_run"), given.pop("overrides")
+    words = [word for word in overrides if not _is_override(word, hints)]
+    overrides = [word for word in overrides if _is_override(word, hints)]
+    if words and positional is None:
+        if OVERRIDE.fullmatch(words[0]):
+            raise UserError(f"unknown setting '{words[0]}'; --help lists them")
+        raise UserError(f"'{words[0]}' is neither a flag nor key=value; --help lists the settings")
+    if words:
+        given[positional] = words
     texts = {name: given.pop(name) for name, hint in hints.items() if _is_text(hint) and given.get(name) is not None}
-    config = replace(load_config(schema, path, [*_as_overrides(given), *overrides]), **texts)
+    config = resolve(load_config(schema, path, [*_as_overrides(given), *overrides], given=texts))
     if dry_run:
-        print(to_yaml(config), end="")
+        print(note(config).rstrip())
         return None
     return config
+
+
+def _is_override(word: str, hints: dict[str, Any]) -> bool:
+    """Whether a word is `key=value`, the key being a setting; any other is one only if nothing else takes it."""
+    match = OVERRIDE.fullmatch(word)
+    return bool(match) and word.split("=")[0].split(".")[0] in hints
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: Field, hint: Any, note: str) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from .config import load_config
 from .errors import UserError
+from .resources import CONFIGS, SHIPPED, weights_place
 
-ROOT = Path(__file__).resolve().parent.parent
-MODEL_CONFIGS, PRETRAINED = ROOT / "configs" / "models", ROOT / "pretrained"
+MODEL_CONFIGS = CONFIGS / "models"
 JIGSAW_PARTS = 4  # local branches of a TransReID
 
 
@@ -132,5 +132,6 @@ def preset_file(preset: str) -> Path:
 
 
 def default_directory(preset: str) -> Path:
-    """Where a preset's weights lie: `pretrained/` for the official files, `pretrained/<preset>/` for ours."""
-    return PRETRAINED / load_preset(preset).weights_folder
+    """Where a preset's weights lie: `pretrained/` for the official files, `pretrained/<preset>/` for shipped ones."""
+    folder = load_preset(preset).weights_folder
+    return SHIPPED / "pretrained" / folder if folder else weights_place()

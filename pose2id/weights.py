@@ -35,7 +35,7 @@ def find_weights(directory: str | Path, stem: str) -> Path:
             return path
     names = f"{stem}{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
     raise UserError(
-        f"no {names} in {directory}: put the weights there (scripts/download_weights.py fetches the official ones), "
+        f"no {names} in {directory}: put the weights there (`pose2id download` fetches the official ones), "
         "or name another directory"
     )
 
@@ -59,7 +59,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     except NotPlain as error:
         raise UserError(
             f"{error}; get it again, or as plain tensors, or, if you trust whoever made it, run: "
-            f"python scripts/convert_pickle.py {path} --i-trust-this-file"
+            f"pose2id convert-pickle {path} --i-trust-this-file"
         ) from error
 
 

@@ -28,7 +28,7 @@ from IPG import IPGPipeline
 from IPG.canvas import make_grid
 from IPG.poses import draw_skeleton
 from IPG.poses.error import joint_errors, share_within
-from IPG.poses.prepare import build_estimator, default_weights
+from IPG.poses.estimators import build_estimator, default_weights
 from IPG.sampling import DEFAULTS
 from IPG.training.validation import psnr
 from NFC.datasets.synthetic import View, World

@@ -68,6 +68,7 @@ def main() -> None:
         config = load_config(ReIDTrainConfig, CONFIGS / f"{name}.yaml", [*places, *args.overrides])
         before, after, minutes = before_and_after(config, market)
         steps = config.loop.max_train_steps
+        print(f"{name}: mAP {before:.4f} -> {after:.4f}", file=sys.stderr)
         table.add_row(name, f"{before * 100:.1f}", f"{after * 100:.1f}", str(steps), f"{minutes:.1f}")
     Console().print(table)
 

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from IPG.checkpoints import load_vae
+from IPG.checkpoints import identity_network, load_vae
 from IPG.models import build_scheduler, decode_latents
 from IPG.training.data import Person, group_material
 from IPG.training.encoded import encode_material
@@ -39,7 +39,6 @@ from IPG.training.pairs import Pairs
 from IPG.training.validation import Validation, ValidationConfig, psnr
 from NFC.datasets.synthetic import World
 from NFC.datasets.synthetic.groups import Groups, shoot_group
-from NFC.networks import build_extractor
 from pose2id.devices import pick_device
 from pose2id.errors import run_command
 from pose2id.loop.loop import Loop
@@ -58,7 +57,7 @@ def overfit(steps: int) -> float:
     config = NetworksConfig(start_from=str(default_directory("mini")))
     vae_file, reid_file = frozen_files("mini", config)
     vae = load_vae(vae_file, preset).eval().requires_grad_(False).to(device)
-    extractor = build_extractor("transreid", reid_file, "mini", device)
+    extractor = identity_network(reid_file, "mini", device)
     pictures, keypoints, labels = shoot_group(World(SEED), 0)
     group = group_material(Groups(pictures[None], keypoints[None], labels[None]))
     material = replace(group, people=[Person(0, np.array([0]), np.array([1]))])

@@ -1,1 +1,1 @@
-"""The batch job behind `inference.py`: its settings, what is lacking, run and write it."""
+"""The batch job behind `pose2id generate`: its settings, what is lacking, run and write it."""

@@ -13,6 +13,7 @@ from pose2id.pictures import list_pictures
 
 from .. import manifest
 from ..poses import read_pose_picture
+from ..splits import split_records
 from ..weight_files import WeightFiles, find_generator
 from .settings import DECISIVE, GenerationConfig
 
@@ -118,9 +119,8 @@ def _data_set_folders(config: GenerationConfig, poses: Sequence[Pose]) -> Folder
     Nobody is drawn for distractors: they show nobody in particular, and stand for themselves.
     """
     dataset = build_dataset(config.dataset, config.dataset_dir, **config.dataset_options)
-    splits = {"query": dataset.query, "gallery": dataset.gallery, "train": dataset.train}
     of_folder: dict[Path, dict[Path, Record]] = {}
-    for record in (record for split in config.splits for record in splits[split]):
+    for record in split_records(dataset, config.splits):
         if record.pid not in dataset.distractors:
             of_folder.setdefault(record.folder or record.path.parent, {})[record.path] = record
     if not of_folder:

@@ -1,4 +1,4 @@
-"""The batch job behind `inference.py`: run what `IPG.job.plan` says, write it, resume.
+"""The batch job behind `pose2id generate`: run what `IPG.job.plan` says, write it, resume.
 
 A job turns a folder of references into pictures of the same people in every pose. What is whole on disk is
 kept, so running the same command again goes on where the last run stopped. Under `accelerate launch` every process

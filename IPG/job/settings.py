@@ -7,13 +7,14 @@ import torch
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.presets import default_directory, load_preset
+from pose2id.resources import here_or_shipped
 
 from ..models.reference_attention import KERNELS
 from ..poses import CHANNEL_ORDERS
 from ..sampling import Sampling
+from ..splits import check_splits
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-SPLITS = ("query", "gallery", "train")
 # Settings that decide what a picture looks like; a folder holds pictures of one choice of them.
 DECISIVE = (
     "preset",
@@ -33,23 +34,23 @@ DECISIVE = (
 class GenerationConfig:
     """Everything a job depends on. `resolve` replaces `None`."""
 
-    preset: str = "sd15"
+    preset: str = "sd15"  # sizes of the networks: sd15 or mini
     ckpt_dir: str | None = None  # the preset's own place under pretrained/
     vae: str | None = None  # a diffusers folder or a file; one found in ckpt_dir
-    pose_dir: str = "standard_poses"
-    pose_channel_order: str = "bgr"
-    ref_dir: str | None = None  # ref
+    pose_dir: str | None = None  # folder of pose pictures; standard_poses
+    pose_channel_order: str = "bgr"  # how pose files store their colours: bgr or rgb
+    ref_dir: str | None = None  # folder of reference pictures; ref
     out_dir: str | None = None  # outputs/<preset>
     dataset: str | None = None  # layout of dataset_dir: market1501, sysu_mm01, occluded_reid, ...
     dataset_dir: str | None = None  # a data set to fill, instead of ref_dir and out_dir
     dataset_options: dict[str, str] = field(default_factory=dict)  # of its protocol, as mode=indoor of sysu_mm01
-    splits: list[str] = field(default_factory=lambda: ["query", "gallery"])
-    steps: int = 20
-    guidance_scale: float | None = None  # the preset's own
+    splits: list[str] = field(default_factory=lambda: ["query", "gallery"])  # of the data set, and train
+    steps: int = 20  # of denoising
+    guidance_scale: float | None = None  # 1 means conditional only; the preset's own (sd15: 3.5)
     guidance_interval: list[float] = field(default_factory=lambda: [0.0, 1000.0])  # timesteps with guidance
     scheduler: str = "ddim"  # or dpm++, unipc, euler: as good with fewer steps
     feature_interval: int = 1  # deep features of the UNet are computed once in so many steps
-    seed: int = 12580
+    seed: int = 12580  # noise depends on it and the file names
     official_noise: bool = False  # noise in the order of the official script, see IPG/job/noise.py
     batch_size: int | None = None  # pictures read, drawn and written in one go (two tiles); never changes a picture
     device: str | None = None  # cuda where there is one
@@ -85,11 +86,13 @@ def resolve(config: GenerationConfig) -> GenerationConfig:
     if config.dataset_dir:
         places = {"dataset": config.dataset or "market1501"}
     else:
-        places = {"ref_dir": config.ref_dir or "ref", "out_dir": config.out_dir or f"outputs/{config.preset}"}
+        references = config.ref_dir or str(here_or_shipped("ref"))
+        places = {"ref_dir": references, "out_dir": config.out_dir or f"outputs/{config.preset}"}
     device = str(pick_device(config.device))
     config = replace(
         config,
         **places,
+        pose_dir=config.pose_dir or str(here_or_shipped("standard_poses")),
         ckpt_dir=config.ckpt_dir or str(default_directory(config.preset)),
         device=device,
         dtype=config.dtype or ("float32" if device == "cpu" else "bfloat16"),
@@ -105,10 +108,10 @@ def _check(config: GenerationConfig) -> None:
         ("dtype", config.dtype, DTYPES),
         ("pose_channel_order", config.pose_channel_order, CHANNEL_ORDERS),
         ("attention", config.attention, KERNELS),
-        *(("splits", split, SPLITS) for split in config.splits),
     ):
         if value not in choices:
             raise UserError(f"{name} '{value}' is unknown; choose one of: {', '.join(choices)}")
+    check_splits(config.splits)
     if config.batch_size < 1:
         raise UserError(f"batch_size is {config.batch_size}; it must be at least 1")
     _ = config.sampling  # says what cannot work

@@ -1,13 +1,11 @@
-"""The job behind `scripts/prepare_poses.py`: estimate the pose of every picture, draw it, resume, clean.
+"""The job behind `pose2id poses prepare`: estimate the pose of every picture, draw it, resume, clean.
 
 Each process appends what it has estimated to a file of its own, batch by batch, so a killed run loses at most the
 batch in hand. The main process joins these files into `keypoints.jsonl` at the start and at the end of a run.
 """
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 
 from accelerate import PartialState
@@ -16,108 +14,30 @@ from PIL import Image
 from tqdm import tqdm
 
 from NFC.datasets import build_dataset
-from pose2id.devices import pick_device, this_process
+from pose2id.devices import this_process
 from pose2id.errors import UserError
 from pose2id.pictures import PICTURE_SUFFIXES, read_picture
-from pose2id.presets import PRETRAINED, default_directory, load_preset, preset_file
 
 from .. import manifest
-from .clean import CleanConfig, clean, sharpness, sure_joints
-from .estimate import WEIGHTS, Estimator, KeypointFiles, OpenPose, ViTPose
+from ..splits import split_records
+from .clean import clean, sharpness, sure_joints
+from .estimate import WEIGHTS, Estimator
+from .estimators import build_estimator, default_weights
 from .records import PoseRecord, read_records, write_records
+from .settings import PrepareConfig
 from .skeleton import draw_skeleton, write_pose_picture
+
+__all__ = ["build_estimator", "default_weights", "find_pictures", "prepare"]  # the first two under their earlier name
 
 KEYPOINTS = "keypoints.jsonl"
 PICTURES = "pictures"
-SPLITS = ("train", "query", "gallery")
-
-# By name: built of its weights, or of other people's keypoints, on a device.
-ESTIMATORS: dict[str, Callable[[Path, str], Estimator]] = {
-    "vitpose": ViTPose,
-    "openpose": OpenPose,
-    "json": lambda source, device: KeypointFiles(source),
-}
-
-
-@dataclass
-class PrepareConfig:
-    """Everything a job depends on. `resolve` replaces `None`."""
-
-    preset: str = "sd15"  # mini: the small ViTPose that comes with this repository
-    estimator: str = "vitpose"  # or openpose, or json: keypoints of another program
-    weights: str | None = None  # their folder; for json the folder or file of keypoints
-    dataset: str | None = None  # layout of dataset_dir: market1501, sysu_mm01, ...
-    dataset_dir: str | None = None  # a data set
-    dataset_options: dict[str, str] = field(default_factory=dict)
-    splits: list[str] = field(default_factory=lambda: list(SPLITS))
-    picture_dir: str | None = None  # or any folder of pictures, with the folders in it
-    out_dir: str | None = None  # <dataset_dir or picture_dir>_poses
-    draw: bool = True  # pose pictures, for looking at them and for inference.py
-    height: int = 128  # of pose pictures
-    width: int = 64
-    batch_size: int = 64
-    device: str | None = None  # cuda where there is one
-    clean: CleanConfig = field(default_factory=CleanConfig)
-
-
-def resolve(config: PrepareConfig) -> PrepareConfig:
-    """The config with all that depends on other values filled in; `UserError` for values that cannot work."""
-    if (config.dataset_dir is None) == (config.picture_dir is None):
-        raise UserError("name either dataset_dir, a data set, or picture_dir, a folder of pictures")
-    if config.dataset and not config.dataset_dir:
-        raise UserError(f"dataset {config.dataset} needs dataset_dir, the folder it lies in")
-    preset_file(config.preset)
-    _check(config)
-    source = Path(config.dataset_dir or config.picture_dir)
-    out = config.out_dir or str(source.with_name(f"{source.resolve().name}_poses"))
-    if config.picture_dir and Path(out).resolve().is_relative_to(source.resolve()):
-        raise UserError(f"out_dir {out} lies in picture_dir; name another")
-    device = str(pick_device(config.device))
-    weights = config.weights
-    if not weights and config.estimator not in WEIGHTS:
-        raise UserError(
-            f"estimator {config.estimator} needs weights, the folder of OpenPose's JSON files or the .jsonl file"
-        )
-    return replace(
-        config,
-        dataset=config.dataset or ("market1501" if config.dataset_dir else None),
-        out_dir=out,
-        device=device,
-        weights=weights or str(default_weights(config.estimator, config.preset)),
-    )
-
-
-def _check(config: PrepareConfig) -> None:
-    choices = [("estimator", config.estimator, ESTIMATORS), *(("splits", split, SPLITS) for split in config.splits)]
-    for name, value, known in choices:
-        if value not in known:
-            raise UserError(f"{name} '{value}' is unknown; choose one of: {', '.join(known)}")
-    numbers = {"batch_size": config.batch_size, "height": config.height, "width": config.width}
-    for name, value in numbers.items():
-        if value < 1:
-            raise UserError(f"{name} is {value}; it must be at least 1")
-
-
-def default_weights(estimator: str, preset: str) -> Path:
-    """Where the weights of an estimator are: those of the full size in `pretrained/`, or the small ones shipped."""
-    own = load_preset(preset).pose_estimator
-    if own and estimator == "vitpose":
-        return default_directory(preset) / own
-    return PRETRAINED / WEIGHTS[estimator].folder
-
-
-def build_estimator(estimator: str, weights: str | Path, device: str = "cpu") -> Estimator:
-    """One of `ESTIMATORS`; `UserError` says what is missing and where to get it."""
-    return ESTIMATORS[estimator](Path(weights), device)
 
 
 def find_pictures(config: PrepareConfig) -> tuple[Path, list[str]]:
     """The folder that holds all pictures of the job, and their paths in it, sorted."""
     if config.dataset_dir:
         dataset = build_dataset(config.dataset, config.dataset_dir, **config.dataset_options)
-        splits = {"train": dataset.train, "query": dataset.query, "gallery": dataset.gallery}
-        records = chain.from_iterable(splits[split] for split in config.splits)
-        root, paths = dataset.root, {record.path for record in records}
+        root, paths = dataset.root, {record.path for record in split_records(dataset, config.splits)}
     else:
         root = Path(config.picture_dir)
         if not root.is_dir():

@@ -12,7 +12,7 @@ from pose2id.errors import UserError
 from pose2id.files import write_text
 from pose2id.reading.text import mapping, number_rows, path_text, read_json_lines
 
-REMEDY = "write it with scripts/prepare_poses.py"
+REMEDY = "write it with `pose2id poses prepare`"
 LARGEST_SIDE = 10**6  # of a picture, in pixels
 
 

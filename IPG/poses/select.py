@@ -14,6 +14,7 @@ from NFC.networks import build_extractor
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 
+from ..splits import split_records
 from .clean import BODY, sure_joints
 from .error import figure_height
 from .prepare import KEYPOINTS
@@ -58,7 +59,7 @@ def select_poses(config: SelectConfig) -> list[PoseRecord]:
     poses = {record.path: record for record in read_records(folder / KEYPOINTS) if record.path in kept}
     pictures = [
         (record, poses[name])
-        for record in getattr(dataset, config.split)
+        for record in split_records(dataset, [config.split])
         if record.pid not in dataset.distractors and (name := record.path.relative_to(dataset.root).as_posix()) in poses
     ]
     whole = torch.tensor([bool((pose.keypoints[BODY, 2] >= config.confidence).all()) for _, pose in pictures])
@@ -67,7 +68,7 @@ def select_poses(config: SelectConfig) -> list[PoseRecord]:
     if found < config.count:
         raise UserError(
             f"{config.split} of {dataset.root}: {found} identities have a whole pose in {folder}, {config.count} poses "
-            "are wanted; prepare its poses with scripts/prepare_poses.py, or lower count or confidence"
+            "are wanted; prepare its poses with `pose2id poses prepare`, or lower count or confidence"
         )
     device = pick_device(config.device)
     extractor = build_extractor(config.extractor, config.weights, config.preset, device)
@@ -138,11 +139,11 @@ def k_medoids(distances: ArrayLike, count: int) -> np.ndarray:
 
     distances: (M, M), symmetric. Starts with the most central item and the farthest from those taken, then moves each
     cluster's medoid to its best member until nothing changes. Returns indices, that of the largest cluster first.
-    Raises ValueError for fewer than `count` items.
+    Raises `UserError` for fewer than `count` items.
     """
     distances = np.asarray(distances, dtype=np.float64)
     if not 1 <= count <= len(distances):
-        raise ValueError(f"cannot choose {count} of {len(distances)}")
+        raise UserError(f"cannot choose {count} of {len(distances)} poses; ask for 1 to {len(distances)}")
     medoids = [int(distances.sum(axis=1).argmin())]
     while len(medoids) < count:
         nearest = distances[:, medoids].min(axis=1)

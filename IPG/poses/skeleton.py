@@ -119,7 +119,7 @@ def write_pose_picture(
 
 def _checked(channel_order: str) -> str:
     if channel_order not in CHANNEL_ORDERS:
-        raise ValueError(f"channel order '{channel_order}' is unknown; choose one of: {', '.join(CHANNEL_ORDERS)}")
+        raise UserError(f"channel order '{channel_order}' is unknown; choose one of: {', '.join(CHANNEL_ORDERS)}")
     return channel_order
 
 

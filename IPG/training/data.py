@@ -19,7 +19,7 @@ from ..poses.records import PoseRecord, read_kept, read_records
 
 @dataclass
 class DataConfig:
-    """Either `groups`, or `dataset_dir` with what scripts/prepare_poses.py wrote for it."""
+    """Either `groups`, or `dataset_dir` with what `pose2id poses prepare` wrote for it."""
 
     groups: str | None = None  # folder of synthetic groups
     dataset: str | None = None  # layout of dataset_dir: market1501, custom, ...
@@ -148,7 +148,7 @@ def _read(record: Record, pose: PoseRecord) -> Image.Image:
     if picture.size != (pose.width, pose.height):
         raise UserError(
             f"{record.path} is {picture.width} x {picture.height}, but its pose is of a picture of {pose.width} x "
-            f"{pose.height}: are these the poses of another data set? write them anew with scripts/prepare_poses.py"
+            f"{pose.height}: are these the poses of another data set? write them anew with `pose2id poses prepare`"
         )
     return picture
 
@@ -170,7 +170,7 @@ def _kept_poses(config: DataConfig, name: str) -> dict[str, PoseRecord]:
 
 def _remedy(config: DataConfig, name: str) -> str:
     place = f" --out_dir {config.poses_dir}" if config.poses_dir else ""
-    return f"run: python scripts/prepare_poses.py --dataset {name} --dataset_dir {config.dataset_dir}{place}"
+    return f"run: pose2id poses prepare --dataset {name} --dataset_dir {config.dataset_dir}{place}"
 
 
 def _normalised(pose: PoseRecord, confidence: float) -> np.ndarray:

@@ -155,7 +155,7 @@ def frozen_files(preset: str, config: NetworksConfig) -> tuple[Path, Path]:
 
 
 def export_frozen(vae: Path, reid: Path, folder: Path) -> None:
-    """Copy the frozen networks beside the others, so that the folder is all that `inference.py --ckpt_dir` needs."""
+    """Copy the frozen networks beside the others: the folder is all that `pose2id generate --ckpt_dir` needs then."""
     suffix = next((suffix for suffix in SUFFIXES if reid.name.endswith(suffix)), reid.suffix)
     copies = {folder / f"transformer_20{suffix}": reid}
     if vae.is_dir():

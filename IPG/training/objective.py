@@ -27,9 +27,9 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.uncond_ratio <= 1:
             raise UserError(f"objective.uncond_ratio is {self.uncond_ratio}; it must be from 0 to 1")
-        for name in ("noise_offset", "snr_gamma"):
-            if getattr(self, name) < 0:
-                raise UserError(f"objective.{name} is {getattr(self, name)}; it must be 0, for none, or more")
+        for name, value in (("noise_offset", self.noise_offset), ("snr_gamma", self.snr_gamma)):
+            if value < 0:
+                raise UserError(f"objective.{name} is {value}; it must be 0, for none, or more")
         if self.timestep_shift <= 0:
             raise UserError(f"objective.timestep_shift is {self.timestep_shift}; it must be above 0 (1: uniform)")
 

@@ -34,7 +34,7 @@ def _pick(count: int, generator: torch.Generator) -> int:
 
 
 class Pairs:
-    """Batches for `IPGObjective`: a row a generator, which alone decides the row.
+    """Batches for `IPGObjective`: one row for each generator, drawn from that generator alone.
 
     Every person comes equally often. A reference has `targets` targets, where the person has fewer some of them twice.
     """

@@ -41,9 +41,9 @@ class ValidationConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
             raise UserError(f"validation.held_out is {self.held_out}; it must be from 0 to below 1")
-        for name in ("pairs", "steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"validation.{name} is {getattr(self, name)}; it must be at least 1")
+        for name, value in (("pairs", self.pairs), ("steps", self.steps)):
+            if value < 1:
+                raise UserError(f"validation.{name} is {value}; it must be at least 1")
 
 
 class Validation:

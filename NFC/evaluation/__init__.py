@@ -1,4 +1,4 @@
-"""The job behind `evaluate.py`: features from a data set or from files, scores of every row, centralized features."""
+"""The job behind `pose2id evaluate`: features of a data set or of files, scores of every row, centralized features."""
 
 from .config import EvaluateConfig
 from .job import evaluate

@@ -12,16 +12,19 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pose2id.config import CONFIGS
+from pose2id.resources import CONFIGS
 
 from ..datasets import DATASETS
 from ..methods import Numbers
 
 
 def benchmark_numbers(
-    dataset: str, options: Mapping[str, Any], given: Mapping[str, Sequence[Mapping[str, Any]]]
+    dataset: str | None, options: Mapping[str, Any], given: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Numbers:
-    """The numbers of each method for data set `dataset` with `options`; `given` ones stand in for those of its file."""
+    """The numbers of each method for data set `dataset` with `options`; `given` ones stand in for those of its file.
+
+    dataset: None where the features are of no data set in particular; then there are the given ones alone.
+    """
     path = CONFIGS / "evaluate" / f"{dataset}.yaml"
     known = given or (OmegaConf.to_container(OmegaConf.load(path)).get("numbers", {}) if path.is_file() else {})
     reader = DATASETS.get(dataset)

@@ -1,8 +1,10 @@
-"""Every option of `evaluate.py`, and the rows of the table that they ask for."""
+"""Every option of `pose2id evaluate`, and the rows of the table that they ask for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from pose2id.errors import UserError
 
 from ..chain import Chain, Method
 from ..features.extraction import Precision
@@ -10,6 +12,7 @@ from ..features.of_dataset import MissingGenerated
 from ..matching import KReciprocal
 from ..methods import Numbers, build_methods
 from ..steps import GeneratedPictures, NeighbourCentralization, QueryExpansion, Side
+from .benchmark import benchmark_numbers
 
 # Rows of the paper's Table 2: name -> sides of (generated pictures, NFC).
 ABLATION: Mapping[str, tuple[Side, Side]] = {
@@ -22,7 +25,7 @@ ABLATION: Mapping[str, tuple[Side, Side]] = {
 
 @dataclass
 class EvaluateConfig:
-    """Every option of `evaluate.py`; each is a flag, a key of the YAML file and a key=value override."""
+    """Every option of `pose2id evaluate`; each is a flag, a key of the YAML file and a key=value override."""
 
     dataset: str = "market1501"
     root: str | None = None  # folder of the data set
@@ -63,15 +66,29 @@ class EvaluateConfig:
     out: str | None = None  # folder for the report
     page: str | None = None  # HTML file with the table, curves and the queries that gained and lost most
 
-    def rows(self, numbers: Numbers | None = None) -> dict[str, Chain]:
-        """The rows of the table by name. numbers: those of methods for the benchmark at hand.
+    def rows(self) -> dict[str, Chain]:
+        """The rows of the table by name.
 
-        `UserError` for methods and numbers that are unknown or do not go together.
+        `UserError` for methods and numbers that are unknown or do not go together, and for files that cannot be written
+        from what is given.
         """
+        numbers = benchmark_numbers(self.dataset if self.root else None, self.options, self.numbers)
         listed = build_methods(self.steps, numbers)
         sides = ABLATION.values() if self.ablation else [(self.ipg, self.nfc)]
         chains = [Chain.of(*listed, *self._centralization(*side), *self._comparison(numbers)) for side in sides]
+        self._check_outputs()
         return dict(zip(ABLATION if self.ablation else [chains[0].label], chains, strict=True))
+
+    def _check_outputs(self) -> None:
+        if self.page and not self.page.lower().endswith((".html", ".htm")):
+            raise UserError(f"page '{self.page}' is no HTML file; give a name that ends in .html")
+        if self.page and not self.root:
+            raise UserError(
+                "page shows pictures, and feature files hold none; give --dataset and --root, such as --dataset custom "
+                "and --root TABLE.csv, or leave out page"
+            )
+        if self.save_features and self.ablation:
+            raise UserError("save_features saves the features of one row; leave out ablation, and give ipg and nfc")
 
     def _centralization(self, ipg: Side, nfc: Side) -> list[Method]:
         generated = GeneratedPictures(on=ipg, eta=self.eta, reduction=self.reduction)

@@ -1,4 +1,4 @@
-"""The experiments by name. Figure 5 is not among them: its pictures need the generator (scripts/reproduce.py)."""
+"""The experiments by name. Figure 5 is not among them: its pictures need the generator (`pose2id reproduce`)."""
 
 from collections.abc import Callable
 

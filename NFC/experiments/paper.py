@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from pose2id.resources import CONFIGS
+
 from ..report.table import PERCENT, Figures
 
-FILE = Path(__file__).resolve().parents[2] / "configs" / "reproduce" / "paper.yaml"
+FILE = CONFIGS / "reproduce" / "paper.yaml"
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ class World:
         if not missing:
             return {}
         source, generator = self.sources.datasets[key], self.sources.generator
-        command = ["python", "inference.py", "--preset", generator.preset]
+        command = ["pose2id", "generate", "--preset", generator.preset]
         command += ["--dataset", source.dataset, "--dataset_dir", source.root]
         command += [f"dataset_options.{name}={value}" for name, value in source.options.items()]
         line = (

@@ -18,7 +18,7 @@ from pose2id.weights import load_tensors, read_tensors, strip_prefix, weights_fi
 from .base import Extractor, Preprocessing
 from .reid_network import ReIDNetwork
 
-FORMAT = "pose2id-network-1"
+KEY = "pose2id-network-1"  # of the header: one entry
 LARGEST_SIZE = 2**16
 
 
@@ -39,15 +39,15 @@ def read_header(path: str | Path) -> Header | None:
         metadata = read_metadata(Path(path))
     except UserError:
         return None  # whoever reads the tensors says what is wrong
-    if metadata.get("format") != FORMAT:
+    if KEY not in metadata:
         return None
     where = f"{path}: its header cannot be read"
-    if lacking := [name for name in ("network", "sizes", "preprocessing") if name not in metadata]:
-        raise UserError(f"{where}: no {lacking[0]}; export the network again")
-    sizes, record = (mapping(parse_json(metadata[name], where), where) for name in ("sizes", "preprocessing"))
+    header = mapping(parse_json(metadata[KEY], where), where, "network", "sizes", "preprocessing")
+    record = mapping(header["preprocessing"], where)
     record = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+    mapping(header["sizes"], where)
     try:
-        return Header(metadata["network"], sizes, Preprocessing(**record))
+        return Header(header["network"], header["sizes"], Preprocessing(**record))
     except (TypeError, ValueError) as error:
         raise UserError(f"{where} ({one_line(error)}); export the network again") from error
 
@@ -59,17 +59,12 @@ def write_network(
 
     sizes: a dataclass.
     """
-    header = {
-        "format": FORMAT,
-        "network": name,
-        "sizes": json.dumps(asdict(sizes)),
-        "preprocessing": json.dumps(asdict(preprocessing)),
-    }
+    header = {"network": name, "sizes": asdict(sizes), "preprocessing": asdict(preprocessing)}
     halves = {
-        key: tensor.detach().to("cpu", torch.float16 if tensor.is_floating_point() else tensor.dtype)
+        key: tensor.detach().to("cpu", torch.float16 if tensor.is_floating_point() else None)
         for key, tensor in tensors.items()
     }
-    write_safetensors_file(halves, path, header)
+    write_safetensors_file(halves, path, {KEY: json.dumps(header)})
 
 
 def build_from_file(kind: type[ReIDNetwork], weights: str | Path | None, preset: str) -> Extractor:

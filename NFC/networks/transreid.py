@@ -100,10 +100,8 @@ class TransReID(ReIDNetwork):
         return Preprocessing(self.sizes.height, self.sizes.width)
 
     def official_preprocessing(self, preset: str) -> Preprocessing:
-        """The preset's own kind of network sees pictures as the generator shows them to it; others bilinear ones."""
-        own, sizes = self.preset_sizes(preset), self.sizes
-        same_kind = replace(sizes, num_classes=own.num_classes, fc_classes=own.fc_classes) == own
-        return replace(self.preprocessing(), resize="lanczos" if same_kind else "bilinear")
+        """Bilinear, as in the tests of TransReID and of Pose2ID's demo; as a part of the generator it is Lanczos."""
+        return replace(self.preprocessing(), resize="bilinear")
 
     def extractor(self, preprocessing: Preprocessing | None = None) -> Extractor:
         cameras = self.base.sie_embed is not None

@@ -18,8 +18,9 @@ def NFC(feats: Array | Features, k1: int = 2, k2: int = 2, approximate: bool = F
     """Neighbour feature centralization: add to each feature its mutual nearest neighbours (Algorithm 1).
 
     Sample j counts for i if j is among the k1 nearest of i and i among the k2 nearest of j:
-    f_i <- f_i + sum of the counted f_j, all originals. Distances are squared Euclidean, a sample is not its own
-    neighbour, ties go to the lower index; k1 and k2 beyond N - 1 mean all others. One sample returns itself.
+    f_i <- f_i + sum of the counted f_j, all originals, added in the order of their indices. Distances are squared
+    Euclidean, a sample is not its own neighbour, ties go to the lower index; k1 and k2 beyond N - 1 mean all others. One
+    sample returns itself.
 
     feats: (N, d) floating, NumPy or torch, any device, or another kind of `NFC.features.kinds`, which says what is near
     and what a sum is. Used as they are: normalise before and after in evaluation.
@@ -30,9 +31,20 @@ def NFC(feats: Array | Features, k1: int = 2, k2: int = 2, approximate: bool = F
     """
     original = as_kind(feats, "feats")
     _check(k1, k2)
-    neighbours = original.nearest(max(k1, k2), approximate)
-    sample = torch.arange(len(original), device=original.device)[:, None]
-    return like(original.sums(torch.cat([sample, mutual_neighbours(neighbours, k1, k2)], dim=1)), feats)
+    return like(original.sums(members(original.nearest(max(k1, k2), approximate), k1, k2)), feats)
+
+
+def members(neighbours: Tensor, k1: int, k2: int) -> Tensor:
+    """(N, K) int64, nearest first, -1 for none -> (N, 1 + min(k1, K)): who is summed for each, ascending, then -1.
+
+    Samples that are mutual neighbours of each other have the same members, in the same order: their sums are equal to
+    the last bit, and so are their ranks.
+    """
+    count = len(neighbours)
+    sample = torch.arange(count, device=neighbours.device)[:, None]
+    listed = torch.cat([sample, mutual_neighbours(neighbours, k1, k2)], dim=1)
+    ascending = listed.masked_fill(listed < 0, count).sort(dim=1).values
+    return ascending.masked_fill(ascending == count, -1)
 
 
 def mutual_neighbours(neighbours: Tensor, k1: int, k2: int) -> Tensor:

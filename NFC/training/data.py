@@ -112,7 +112,7 @@ def _find_generated(records: Sequence[Record], config: DataConfig) -> list[list[
     missing = [path for paths in found for path in paths if not path.is_file()]
     if missing:
         raise UserError(
-            f"generated picture {missing[0]} is missing, with {len(missing) - 1} more; make them: python inference.py "
+            f"generated picture {missing[0]} is missing, with {len(missing) - 1} more; make them: pose2id generate "
             f"--dataset {config.dataset} --dataset_dir {shlex.quote(config.dataset_dir)} --splits train"
         )
     return found

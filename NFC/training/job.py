@@ -1,4 +1,4 @@
-"""The job behind `scripts/train_reid.py`: from a config to the file of a trained network."""
+"""The job behind `pose2id train-reid`: from a config to the file of a trained network."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

@@ -13,27 +13,21 @@ import torch
 from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
-import evaluate as script
 from NFC import ID2, NFC, evaluate_ranking
 from NFC.evaluation import EvaluateConfig, evaluate
-from pose2id.errors import run_command
+from tests.commands import ROOT, here, program
 from tests.nfc.toy import write_market
 
-ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = 6
 
 
 def run(*arguments: object, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *launcher, str(ROOT / "evaluate.py"), *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, timeout=300)
+    return program(ROOT / "evaluate.py", *arguments, launcher=launcher)
 
 
-def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str]:
+def run_here(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str]:
     """Exit code and stderr of the command line, in this process."""
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as left:
-        run_command(script.main)
-    return left.value.code, capsys.readouterr().err
+    return here("evaluate", *arguments), capsys.readouterr().err
 
 
 def crowd(rows: int, seed: int) -> dict[str, np.ndarray]:
@@ -92,15 +86,15 @@ def test_two_processes_give_the_features_of_one(mini_weights, tmp_path):
         assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_bad_pictures_are_named(mini_weights, tmp_path, monkeypatch, capsys):
+def test_bad_pictures_are_named(mini_weights, tmp_path, capsys):
     market = write_market(tmp_path / "market")
     settings = ["--root", market, "--preset", "mini", "--weights", mini_weights / "transformer_20.safetensors"]
     settings += ["--out", tmp_path / "out", "--device", "cpu", "--num_workers", 0]
-    code, error = run_here(monkeypatch, capsys, *settings, "--ipg", "both", "--poses", 1)
+    code, error = run_here(capsys, *settings, "--ipg", "both", "--poses", 1)
     assert code == 2 and "query_gen" in error and "is missing (and 2 more)" in error
     bad = market / "bounding_box_test" / "0001_c2s1_000000_00.jpg"
     shutil.copy(__file__, bad)
-    code, error = run_here(monkeypatch, capsys, *settings)
+    code, error = run_here(capsys, *settings)
     assert code == 2 and f"error: cannot read picture {bad}" in error and "Traceback" not in error
     assert not (tmp_path / "out").exists()
 
@@ -114,12 +108,12 @@ def test_bad_pictures_are_named(mini_weights, tmp_path, monkeypatch, capsys):
         ({"feats": np.zeros((0, 16), np.float32)}, "not empty"),
     ],
 )
-def test_bad_features_are_one_line_and_nothing_is_overwritten(files, tmp_path, change, told, monkeypatch, capsys):
+def test_bad_features_are_one_line_and_nothing_is_overwritten(files, tmp_path, change, told, capsys):
     out = tmp_path / "out"
     out.mkdir()
     (out / "results.json").write_text("old")
     np.savez(files[1], **(crowd(60, 1) | change))
-    code, error = run_here(monkeypatch, capsys, "--features", *files, "--out", out, "--save_features", out)
+    code, error = run_here(capsys, "--features", *files, "--out", out, "--save_features", out)
     assert code == 2
     assert len(error.splitlines()) == 1 and told in error and "gallery.npz" in error
     assert [path.name for path in out.iterdir()] == ["results.json"] and (out / "results.json").read_text() == "old"

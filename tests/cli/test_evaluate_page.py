@@ -2,27 +2,22 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import evaluate as script
 from NFC.datasets import build_dataset
-from pose2id.errors import run_command
+from tests.commands import here
 from tests.nfc.toy import write_market
 
 
 @pytest.fixture
-def evaluate(monkeypatch, capsys):
+def evaluate(capsys):
     """Calls the command line in this process: exit code, output and errors."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments), "--device", "cpu"])
-        with pytest.raises(SystemExit) as left:
-            run_command(script.main)
-        return left.value.code, *capsys.readouterr()
+        return here("evaluate", *arguments, "--device", "cpu"), *capsys.readouterr()
 
     return call
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import evaluate as script
 from NFC.networks import NETWORKS
-from pose2id.errors import run_command
+from tests.commands import here
 from tests.golden.recipe import recipe
 from tests.nfc.drawn import write_drawn
 from tests.nfc.networks.official import GOLDEN, checkpoint
@@ -49,14 +48,6 @@ def build(weights):
 """
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit code of `python evaluate.py arguments`."""
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as leaving:
-        run_command(script.main)
-    return leaving.value.code
-
-
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     """Two people in a layout, drawn when first asked for."""
@@ -70,11 +61,11 @@ def drawn(tmp_path_factory):
     return get
 
 
-def score_all_rows(monkeypatch, dataset, out, *flags) -> list[dict]:
+def score_all_rows(dataset, out, *flags) -> list[dict]:
     """The rows of the ablation, checked for what holds with any weights."""
     common = ["--dataset", dataset.name, "--root", dataset.root, "--poses", POSES, "--ablation", "--out", out]
     common += ["--device", "cpu", "--num_workers", 0, "--batch_size", 4]
-    assert run(monkeypatch, *common, *flags) == 0
+    assert here("evaluate", *common, *flags) == 0
     rows = json.loads((out / "results.json").read_text())["rows"]
     assert [row["name"] for row in rows] == ["Base", "+NFC", "+IPG", "+NFC+IPG"]
     for row in rows:
@@ -86,14 +77,14 @@ def score_all_rows(monkeypatch, dataset, out, *flags) -> list[dict]:
 def test_the_smallest_network(drawn, mini_weights, tmp_path, monkeypatch):
     weights = mini_weights / "transformer_20.safetensors"
     flags = ["--extractor", "transreid", "--preset", "mini", "--weights", weights]
-    score_all_rows(monkeypatch, drawn("market1501"), tmp_path, *flags)
+    score_all_rows(drawn("market1501"), tmp_path, *flags)
 
 
 def test_cameras_reach_networks_that_use_them(drawn, tmp_path, monkeypatch):
     dataset = drawn("sysu_mm01")
     (tmp_path / "spying.py").write_text(SPY)
     monkeypatch.syspath_prepend(tmp_path)
-    score_all_rows(monkeypatch, dataset, tmp_path, "--extractor", "spying:build")
+    score_all_rows(dataset, tmp_path, "--extractor", "spying:build")
     seen = sys.modules.pop("spying").SEEN
     told = torch.cat([camids for _, camids in seen if camids is not None]).tolist()
     assert told == [record.camid for record in (*dataset.query, *dataset.gallery)]
@@ -113,25 +104,25 @@ def test_every_extractor_at_full_size(extractor, stem, layout, drawn, tmp_path, 
         save_file({name: recipe(stem, name, shape) for name, shape in shapes.items() if shape}, weights)
     else:
         save_file(checkpoint(stem), weights)
-    score_all_rows(monkeypatch, drawn(layout), tmp_path / "out", "--extractor", extractor, "--weights", weights)
+    score_all_rows(drawn(layout), tmp_path / "out", "--extractor", extractor, "--weights", weights)
 
 
 def test_no_extractor_is_left_out():
     assert {extractor for extractor, _, _ in FULL_SIZE} == NETWORKS.keys()
 
 
-def test_keypoints_are_for_networks_that_take_them(drawn, mini_weights, tmp_path, monkeypatch, capsys):
+def test_keypoints_are_for_networks_that_take_them(drawn, mini_weights, tmp_path, capsys):
     flags = ["--root", drawn("market1501").root, "--preset", "mini"]
     flags += ["--weights", mini_weights / "transformer_20.safetensors", "--device", "cpu"]
-    assert run(monkeypatch, *flags, "--keypoints", tmp_path) == 2
+    assert here("evaluate", *flags, "--keypoints", tmp_path) == 2
     assert "extractor 'transreid' takes no keypoints" in capsys.readouterr().err
 
 
-def test_affinity_belongs_to_its_benchmarks(drawn, mini_weights, tmp_path, monkeypatch, capsys):
+def test_affinity_belongs_to_its_benchmarks(drawn, mini_weights, tmp_path, capsys):
     flags = ["--preset", "mini", "--weights", mini_weights / "transformer_20.safetensors", "--device", "cpu"]
-    assert run(monkeypatch, *flags, "--root", drawn("market1501").root, "--affinity") == 2
+    assert here("evaluate", *flags, "--root", drawn("market1501").root, "--affinity") == 2
     error = capsys.readouterr().err.strip()
     assert "affinity inference is defined for sysu_mm01 and regdb" in error and len(error.splitlines()) == 1
     sysu = ["--dataset", "sysu_mm01", "--root", drawn("sysu_mm01").root, "--affinity"]
-    assert run(monkeypatch, *flags, *sysu, "--out", tmp_path) == 0
+    assert here("evaluate", *flags, *sysu, "--out", tmp_path) == 0
     assert "affinity" in json.loads((tmp_path / "results.json").read_text())["rows"][0]["name"]

@@ -10,8 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-import inference
-from pose2id.errors import run_command
+from tests.commands import here
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,12 +81,9 @@ def test_bad_files_are_named_and_the_rest_is_done(arguments, tmp_path, reference
         (("attention=flash",), "sdpa, xformers"),
     ],
 )
-def test_what_cannot_work_is_one_line_and_code_2(arguments, change, told, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["inference.py", *map(str, (*arguments, *change))])
-    with pytest.raises(SystemExit) as left:
-        run_command(inference.main)
+def test_what_cannot_work_is_one_line_and_code_2(arguments, change, told, capsys):
+    assert here("generate", *arguments, *change) == 2
     errors = capsys.readouterr().err
-    assert left.value.code == 2
     assert len(errors.splitlines()) == 1 and told in errors
 
 
@@ -105,7 +101,7 @@ def test_missing_weight_file_is_one_line_and_code_2(arguments, mini_weights, tmp
 def test_without_the_official_weights_it_says_what_to_fetch(tmp_path):
     result = run("--ckpt_dir", tmp_path / "pretrained", "--out_dir", tmp_path / "out", "--device", "cpu")
     assert result.returncode == 2 and "Traceback" not in result.stderr
-    assert len(result.stderr.splitlines()) < 15 and "scripts/download_weights.py" in result.stderr
+    assert len(result.stderr.splitlines()) < 15 and "pose2id download" in result.stderr
     for name in ("denoising_unet.pth", "reference_unet.pth", "pose_guider.pth", "IFR.pth", "transformer_20.pth"):
         assert str(tmp_path / "pretrained" / name) in result.stderr
     assert "pretrained/vae/config.json" in result.stderr and "--preset mini" in result.stderr

@@ -1,14 +1,12 @@
 """The command line of scripts/plot_losses.py."""
 
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-SCRIPT = str(Path(__file__).resolve().parents[2] / "scripts/plot_losses.py")
+from NFC.commands.plot_losses import read_curve
+from tests.commands import here
 
 
 @pytest.fixture
@@ -18,20 +16,12 @@ def run(tmp_path):
     return tmp_path
 
 
-def call(monkeypatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["plot_losses.py", *arguments])
-    with pytest.raises(SystemExit) as left:
-        runpy.run_path(SCRIPT, run_name="__main__")
-    return left.value.code
-
-
-def test_a_figure_is_written(run, monkeypatch):
-    assert call(monkeypatch, f"generator={run}", "--out", str(run / "curves.svg")) == 0
+def test_a_figure_is_written(run):
+    assert here("plot-losses", f"generator={run}", "--out", str(run / "curves.svg")) == 0
     assert b"<svg" in (run / "curves.svg").read_bytes()
 
 
 def test_points_are_means_of_a_fiftieth_of_the_run(run):
-    read_curve = runpy.run_path(SCRIPT)["read_curve"]
     steps, means = read_curve(run / "losses.jsonl", "loss")
     losses = 1 / np.arange(1, 201)
     np.testing.assert_array_equal(steps, np.arange(4, 201))
@@ -42,8 +32,8 @@ def test_points_are_means_of_a_fiftieth_of_the_run(run):
 @pytest.mark.parametrize(
     ("options", "told"), [([], "does not exist"), (["--metric", "accuracy"], "has no 'accuracy'; it has: step, loss")]
 )
-def test_what_cannot_be_drawn_is_one_line(options, told, run, monkeypatch, capsys):
+def test_what_cannot_be_drawn_is_one_line(options, told, run, capsys):
     folder = run if options else run / "nowhere"
-    assert call(monkeypatch, f"a={folder}", *options, "--out", str(run / "a.png")) == 2
+    assert here("plot-losses", f"a={folder}", *options, "--out", str(run / "a.png")) == 2
     complaint = capsys.readouterr().err
     assert told in complaint and complaint.count("\n") == 1

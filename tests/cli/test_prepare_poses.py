@@ -16,10 +16,8 @@ from IPG.poses.error import joint_errors, share_within
 from IPG.poses.records import read_kept, read_records
 from NFC.datasets.synthetic import View, World
 from NFC.datasets.synthetic.layouts import write_layout
-from pose2id.errors import UserError
-from scripts import prepare_poses, select_poses
+from tests.commands import ROOT, here
 
-ROOT = Path(__file__).resolve().parents[2]
 SEED = 4000
 
 
@@ -32,15 +30,13 @@ def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def run_here(monkeypatch, capsys):
-    """Runs a script's `main` in this process; returns what it prints. (A process of its own takes seconds to start.)"""
+def run_here(capsys):
+    """Runs a command in this process; returns its exit code, what it prints and what it complains of."""
 
-    def run_main(main, *arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["script", *map(str, arguments)])
-        assert not main()
-        return capsys.readouterr().out
+    def run_command(*words: object) -> tuple[int, str, str]:
+        return here("poses", *words), *capsys.readouterr()
 
-    return run_main
+    return run_command
 
 
 def write_people(folder: Path, count: int) -> dict[str, np.ndarray]:
@@ -71,23 +67,24 @@ def test_a_folder_of_pictures(tmp_path):
 def test_from_a_data_set_to_standard_poses(tmp_path, run_here):
     root = tmp_path / "market"
     write_layout("market1501", root, SEED, 6, 2, 1)
-    run_here(prepare_poses.main, "--preset", "mini", "--dataset_dir", root, "--splits", "train", "--no-draw")
+    assert run_here("prepare", "--preset", "mini", "--dataset_dir", root, "--splits", "train", "--no-draw")[0] == 0
     select = ("--preset", "mini", "--dataset_dir", root, "--confidence", 0.1)
-    printed = run_here(select_poses.main, *select, "--count", 3, "--out_dir", tmp_path / "out")
+    code, printed, _ = run_here("select", *select, "--count", 3, "--out_dir", tmp_path / "out")
+    assert code == 0
     chosen = [line.split(": ")[1] for line in printed.splitlines()]
     assert len({name.split("/")[1][:4] for name in chosen}) == 3  # one of each of three people
     assert set(chosen) <= read_kept(tmp_path / "market_poses/kept.jsonl")
     assert list(read_keypoints(tmp_path / "out/keypoints.json")) == ["pose1", "pose2", "pose3"]
     assert read_pose_picture(tmp_path / "out/pose3.png").size == (64, 128)
     assert not (tmp_path / "market_poses/pictures").exists()
-    with pytest.raises(UserError, match="7 poses are wanted"):
-        run_here(select_poses.main, *select, "--count", 7)
+    code, _, complaint = run_here("select", *select, "--count", 7)
+    assert code == 2 and "7 poses are wanted" in complaint
 
 
 def test_without_weights_it_is_told_what_to_get(tmp_path, run_here):
     write_people(tmp_path / "people", 1)
-    with pytest.raises(UserError, match=r"huggingface\.co/usyd-community/vitpose.*--preset mini"):
-        run_here(prepare_poses.main, "--picture_dir", tmp_path / "people", "--weights", tmp_path / "none")
+    code, _, complaint = run_here("prepare", "--picture_dir", tmp_path / "people", "--weights", tmp_path / "none")
+    assert code == 2 and "huggingface.co/usyd-community/vitpose" in complaint and "--preset mini" in complaint
     assert not (tmp_path / "people_poses").exists()
 
 

@@ -1,15 +1,16 @@
 """scripts/reproduce.py: with everything in place, with nothing, with some; killed and run again."""
 
-import importlib
 import json
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from IPG.experiments import fig5
 from NFC.datasets import build_dataset
 from NFC.experiments import figures
 from NFC.experiments.paper import benchmark_rows, paper_rows
@@ -18,7 +19,7 @@ from NFC.features.of_dataset import extract_dataset
 from NFC.networks import NETWORKS, build_extractor
 from NFC.scoring.protocol import Protocol
 from NFC.scoring.scores import score_rows
-from pose2id.errors import run_command
+from tests.commands import here
 from tests.nfc.toy import write_generated, write_market
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,19 +28,9 @@ TINY = ["--world", "synthetic", "datasets.market1501.test_pids=1", "datasets.mar
 
 
 @pytest.fixture
-def reproduce(monkeypatch):
+def reproduce():
     """Calls the script in this process and returns its exit code."""
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    script = importlib.import_module("reproduce")
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["reproduce.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as leaving:
-            run_command(script.main)
-        return leaving.value.code
-
-    call.script = script
-    return call
+    return partial(here, "reproduce")
 
 
 @pytest.fixture
@@ -135,15 +126,15 @@ def test_missing_generated_pictures_come_with_the_command_that_draws_them(reprod
     assert reproduce("table2", *real) == 2
     error = capsys.readouterr().err
     assert f"1 of 18 generated pictures are missing, such as {gone}" in error
-    assert f"inference.py --preset sd15 --dataset market1501 --dataset_dir {tmp_path / 'market'}" in error
+    assert f"pose2id generate --preset sd15 --dataset market1501 --dataset_dir {tmp_path / 'market'}" in error
     assert not (tmp_path / "out" / "real" / "index.html").exists()
 
 
 def test_fig5_draws_with_and_without_the_identity_and_only_once(
     reproduce, real, tmp_path, mini_weights, pose_folder, monkeypatch
 ):
-    monkeypatch.setattr(reproduce.script, "FIG5_REFERENCES", 2)
-    monkeypatch.setattr(reproduce.script, "FIG5_STEPS", 1)
+    monkeypatch.setattr(fig5, "FIG5_REFERENCES", 2)
+    monkeypatch.setattr(fig5, "FIG5_STEPS", 1)
     generator = ["generator.preset=mini", f"generator.directory={mini_weights}", f"generator.pose_dir={pose_folder}"]
     assert reproduce("fig5", *real, *generator) == 0
     folder = tmp_path / "out" / "real" / "fig5" / "pictures"

@@ -1,9 +1,6 @@
 """The command line of train.py: a few steps of the small networks, on synthetic groups and on a data set."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,28 +10,23 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-import train
 from IPG import IPGPipeline
 from IPG.models import NETWORKS
 from NFC.datasets.synthetic.groups import write_groups
-from pose2id.errors import run_command
 from pose2id.presets import load_preset
+from tests.commands import ROOT, here, program
 from tests.ipg.training.small import write_poses
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs/train/ipg_mini.yaml"
 
 
 @pytest.fixture
-def start(monkeypatch, capsys):
+def start(capsys):
     """Runs train.py in this process; returns its exit code, what it printed and what it complained of."""
 
     def run(*overrides: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["train.py", "--config", str(CONFIG), *overrides])
-        with pytest.raises(SystemExit) as left:
-            run_command(train.main)
-        told = capsys.readouterr()
-        return left.value.code, told.out, told.err
+        code, told = here("train", "--config", CONFIG, *overrides), capsys.readouterr()
+        return code, told.out, told.err
 
     return run
 
@@ -171,12 +163,11 @@ def test_a_data_set_without_poses_names_the_command(start, small, market):
     (market.parent / "market_poses/keypoints.jsonl").unlink()
     code, _, complaints = start(*small, "data.groups=null", f"data.dataset_dir={market}")
     assert code == 2 and len(complaints.splitlines()) == 1
-    assert f"python scripts/prepare_poses.py --dataset market1501 --dataset_dir {market}" in complaints
+    assert f"pose2id poses prepare --dataset market1501 --dataset_dir {market}" in complaints
 
 
-def test_the_settings_of_the_official_release(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["train.py", "--config", str(ROOT / "configs/train/ipg.yaml"), "--dry_run"])
-    train.main()
+def test_the_settings_of_the_official_release(capsys):
+    assert here("train", "--config", ROOT / "configs/train/ipg.yaml", "--dry_run") == 0
     config = yaml.safe_load(capsys.readouterr().out)
     released = {"max_train_steps": 20000, "learning_rate": 1e-5, "lr_schedule": "constant", "warmup_steps": 1}
     released |= {"weight_decay": 1e-2, "max_grad_norm": 1.0, "optimizer": "adamw"}
@@ -188,7 +179,6 @@ def test_the_settings_of_the_official_release(monkeypatch, capsys):
 @pytest.mark.slow
 def test_the_real_command_and_the_benchmark():
     """A process of its own; one pair is learnt to more than 25 dB (exit code 1 otherwise)."""
-    command = [sys.executable, str(ROOT / "scripts/bench_training.py"), "overfit"]
-    result = subprocess.run(command, cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, check=False)
+    result = program("scripts/bench_training.py", "overfit")
     assert result.returncode == 0, result.stdout + result.stderr
     assert " dB; before: " in result.stdout

@@ -1,12 +1,12 @@
 """The command line of scripts/train_reid.py: a few steps on tiny data."""
 
 import json
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from NFC.datasets import build_dataset, generated_paths
@@ -14,18 +14,17 @@ from NFC.datasets.synthetic.groups import write_groups
 from NFC.datasets.synthetic.layouts import write_layout
 from NFC.features.extraction import extract_features
 from NFC.networks import build_extractor
+from NFC.training.job import ReIDTrainConfig
+from pose2id.config import load_config
+from tests.commands import ROOT, here
 from tests.nfc.toy import write_picture
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["loop.batch_size=8", "loop.checkpoint_every=1", "loop.precision=float32", "loop.warmup_steps=1"]
 
 
-def train(monkeypatch: pytest.MonkeyPatch, *overrides: str, config: str = "reid.yaml") -> int:
+def train(*overrides: str, config: str = "reid.yaml") -> int:
     """The exit code of the script."""
-    monkeypatch.setattr(sys, "argv", ["train_reid.py", "--config", str(ROOT / "configs/train" / config), *overrides])
-    with pytest.raises(SystemExit) as left:
-        runpy.run_path(str(ROOT / "scripts/train_reid.py"), run_name="__main__")
-    return left.value.code
+    return here("train-reid", "--config", ROOT / "configs/train" / config, *overrides)
 
 
 def losses(folder: Path) -> list[dict[str, float]]:
@@ -50,28 +49,52 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_resumed_run_takes_the_same_steps(groups, tmp_path, monkeypatch):
+def test_a_resumed_run_takes_the_same_steps(groups, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     everything = ["losses.identity_weight=1", "losses.triplet_weight=1", "loop.lr_schedule=constant"]
     settings = [f"data.groups={groups}", *everything, *SMALL]
-    assert train(monkeypatch, *settings, f"loop.output_dir={whole}", "loop.max_train_steps=4") == 0
+    assert train(*settings, f"loop.output_dir={whole}", "loop.max_train_steps=4") == 0
     for steps in (2, 4):
-        assert train(monkeypatch, *settings, f"loop.output_dir={parts}", f"loop.max_train_steps={steps}") == 0
+        assert train(*settings, f"loop.output_dir={parts}", f"loop.max_train_steps={steps}") == 0
     assert losses(parts) == losses(whole)
-    assert train(monkeypatch, *settings, f"loop.output_dir={parts}", "losses.triplet_weight=2") == 2
+    assert train(*settings, f"loop.output_dir={parts}", "losses.triplet_weight=2") == 2
     assert [row["step"] for row in losses(whole)] == [1, 2, 3, 4]
     assert {"loss", "identity", "triplet", "contrastive"} <= losses(whole)[0].keys()
     first, second = (load_file(folder / "transformer_20.safetensors") for folder in (whole, parts))
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_data_set_with_cameras_generated_pictures_and_validation(market, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs/train/reid").glob("*.yaml")))
+def test_every_network_is_trained_and_resumed_exactly(groups, tmp_path, monkeypatch, name):
+    whole, parts, run = tmp_path / "whole", tmp_path / "parts", partial(train, config=f"reid/{name}.yaml")
+    losses_list = "losses=[{name: identity}, {name: triplet}, {name: contrastive, weight: 0.5}]"
+    settings = [f"data.groups={groups}", losses_list, "loop.lr_schedule=constant", *SMALL]
+    assert run(*settings, f"loop.output_dir={whole}", "loop.max_train_steps=3") == 0
+    for steps in (1, 3):
+        assert run(*settings, f"loop.output_dir={parts}", f"loop.max_train_steps={steps}") == 0
+    assert losses(parts) == losses(whole) and len(losses(whole)) == 3
+    assert {"identity", "triplet", "contrastive"} <= losses(whole)[0].keys()
+    (first,), (second,) = (list(folder.glob("*.safetensors")) for folder in (whole, parts))
+    assert first.read_bytes() == second.read_bytes()
+    network = load_config(ReIDTrainConfig, ROOT / f"configs/train/reid/{name}.yaml").network
+    extractor = build_extractor(network.name, first, network.preset, "cpu")
+    assert extractor(extractor.preprocess(Image.new("RGB", (64, 128)))[None]).isfinite().all()
+
+
+def test_another_network_cannot_go_on_with_a_run(groups, tmp_path, capfd):
+    settings = [f"data.groups={groups}", f"loop.output_dir={tmp_path / 'run'}", *SMALL]
+    assert train(*settings, "loop.max_train_steps=1", config="reid/pmt.yaml") == 0
+    assert train(*settings, "loop.max_train_steps=2", config="reid/clipreid.yaml") == 2
+    assert "with network.name=pmt, not clipreid" in capfd.readouterr().err
+
+
+def test_a_data_set_with_cameras_generated_pictures_and_validation(market, tmp_path):
     settings = [
         *("data.groups=null", "data.dataset=market1501", f"data.dataset_dir={market}", f"data.cache={tmp_path}/cache"),
         *("data.generated_ratio=0.5", "data.poses=2", "network.camera_embedding=true", "data.pictures_per_person=2"),
         *("loop.max_train_steps=2", "loop.validate_every=2", f"loop.output_dir={tmp_path / 'run'}", *SMALL),
     ]
-    assert train(monkeypatch, *settings) == 0
+    assert train(*settings) == 0
     steps = losses(tmp_path / "run")
     assert "validation/mAP" not in steps[0] and 0 < steps[1]["validation/mAP"] <= 1
 
@@ -91,32 +114,39 @@ def test_a_data_set_with_cameras_generated_pictures_and_validation(market, tmp_p
         (["loop.batch_size=9"], "9"),
         (["loop.batch_size=96"], "24 people"),
         (["loop.validate_every=1"], "validation.dataset"),
-        (["losses.temperature=-1"], "temperature"),
+        (["losses.contrastive_weight=1", "losses.temperature=-1"], "temperature"),
+        (["losses=[{name: triplet}]"], "losses"),
+        (["losses.triplet_weight=-1"], "above 0"),
+        (["scheme.name=magic"], "supervised"),
+        (["network.name=nothing"], "unknown extractor 'nothing'"),
+        (["network.name=file"], "cannot be trained"),
+        (["network.sizes.depht=3"], "depht"),
+        (["network.name=kpr"], "256 x 128"),
         (["augmentation.flip=2"], "flip"),
         (["network.preset=huge"], "mini, sd15"),
         (["network.start=nowhere.pth"], "nowhere.pth"),
         (["data.generated_ratio=0.3"], "no generated"),
     ],
 )
-def test_what_cannot_work_is_one_line_and_code_2(groups, tmp_path, monkeypatch, capfd, overrides, told):
+def test_what_cannot_work_is_one_line_and_code_2(groups, tmp_path, capfd, overrides, told):
     settings = [f"data.groups={groups}", f"loop.output_dir={tmp_path / 'run'}", *SMALL, *overrides]
-    assert train(monkeypatch, *settings) == 2
+    assert train(*settings) == 2
     errors = capfd.readouterr().err.splitlines()
     assert len(errors) == 1 and told in errors[0], errors
     assert not (tmp_path / "run/transformer_20.safetensors").exists()
 
 
-def test_missing_generated_pictures_name_the_command(market, tmp_path, monkeypatch, capfd):
+def test_missing_generated_pictures_name_the_command(market, tmp_path, capfd):
     settings = [
         *("data.groups=null", "data.dataset=market1501", f"data.dataset_dir={market}", f"data.cache={tmp_path}/cache"),
         *("data.generated_ratio=0.5", "data.poses=3", f"loop.output_dir={tmp_path / 'run'}", *SMALL),
     ]
-    assert train(monkeypatch, *settings) == 2
+    assert train(*settings) == 2
     errors = capfd.readouterr().err
-    assert len(errors.splitlines()) == 1 and "pose3" in errors and "inference.py --dataset market1501" in errors
+    assert len(errors.splitlines()) == 1 and "pose3" in errors and "pose2id generate --dataset market1501" in errors
 
 
-def test_an_unknown_camera_of_the_validation_is_told_before_training(market, tmp_path, monkeypatch, capfd):
+def test_an_unknown_camera_of_the_validation_is_told_before_training(market, tmp_path, capfd):
     root = tmp_path / "two_cameras"
     for pid in (1, 2, 3):
         for camera in (1, 2):
@@ -130,12 +160,12 @@ def test_an_unknown_camera_of_the_validation_is_told_before_training(market, tmp
         *("loop.batch_size=4", "data.pictures_per_person=2"),
     ]
     other = ["validation.dataset=market1501", f"validation.dataset_dir={market}"]
-    assert train(monkeypatch, *settings, *other) == 2
+    assert train(*settings, *other) == 2
     errors = capfd.readouterr().err.splitlines()
     assert len([line for line in errors if line.startswith("error")]) == 1 and "training only 2" in errors[-1]
 
 
-def test_the_official_recipe_is_a_config(market, tmp_path, monkeypatch, capfd):
+def test_the_official_recipe_is_a_config(market, tmp_path, capfd):
     settings = [f"data.dataset_dir={tmp_path / 'nowhere'}"]
-    assert train(monkeypatch, *settings, config="reid_market1501.yaml") == 2
+    assert train(*settings, config="reid_market1501.yaml") == 2
     assert "nowhere does not exist" in capfd.readouterr().err

@@ -1,24 +1,13 @@
 """scripts/convert_checkpoint.py and scripts/download_weights.py, through the command line."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from pose2id.commands.convert import convert
 from pose2id.errors import UserError
 from pose2id.weights import read_tensors
-from scripts.convert_checkpoint import convert
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run(script: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)]
-    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=120)
+from tests.commands import program
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -43,7 +32,7 @@ def tensors() -> dict[str, torch.Tensor]:
 
 def test_there_and_back_again_bit_for_bit(tmp_path, tensors):
     torch.save(tensors, tmp_path / "IFR.pth")
-    result = run("convert_checkpoint.py", tmp_path, "--to", "safetensors")
+    result = program("scripts/convert_checkpoint.py", tmp_path, "--to", "safetensors")
     assert result.returncode == 0, result.stderr
     assert same(load_file(tmp_path / "IFR.safetensors"), tensors)
     assert convert(tmp_path / "IFR.safetensors", tmp_path / "back/IFR.pth") == len(tensors)
@@ -53,7 +42,7 @@ def test_there_and_back_again_bit_for_bit(tmp_path, tensors):
 def test_nothing_is_overwritten_and_a_damaged_file_is_told(tmp_path, tensors):
     torch.save(tensors, tmp_path / "IFR.pth")
     (tmp_path / "IFR.safetensors").write_bytes(b"precious")
-    result = run("convert_checkpoint.py", tmp_path / "IFR.pth")
+    result = program("scripts/convert_checkpoint.py", tmp_path / "IFR.pth")
     assert result.returncode == 2 and "exists already" in result.stderr and result.stderr.count("\n") == 1
     assert (tmp_path / "IFR.safetensors").read_bytes() == b"precious"
     (tmp_path / "bad.pth").write_bytes((tmp_path / "IFR.pth").read_bytes()[:100])
@@ -63,7 +52,9 @@ def test_nothing_is_overwritten_and_a_damaged_file_is_told(tmp_path, tensors):
 
 
 def test_without_a_network_the_list_is_printed(tmp_path):
-    result = run("download_weights.py", "--out_dir", tmp_path / "pretrained", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
+    result = program(
+        "scripts/download_weights.py", "--out_dir", tmp_path / "pretrained", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path)
+    )
     assert result.returncode == 2 and "Traceback" not in result.stderr
     for name in ("denoising_unet.pth", "reference_unet.pth", "pose_guider.pth", "IFR.pth", "transformer_20.pth"):
         assert f"pretrained/{name}" in result.stdout

@@ -13,12 +13,12 @@ from torch import nn
 
 from IPG import IPGPipeline
 from IPG.checkpoints import load_vae
-from IPG.models import build_vae
+from IPG.models import NETWORKS, build_vae, named_parts
 from NFC.networks import build_extractor
+from pose2id.commands.convert import convert
 from pose2id.presets import load_preset
 from pose2id.weights import read_tensors
-from scripts.convert_checkpoint import convert
-from tests.ipg.tiny import BUILDERS, original_names, random_network, tiny_preset
+from tests.ipg.tiny import original_names, random_network, tiny_preset
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +68,7 @@ def test_compiled_blocks_of_as_many_names_and_widths(monkeypatch):
     preset.unet.down_block_types = [*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"]
     preset.unet.up_block_types = ["UpBlock2D", *["CrossAttnUpBlock2D"] * 3]
     preset.unet.layers_per_block = 2
-    networks = {stem.lower(): random_network(stem, preset) for stem in BUILDERS if stem != "transformer_20"}
+    networks = named_parts({stem: random_network(stem, preset) for stem in NETWORKS})
     sizes = preset.reid
     extractor = build_extractor("transreid", preset="mini", device="cpu")
     pipe = IPGPipeline(preset, extractor, **networks, device="cpu")
@@ -83,7 +83,7 @@ def test_compiled_blocks_of_as_many_names_and_widths(monkeypatch):
     expected = draw(4), draw(2)
     plain = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda self, **options: plain(self, **options, backend="eager"))
-    pipe.optimise(compile=True)
+    pipe.optimise(compiled=True)
     for count, one in zip((4, 2), expected, strict=True):
         torch.testing.assert_close(draw(count), one, rtol=1e-4, atol=1e-4)
 

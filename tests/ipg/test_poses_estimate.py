@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from IPG.poses import KEYPOINT_NAMES, to_pixels
 from IPG.poses.coco import COCO_NAMES, coco_from_openpose, openpose_from_coco
-from IPG.poses.estimate import KeypointFiles, OpenPose, ViTPose, save_estimator
+from IPG.poses.estimate import OpenPose, ViTPose, save_estimator
+from IPG.poses.keypoint_files import KeypointFiles
 from IPG.training.pose_estimator import (
     EstimatorSizes,
     HeatmapLoss,

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from IPG.poses import draw_skeleton, read_pose_picture, to_pixels
-from IPG.poses.prepare import PrepareConfig, prepare, resolve
+from IPG.poses.prepare import prepare
+from IPG.poses.settings import PrepareConfig, resolve
 from IPG.poses.skeleton import COLOURS, LIMBS
 from tests.ipg.test_poses_prepare import write_keypoint_lines, write_pictures
 

@@ -8,8 +8,9 @@ from PIL import Image
 
 from IPG.poses import prepare as job
 from IPG.poses import to_pixels
-from IPG.poses.prepare import PrepareConfig, prepare, resolve
+from IPG.poses.prepare import prepare
 from IPG.poses.records import PoseRecord, read_kept, read_records, write_records
+from IPG.poses.settings import PrepareConfig, resolve
 from pose2id.errors import UserError
 
 

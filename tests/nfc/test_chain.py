@@ -122,7 +122,8 @@ def test_affinity_has_its_authors_numbers_on_its_benchmarks(dataset, options, nu
     known = benchmark_numbers(dataset, options, {})
     assert known == {"affinity": numbers}
     assert build_methods(["affinity"], known) == [Affinity(**numbers)]
-    assert list(EvaluateConfig(affinity=True).rows(known).values()) == [Chain((), Affinity(**numbers))]
+    config = EvaluateConfig(dataset=dataset, root="x", options=options, affinity=True)
+    assert list(config.rows().values()) == [Chain((), Affinity(**numbers))]
     assert build_methods(["affinity:k1=5"], known) == [Affinity(5, numbers["k2"])]
 
 

@@ -1,23 +1,13 @@
 """evaluate.py from the command line to its files, with a real extractor of random weights, and its errors."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-import evaluate
-from pose2id.errors import run_command
+from tests.commands import ROOT, here
 from tests.nfc.toy import write_generated, write_market
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit code of `python evaluate.py arguments`."""
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as leaving:
-        run_command(evaluate.main)
-    return leaving.value.code
 
 
 @pytest.fixture
@@ -25,12 +15,12 @@ def market(tmp_path: Path) -> Path:
     return write_market(tmp_path / "market")
 
 
-def test_ablation_writes_the_table(market, tmp_path, mini_weights, monkeypatch, capsys):
+def test_ablation_writes_the_table(market, tmp_path, mini_weights, capsys):
     write_generated(market, poses=2)
     out = tmp_path / "out"
     weights = mini_weights / "transformer_20.safetensors"
     flags = ["--root", market, "--preset", "mini", "--weights", weights, "--out", out, "--num_workers", 0]
-    assert run(monkeypatch, *flags, "--poses", 2, "--ablation", "--device", "cpu") == 0
+    assert here("evaluate", *flags, "--poses", 2, "--ablation", "--device", "cpu") == 0
     results = json.loads((out / "results.json").read_text())
     assert [row["name"] for row in results["rows"]] == ["Base", "+NFC", "+IPG", "+NFC+IPG"]
     assert all(0 <= row["mAP"] <= 1 and row["valid_queries"] == 3 for row in results["rows"])
@@ -41,10 +31,10 @@ def test_ablation_writes_the_table(market, tmp_path, mini_weights, monkeypatch, 
     assert "+NFC+IPG" in capsys.readouterr().out
 
 
-def test_dry_run_prints_the_resolved_config(monkeypatch, capsys):
-    config = Path(evaluate.__file__).parent / "configs" / "evaluate" / "market1501.yaml"
+def test_dry_run_prints_the_resolved_config(capsys):
+    config = ROOT / "configs" / "evaluate" / "market1501.yaml"
     flags = ["--root", "12 #x", "--ipg", "query", "--rerank", "--options", "mode=indoor", "--features", "q", "g"]
-    assert run(monkeypatch, "--config", config, *flags, "--dry_run", "k1=7", "options.shots=10", "rerank_k1=9") == 0
+    assert here("evaluate", "--config", config, *flags, "--dry_run", "k1=7", "options.shots=10", "rerank_k1=9") == 0
     shown = yaml.safe_load(capsys.readouterr().out)
     expected = {"root": "12 #x", "ipg": "query", "nfc": "both", "k1": 7, "device": None, "rerank": True}
     expected |= {"options": {"mode": "indoor", "shots": 10}, "features": ["q", "g"], "rerank_k1": 9}
@@ -69,8 +59,8 @@ def test_dry_run_prints_the_resolved_config(monkeypatch, capsys):
         (["--root", "nowhere", "--device", "x"], "device 'x'"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_code_2(arguments, message, monkeypatch, capsys):
-    assert run(monkeypatch, *arguments) == 2
+def test_mistakes_are_one_line_and_exit_code_2(arguments, message, capsys):
+    assert here("evaluate", *arguments) == 2
     error = capsys.readouterr().err.strip()
     assert message in error
     assert len(error.splitlines()) == 1

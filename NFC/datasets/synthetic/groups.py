@@ -90,5 +90,5 @@ def write_groups(root: Path, seed: int, num_groups: int, workers: int | None = N
 def read_groups(root: Path) -> Groups:
     """Map the groups of `write_groups`; an unfinished or missing folder raises `UserError`."""
     if not (root / "groups.json").is_file():
-        raise UserError(f"{root} holds no finished groups; write them with scripts/make_synthetic.py --layout groups")
+        raise UserError(f"{root} holds no finished groups; write them with pose2id synthetic --layout groups")
     return Groups(*(np.load(root / f"{name}.npy", mmap_mode="r") for name in ("pictures", "keypoints", "labels")))

@@ -4,8 +4,9 @@ Centralization (`NFC.steps`), identity density and matching are written once, ov
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
+from functools import reduce
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -98,3 +99,8 @@ class Features(ABC):
 
     def _apply(self, change: Callable[[Tensor], Tensor]) -> Self:
         return type(self)(*map(change, self._tensors))
+
+
+def sum_in_order(terms: Iterable[Tensor]) -> Tensor:
+    """The sum of tensors, added one after the other: the same bits on every device."""
+    return reduce(torch.add, terms)

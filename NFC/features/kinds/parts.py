@@ -14,7 +14,7 @@ from torch import Tensor
 from pose2id.arrays import as_features, as_tensor, compute_dtype, unit_rows
 from pose2id.errors import UserError
 
-from .base import Features, Reduction
+from .base import Features, Reduction, sum_in_order
 from .layout import Layout
 
 BLOCK_ELEMENTS = 2**22  # entries of one block of distances
@@ -86,9 +86,10 @@ class PartFeatures(Features):
             raise UserError(f"generated must be (N, M, P, d) for feats {shape}, got {tuple(extra.shape)}")
         dtype = compute_dtype(original)
         weight = generated.visibility.to(original.device, dtype)
-        pooled = torch.einsum("nmp,nmpd->npd", weight, extra.to(original.device, dtype))
+        extra = extra.to(original.device).unbind(1)
+        pooled = sum_in_order(u[..., None] * g.to(dtype) for u, g in zip(weight.unbind(1), extra, strict=True))
         if reduction == "mean":
-            pooled /= weight.sum(1).clamp(min=torch.finfo(dtype).tiny)[..., None]
+            pooled = pooled / sum_in_order(weight.unbind(1)).clamp(min=torch.finfo(dtype).tiny)[..., None]
         fused = original.to(dtype) * seen.to(dtype)[..., None] + eta * pooled
         visibility = torch.maximum(seen.to(dtype), weight.amax(1)).to(seen.dtype) if eta else seen
         return type(self)(fused.to(original.dtype), visibility)

@@ -10,7 +10,7 @@ from pose2id.arrays import as_features, compute_dtype, unit_rows
 from pose2id.errors import UserError
 
 from ...neighbours import approximate_neighbours, nearest_neighbours
-from .base import Features, Reduction
+from .base import Features, Reduction, sum_in_order
 from .layout import Layout
 
 
@@ -46,7 +46,8 @@ class VectorFeatures(Features):
         if (len(extra), extra.shape[2]) != tuple(self.values.shape):
             shape = tuple(self.values.shape)
             raise UserError(f"generated must be (N, M, d) for feats {shape}, got {tuple(extra.shape)}")
-        pooled = extra.sum(1, dtype=dtype) if reduction == "sum" else extra.mean(1, dtype=dtype)
+        pooled = sum_in_order(extra.to(dtype).unbind(1))
+        pooled = pooled if reduction == "sum" else pooled / extra.shape[1]
         return type(self)((self.values.to(dtype) + eta * pooled).to(self.values.dtype))
 
     def nearest(self, k: int, approximate: bool = False) -> Tensor:

@@ -41,7 +41,7 @@ def build(name: str, weights: str | Path | None, random: bool) -> Extractor:
     if weights is not None and read_header(weights) is None:
         raise UserError(
             f"transformers:{name} brings its own weights: leave --weights out, or give transformers:FOLDER, or a file "
-            "that scripts/train_reid.py wrote"
+            "that `pose2id train-reid` wrote"
         )
     try:
         processor = AutoImageProcessor.from_pretrained(name)

@@ -12,10 +12,10 @@ from .base import Loss
 
 @dataclass(frozen=True)
 class Triplet(Loss):
-    """`batch_hard_triplet_loss` of the features as they are."""
+    """`batch_hard_triplet_loss` of the features as they are, in float32."""
 
     def __call__(self, branch: Branch, labels: Tensor) -> Tensor:
-        return batch_hard_triplet_loss(branch.features, labels)
+        return batch_hard_triplet_loss(branch.features.float(), labels)
 
 
 def batch_hard_triplet_loss(features: Tensor, labels: Tensor) -> Tensor:

@@ -235,7 +235,7 @@ def test_frozen_networks_are_found(tmp_path, ours, monkeypatch):
     assert frozen_files("sd15", NetworksConfig(start_from=str(ours))) == (ours / "vae", ours / "transformer_20.pth")
     vae, reid = frozen_files("mini", NetworksConfig(reid="own.pth"))
     assert (vae.name, vae.parent.name, reid) == ("vae", "mini", Path("own.pth"))
-    monkeypatch.setattr("pose2id.presets.PRETRAINED", tmp_path / "empty")
+    monkeypatch.setattr("pose2id.presets.SHIPPED", tmp_path / "empty")
     with pytest.raises(UserError, match=r"no picture autoencoder in .*; name it: networks.vae"):
         frozen_files("sd15", NetworksConfig(start_from=str(tmp_path)))
 

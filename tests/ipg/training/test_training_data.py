@@ -94,7 +94,7 @@ def test_changed_pictures_have_another_digest(market):
 
 
 def test_without_poses_the_command_is_told(market):
-    command = f"python scripts/prepare_poses.py --dataset market1501 --dataset_dir {market}"
+    command = f"pose2id poses prepare --dataset market1501 --dataset_dir {market}"
     (market.with_name("market_poses") / "kept.jsonl").unlink()
     with pytest.raises(UserError, match=f"holds no kept.jsonl; run: {command}$"):
         build_material(config_of(market))

@@ -129,7 +129,7 @@ def test_without_jigsaw_branches():
 
 # What distinguishes the official checkpoints, and what is expected of each.
 OFFICIAL = {
-    "this paper's": ({}, "lanczos"),
+    "this paper's": ({}, "bilinear"),
     "baseline, Market1501": ({"stride": 16, "jigsaw": False}, "bilinear"),
     "SIE, Market1501": ({"stride": 16, "jigsaw": False, "num_cameras": 6}, "bilinear"),
     "TransReID*, Market1501": ({"num_cameras": 6}, "bilinear"),
@@ -252,6 +252,6 @@ def test_mistakes_are_told_in_one_line(tmp_path, monkeypatch):
         build_extractor("resnet")
     with pytest.raises(UserError, match="does not exist"):
         build_extractor("transreid", tmp_path / "nothing.pth", preset="mini")
-    monkeypatch.setattr("pose2id.presets.PRETRAINED", tmp_path)
+    monkeypatch.setattr("pose2id.presets.SHIPPED", tmp_path)
     with pytest.raises(UserError, match=r"no transformer_20.safetensors, .pth or .pth.tar"):
         build_extractor("transreid")

@@ -8,13 +8,16 @@ import pytest
 import torch
 
 from NFC.datasets.synthetic.groups import read_groups, write_groups
+from NFC.networks import Preprocessing
 from NFC.training.augmentation import AugmentationConfig
-from NFC.training.data import Batches, DataConfig, read_training_set
+from NFC.training.batches import Batches
+from NFC.training.data import DataConfig, read_training_set
 from pose2id.errors import UserError
 from tests.nfc.toy import write_picture
 
 PEOPLE = {4: (200, 30, 30), 7: (30, 200, 30), 9: (30, 30, 200)}
 DRAWN = {4: (180, 180, 20), 7: (20, 180, 180), 9: (180, 20, 180)}
+SMALL = Preprocessing(16, 8)
 UNCHANGED = AugmentationConfig(flip=0, pad=0, erase=0)
 
 
@@ -40,7 +43,7 @@ def config(root: Path, **settings: object) -> DataConfig:
 
 
 def test_a_data_set_is_decoded_once(market):
-    pictures = read_training_set(config(market), 16, 8)
+    pictures = read_training_set(config(market), SMALL)
     assert pictures.pictures.shape == (12, 16, 8, 3) and pictures.pictures.dtype == np.uint8
     assert pictures.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4 and pictures.num_labels == 3
     assert sorted(set(pictures.camids.tolist())) == [0, 2]
@@ -49,51 +52,55 @@ def test_a_data_set_is_decoded_once(market):
 
     (cached,) = (market.parent / "cache").iterdir()
     written = cached.stat().st_mtime_ns
-    assert np.array_equal(read_training_set(config(market), 16, 8).pictures, pictures.pictures)
+    assert np.array_equal(read_training_set(config(market), SMALL).pictures, pictures.pictures)
     assert cached.stat().st_mtime_ns == written
-    read_training_set(config(market), 32, 16)
+    read_training_set(config(market), Preprocessing(32, 16))
     write_picture(market / "bounding_box_train" / "0004_c1s1_000000_00.jpg", (0, 0, 0))
-    assert read_training_set(config(market), 16, 8).pictures[0].max() < 10  # another picture is another cache
+    assert read_training_set(config(market), SMALL).pictures[0].max() < 10  # another picture is another cache
     assert len(list((market.parent / "cache").iterdir())) == 3
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.4, 1.0])
 def test_generated_pictures_of_the_same_person_are_mixed_in(market, ratio):
     settings = config(market, generated_ratio=ratio)
-    batches = Batches(read_training_set(settings, 16, 8), settings, UNCHANGED, batch_size=6)
+    batches = Batches(read_training_set(settings, SMALL), settings, UNCHANGED, batch_size=6, preprocessing=SMALL)
     share = []
     for seed in range(30):
         batch = batches([torch.Generator().manual_seed(seed), torch.Generator()])
-        assert batch["images"].shape == (6, 3, 16, 8) and batch["images"].dtype == torch.float32
+        assert batch["pictures"].shape == (6, 3, 16, 8) and batch["pictures"].dtype == torch.float32
         assert sorted(Counter(batch["labels"].tolist()).values()) == [2, 2, 2]
         assert set(batch["camids"].tolist()) <= {0, 2}
         colours = [list((DRAWN if drawn else PEOPLE).values()) for drawn in batch["generated"]]
         expected = torch.tensor([c[label] for c, label in zip(colours, batch["labels"], strict=True)]) / 127.5 - 1
-        assert (batch["images"] - expected[:, :, None, None]).abs().max() < 0.05
+        assert (batch["pictures"] - expected[:, :, None, None]).abs().max() < 0.05
         share.append(batch["generated"].float().mean().item())
     assert abs(np.mean(share) - ratio) < 0.15
 
 
 def test_a_step_has_its_own_batch(market):
     settings = config(market, generated_ratio=0.5)
-    batches = Batches(read_training_set(settings, 16, 8), settings, AugmentationConfig(pad=1), batch_size=4)
+    batches = Batches(
+        read_training_set(settings, SMALL), settings, AugmentationConfig(pad=1), batch_size=4, preprocessing=SMALL
+    )
     first, again, other = (batches([torch.Generator().manual_seed(seed)]) for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["images"], other["images"])
+    assert not torch.equal(first["pictures"], other["pictures"])
 
 
 def test_groups_tell_infrared_from_visible_and_know_their_cameras(tmp_path):
     write_groups(tmp_path / "groups", seed=0, num_groups=12, workers=1)
     groups = read_groups(tmp_path / "groups")
-    pictures = read_training_set(DataConfig(groups=str(tmp_path / "groups")), 128, 64)
+    pictures = read_training_set(DataConfig(groups=str(tmp_path / "groups")), Preprocessing(128, 64))
     assert pictures.pictures.shape == (48, 128, 64, 3)
     for row in (0, 17, 47):
         assert np.array_equal(pictures.pictures[row], groups.pictures[row // 4, row % 4])
-        assert pictures.camids[row] == groups.labels[row // 4, 1]
+        _, camera, infrared, _ = groups.labels[row // 4]
+        assert pictures.camids[row] == camera + 60 * infrared
+        assert (pictures.camids[row] in pictures.infrared) == infrared
     people = [(pid, infrared) for pid, _, infrared, _ in groups.labels.repeat(4, axis=0).tolist()]
     assert pictures.num_labels == len(set(people)) == len(set(zip(people, pictures.labels, strict=True)))
     with pytest.raises(UserError, match="128 x 64"):
-        read_training_set(DataConfig(groups=str(tmp_path / "groups")), 256, 128)
+        read_training_set(DataConfig(groups=str(tmp_path / "groups")), Preprocessing(256, 128))
 
 
 @pytest.mark.parametrize(
@@ -108,16 +115,16 @@ def test_groups_tell_infrared_from_visible_and_know_their_cameras(tmp_path):
 )
 def test_data_that_cannot_be_named_are_one_line(settings, told):
     with pytest.raises(UserError, match=told):
-        read_training_set(DataConfig(**settings), 16, 8)
+        read_training_set(DataConfig(**settings), SMALL)
 
 
 def test_missing_generated_and_broken_pictures_are_named(market):
     (market / "bounding_box_train_gen/pose2/0007_c3s1_000001_00.jpg").unlink()
-    with pytest.raises(UserError, match=r"pose2/0007_c3s1_000001_00.jpg.*inference.py.*--splits train"):
-        read_training_set(config(market, generated_ratio=0.1), 16, 8)
+    with pytest.raises(UserError, match=r"pose2/0007_c3s1_000001_00.jpg.*pose2id generate.*--splits train"):
+        read_training_set(config(market, generated_ratio=0.1), SMALL)
     (market / "bounding_box_train/0007_c3s1_000001_00.jpg").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"0007_c3s1_000001_00.jpg"):
-        read_training_set(config(market), 16, 8)
+        read_training_set(config(market), SMALL)
     assert not list((market.parent / "cache").glob("*"))  # nothing half written stays
 
 
@@ -125,4 +132,4 @@ def test_a_data_set_without_training_pictures_says_so(market):
     for path in (market / "bounding_box_train").iterdir():
         path.unlink()
     with pytest.raises(UserError, match="no training pictures"):
-        read_training_set(config(market), 16, 8)
+        read_training_set(config(market), SMALL)

@@ -1,5 +1,6 @@
 """Validation scores as evaluate.py would."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ SIZES = TransReIDSizes(16, 8, 4, 4, dim=8, depth=2, heads=2, num_classes=3, fc_c
 
 def network() -> TransReID:
     torch.manual_seed(0)
-    built = TransReID.from_sizes(SIZES)
+    built = TransReID(SIZES)
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.normal_(std=0.2)
@@ -36,7 +37,7 @@ def test_scores_are_those_of_an_evaluation(tmp_path, own):
     reid = network()
     training = DataConfig(dataset="market1501", dataset_dir=str(root if own else tmp_path / "elsewhere"))
     named = ValidationConfig(batch_size=2) if own else ValidationConfig("market1501", str(root), batch_size=2)
-    scores = Validation(reid, SIZES, named, training)(Path("unused"), 5)
+    scores = Validation(reid, named, training)(Path("unused"), 5)
     assert reid.training and reid.b1[0].training
     dataset = build_dataset("market1501", root)
     extractor = Extractor(reid, reid.feature_dim, Preprocessing(16, 8), uses_camids=True)
@@ -46,9 +47,8 @@ def test_scores_are_those_of_an_evaluation(tmp_path, own):
 
 def test_unknown_cameras_and_missing_data_sets_are_told_at_once(tmp_path):
     root = write_market(tmp_path / "market")
-    reid = network()
-    reid.base.sie_embed = torch.nn.Parameter(reid.base.sie_embed[:2])
+    reid = TransReID(replace(SIZES, num_cameras=2))
     with pytest.raises(UserError, match="3 cameras, but training only 2"):
-        Validation(reid, SIZES, ValidationConfig("market1501", str(root)), DataConfig(groups="groups"))
+        Validation(reid, ValidationConfig("market1501", str(root)), DataConfig(groups="groups"))
     with pytest.raises(UserError, match=r"validation\.dataset"):
-        Validation(reid, SIZES, ValidationConfig(), DataConfig(groups="groups"))
+        Validation(reid, ValidationConfig(), DataConfig(groups="groups"))

@@ -1,0 +1,88 @@
+"""The paper's tables and figures: its experiments, with its figures beside ours.
+
+pose2id reproduce all --world synthetic
+pose2id reproduce table2 fig8 --config my_paths.yaml
+pose2id reproduce table1 datasets.market1501.root=/data/Market-1501-v15.09.15
+
+The real world needs data sets, weights and generated pictures where `configs/reproduce/paths.yaml` (copy it) says;
+what is missing is listed with the place to get it. The synthetic world makes its own small data sets and pictures with
+the shipped mini weights, about 15 minutes on two CPU cores for all. Everything goes to outputs/reproduce/<world>/:
+a folder an experiment, and index.html with all of them. A run that was stopped goes on when run again.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from NFC.experiments.catalogue import EXPERIMENTS
+from NFC.experiments.results import save_result, write_index
+from NFC.experiments.world import Lacking, World
+from NFC.report.formats import to_terminal
+from pose2id.errors import UserError
+from pose2id.flags import parse_command
+
+from ..experiments.fig5 import fig5
+from ..experiments.worlds import WORLDS
+
+NAMES = (*(f"table{k}" for k in range(1, 11)), *(f"fig{k}" for k in (4, 5, 7, 8, 9)))
+INTRODUCTION = {
+    "real": "The paper's experiments with the official weights on the real data sets; the paper's figures beside ours.",
+    "synthetic": "The paper's experiments on small synthetic data sets with the mini weights. The paper's figures are "
+    "of the real data sets and other networks: compare what centralization changes, not the level.",
+}
+TERMINAL = 110  # columns that the widest table takes
+
+
+@dataclass
+class ReproduceConfig:
+    items: list[str] = field(default_factory=list)  # experiments, or all; key=value changes settings of the world
+    world: str = "real"  # or synthetic
+    config: str | None = None  # YAML file of the world (configs/reproduce/paths.yaml, or synthetic.yaml)
+    out: str = "outputs/reproduce"
+
+
+def main(arguments: Sequence[str]) -> int:
+    config = parse_command(ReproduceConfig, __doc__, arguments, positional="items")
+    if config is None:
+        return 0
+    overrides = [item for item in config.items if "=" in item]
+    names = [item for item in config.items if "=" not in item]
+    names = NAMES if "all" in names else names
+    if unknown := [name for name in names if name not in NAMES]:
+        raise UserError(f"unknown experiment '{unknown[0]}'; choose from: all, {', '.join(NAMES)}")
+    if not names:
+        raise UserError(f"name an experiment: all, {', '.join(NAMES)}")
+    if config.world not in WORLDS:
+        raise UserError(f"unknown world '{config.world}'; choose one of: {', '.join(WORLDS)}")
+    out = Path(config.out) / config.world
+    world = WORLDS[config.world](Path(config.config) if config.config else None, overrides, out)
+    done = [name for name in names if run(name, world, out / name)]
+    if done:
+        print(f"page: {write_index(out, NAMES, f'Pose2ID, {config.world} world', INTRODUCTION[config.world])}")
+    if world.lacking:
+        print("Missing:", *world.lacking, sep="\n  ", file=sys.stderr)
+    return 0 if not world.lacking else 1 if done else 2
+
+
+def run(name: str, world: World, out: Path) -> bool:
+    """Run an experiment, print its tables and save it; False if it lacks too much to measure anything."""
+    print(f"\n== {name}", flush=True)
+    try:
+        result = fig5(world, out) if name == "fig5" else EXPERIMENTS[name](world)
+    except Lacking as error:
+        world.remember(error)
+        print(f"not run: {error.note}")
+        return False
+    if result.empty:
+        print("not run: every row needs something, see the end")
+        return False
+    console = Console(width=max(TERMINAL, Console().width))
+    if result.table:
+        console.print(to_terminal(result.table))
+    for _, caption in (*result.plots.values(), *result.galleries.values()):
+        console.print(caption, markup=False)
+    save_result(out, name, result)
+    return True

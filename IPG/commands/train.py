@@ -1,0 +1,98 @@
+"""Train the generator (Pose2ID, arXiv 2503.00938, Eq. 6).
+
+pose2id train                                  # the small networks, synthetic people
+accelerate launch -m pose2id train --config configs/train/ipg.yaml data.dataset=market1501 data.dataset_dir=DIR
+
+A data set needs its poses first: `pose2id poses prepare`. Running a command again goes on from the last checkpoint.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from pose2id.config import to_yaml
+from pose2id.devices import pick_device, this_process
+from pose2id.errors import UserError
+from pose2id.files import write_text
+from pose2id.flags import parse_command
+from pose2id.loop.loop import Loop
+from pose2id.loop.settings import LoopConfig
+from pose2id.loop.state import Settings, named_settings, read_state
+from pose2id.presets import load_preset
+from pose2id.resources import CONFIGS
+
+from ..checkpoints import identity_network, load_vae
+from ..job.settings import DTYPES
+from ..models import build_scheduler
+from ..training.data import DataConfig, Material, build_material, hold_out
+from ..training.encoded import encode_material
+from ..training.networks import NetworksConfig, build_networks, export_frozen, export_networks, frozen_files
+from ..training.objective import IPGObjective, ObjectiveConfig
+from ..training.pairs import Pairs
+from ..training.validation import Validation, ValidationConfig
+
+
+@dataclass
+class TrainConfig:
+    preset: str = "sd15"
+    data: DataConfig = field(default_factory=DataConfig)
+    networks: NetworksConfig = field(default_factory=NetworksConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+    def __post_init__(self) -> None:
+        if self.loop.validate_every and not self.validation.held_out:
+            raise UserError("loop.validate_every needs validation.held_out above 0: nobody is kept out of training")
+
+
+def train(config: TrainConfig) -> None:
+    preset, main_process = load_preset(config.preset), this_process().is_main_process
+    vae_file, reid_file = frozen_files(config.preset, config.networks)
+    learnt = held_out = build_material(config.data)
+    if config.validation.held_out:
+        learnt, held_out = hold_out(learnt, config.validation.held_out)
+    device = pick_device()
+    vae = load_vae(vae_file, preset).eval().requires_grad_(False).to(device)
+    extractor = identity_network(reid_file, config.preset, device)
+    torch.manual_seed(config.loop.seed)
+    networks = build_networks(preset, config.networks)
+
+    if main_process:
+        print(learnt.summary)
+    encoded = encode_material(learnt, vae, extractor, preset, Path(config.data.cache))
+    pairs = Pairs(learnt, encoded, preset, config.data.targets)
+    objective = IPGObjective(*networks.values(), build_scheduler(preset), config.objective)
+    validation = None
+    if config.loop.validate_every:
+        validation = Validation(held_out, networks, vae, extractor, preset, config.validation)
+
+    def export(folder: Path) -> None:
+        export_networks(networks, preset, folder, DTYPES[config.networks.export_dtype])
+
+    loop = Loop(objective, pairs, export, config.loop, validation, settings_that_stay(config, learnt))
+    read_state(loop.path, loop.settings)  # refuses what cannot be gone on with, before anything is written
+    if main_process:
+        write_text(loop.path / "config.yaml", to_yaml(config))
+        export_frozen(vae_file, reid_file, loop.path)
+    loop.run()
+
+
+def settings_that_stay(config: TrainConfig, material: Material) -> Settings:
+    """Those beside the loop's that a run is not gone on with when they differ."""
+    networks = {name: getattr(config.networks, name) for name in ("trainable", "lora_rank")}
+    data = {"targets": config.data.targets, "confidence": config.data.confidence}
+    return (
+        named_settings("objective", asdict(config.objective))
+        | named_settings("networks", networks)
+        | named_settings("data", data)
+        | {"number of pictures": len(material), "number of people": len(material.people)}
+    )
+
+
+def main(arguments: Sequence[str]) -> None:
+    config = parse_command(TrainConfig, __doc__, arguments, CONFIGS / "train" / "ipg_mini.yaml")
+    if config is not None:
+        train(config)

@@ -1,0 +1,102 @@
+"""Features of pictures, into a file: the shortest way from pictures to numbers.
+
+pose2id embed PICTURES --out features.npz
+pose2id embed query gallery/0001.jpg --extractor timm:resnet50 --out features.npz
+
+PICTURES are files or folders, which are searched with all their sub-folders. The file holds `feats` (N, d) float32, as
+the network gives them, and `paths` (N,), in the order of their names. For features of another kind than plain vectors
+it has an entry of the kind's name with its sizes.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from omegaconf import MISSING
+
+from pose2id.devices import pick_device, this_process
+from pose2id.errors import UserError
+from pose2id.files import replacing
+from pose2id.flags import parse_command
+from pose2id.pictures import PICTURE_SUFFIXES
+from pose2id.presets import default_directory
+from pose2id.weights import find_weights
+
+from ..features.extraction import Precision, extract_features
+from ..networks import build_extractor
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class EmbedConfig:
+    pictures: list[str] = field(default_factory=list)  # files, or folders with all below them
+    out: str = MISSING  # *.npz
+    extractor: str = "transreid"
+    preset: str | None = None  # sd15 where its weights are at hand, else mini
+    weights: str | None = None  # of the extractor; the preset's own
+    precision: Precision = Precision.float32  # or bfloat16, float16
+    flip: bool = False  # mean of the features of a picture and of its mirror image
+    batch_size: int = 64
+    num_workers: int = 2
+    device: str | None = None  # a GPU if there is one
+
+
+def main(arguments: Sequence[str]) -> None:
+    config = parse_command(EmbedConfig, __doc__, arguments, positional="pictures")
+    if config is not None:
+        embed(config)
+
+
+def embed(config: EmbedConfig) -> Path:
+    """Write the file and return its path; `UserError` for whatever the user can repair, before anything is written."""
+    out = Path(config.out)
+    if out.suffix != ".npz":
+        raise UserError(f"out '{out}' must end in .npz")
+    paths = [path for place in config.pictures for path in pictures_below(Path(place))]
+    if not paths:
+        raise UserError("no pictures to embed: name files, or folders that hold some")
+    device = pick_device(config.device)
+    extractor = build_extractor(config.extractor, config.weights, config.preset or _preset_at_hand(config), device)
+    feats = extract_features(
+        extractor,
+        paths,
+        batch_size=config.batch_size,
+        num_workers=config.num_workers,
+        device=device,
+        precision=config.precision,
+        flip=config.flip,
+    )
+    layout = extractor.layout
+    sizes = {layout.kind: np.array(layout.sizes)} if layout.sizes else {}
+    if this_process().is_main_process:
+        with replacing(out) as partial, partial.open("wb") as file:
+            np.savez(file, feats=feats.numpy(), paths=np.array([str(path) for path in paths]), **sizes)
+        print(f"wrote {len(paths)} features of {feats.shape[1]} numbers to {out}")
+    return out
+
+
+def pictures_below(place: Path) -> list[Path]:
+    """A picture, or the pictures of a folder and of all below it, sorted by path; hidden files do not count."""
+    if not place.is_dir():
+        return [place]
+    below = (path for path in place.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    return sorted(path for path in below if not any(part.startswith(".") for part in path.relative_to(place).parts))
+
+
+def _preset_at_hand(config: EmbedConfig) -> str:
+    """The official preset where its weights lie in their place, else the small one, which is said."""
+    if config.weights or config.extractor != "transreid":
+        return "sd15"
+    try:
+        find_weights(default_directory("sd15"), "transformer_20")
+    except UserError:
+        logger.warning(
+            "no official weights in %s: taking the small network of the mini preset, which knows synthetic people "
+            "only; `pose2id download` fetches the official ones",
+            default_directory("sd15"),
+        )
+        return "mini"
+    return "sd15"

@@ -1,0 +1,51 @@
+"""Write synthetic pedestrians to disk.
+
+pose2id synthetic --layout market1501 --out data/synthetic/Market-1501 --seed 1000 --test_pids 50
+pose2id synthetic --layout groups --out runs/groups --seed 0 --groups 12000
+
+Layouts are those of the real data sets, `msmt17_v2` being the second version of MSMT17 and `custom` one's own folders
+and table; `groups` is training material for the generator.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from pose2id.errors import UserError
+from pose2id.flags import parse_command
+
+from ..datasets.synthetic.groups import write_groups
+from ..datasets.synthetic.layouts import LAYOUTS, write_layout
+
+GROUPS = "groups"
+
+
+@dataclass
+class SyntheticConfig:
+    layout: str = MISSING  # market1501, dukemtmc, ..., custom, or groups
+    out: str = MISSING  # folder to write to
+    seed: int = 1000  # the world; training used world 0
+    train_pids: int = 0
+    test_pids: int = 50
+    shots: int | None = None  # pictures of a person by one camera; the layout's own
+    groups: int = 12000
+    workers: int | None = None  # processes; one a core
+
+
+def main(arguments: Sequence[str]) -> None:
+    config = parse_command(SyntheticConfig, __doc__, arguments)
+    if config is None:
+        return
+    if config.layout not in (*LAYOUTS, GROUPS):
+        raise UserError(f"unknown layout '{config.layout}'; choose one of: {', '.join((*LAYOUTS, GROUPS))}")
+    out = Path(config.out)
+    if config.layout == GROUPS:
+        write_groups(out, config.seed, config.groups, config.workers)
+        print(f"wrote {config.groups} groups to {out}")
+    else:
+        options = {} if config.shots is None else {"shots": config.shots}
+        pids = config.train_pids, config.test_pids
+        count = write_layout(config.layout, out, config.seed, *pids, config.workers, **options)
+        print(f"wrote {count} pictures to {out}")

@@ -1,0 +1,1 @@
+"""Commands of `pose2id`: parse, build a config, one call."""

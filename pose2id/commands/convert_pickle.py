@@ -1,0 +1,55 @@
+"""Rewrite a weight file that can only be read by EXECUTING what is in it, as safetensors.
+
+pose2id convert-pickle FILE --i-trust-this-file [--out FILE.safetensors]
+
+Some official files are pickles of whole training states. Reading such a file runs whatever its author, or whoever
+changed it since, put there, with your rights. Do this only to a file you trust, best in a container without network.
+Everything else in this repository reads weights without executing anything, the file written here included.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from ..errors import UserError
+from ..flags import parse_command
+from ..weights import unwrap, write_safetensors
+
+
+def execute_pickle(path: Path) -> object:
+    """What the torch file holds, built by running its pickle."""
+    if not path.is_file():
+        raise UserError(f"weight file {path} does not exist")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{path} needs the Python module '{error.name}': install it for this step") from error
+    except Exception as error:  # the pickle may do, and raise, anything
+        raise UserError(f"cannot read {path}: {' '.join(str(error).split())[:150]}") from error
+
+
+@dataclass
+class ConvertPickleConfig:
+    file: list[str] = field(default_factory=list)  # one weight file
+    out: str | None = None  # beside the file
+    i_trust_this_file: bool = False  # needed: the file's code will be executed
+
+
+def main(arguments: Sequence[str]) -> None:
+    own = ["--i_trust_this_file" if word == "--i-trust-this-file" else word for word in arguments]
+    config = parse_command(ConvertPickleConfig, __doc__, own, positional="file")
+    if config is None:
+        return
+    if len(config.file) != 1:
+        raise UserError("name one weight file")
+    source = Path(config.file[0])
+    target = Path(config.out) if config.out else source.with_suffix(".safetensors")
+    if not config.i_trust_this_file:
+        raise UserError(f"reading {source} executes code in it; if you trust who made it, add --i-trust-this-file")
+    if target.exists():
+        raise UserError(f"{target} exists already; remove it or name another --out")
+    tensors = unwrap(execute_pickle(source), source)
+    write_safetensors(tensors, target)
+    print(f"{source} -> {target}: {len(tensors)} tensors")

@@ -1,0 +1,27 @@
+"""Running commands, in this process or in one of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pose2id.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def here(*words: object) -> int:
+    """The exit code of `pose2id words`, in this process, which saves seconds."""
+    with pytest.raises(SystemExit) as left:
+        main([str(word) for word in words])
+    return left.value.code
+
+
+def program(*words: object, launcher: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python words` in a process of its own, in the checkout; words[0] is a script of it, or `-m`."""
+    command = [sys.executable, *launcher, *map(str, words)]
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False
+    )

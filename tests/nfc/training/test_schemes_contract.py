@@ -1,0 +1,98 @@
+"""What every training scheme keeps to: batches with labels of its classes, and a state that resumes exactly."""
+
+import io
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from NFC.networks import Preprocessing
+from NFC.networks.transreid import TransReID
+from NFC.training.augmentation import AugmentationConfig
+from NFC.training.batches import Batches, Source
+from NFC.training.data import DataConfig, TrainingSet
+from NFC.training.schemes import SCHEMES, Scheme
+from pose2id.errors import UserError
+from pose2id.presets import TransReIDSizes
+from pose2id.registry import read_named
+
+PEOPLE, EACH = 6, 4
+SIZES = TransReIDSizes(32, 16, 8, 4, dim=8, depth=2, heads=2, num_classes=0, fc_classes=0)
+
+
+def training_set() -> TrainingSet:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (PEOPLE * EACH, 32, 16, 3), dtype=np.uint8)
+    labels, camids = np.repeat(np.arange(PEOPLE), EACH), np.tile(np.arange(EACH), PEOPLE)
+    return TrainingSet(pictures, labels, camids)
+
+
+def start(scheme: Scheme) -> Source:
+    torch.manual_seed(0)
+    network = TransReID(SIZES)
+    config = DataConfig(pictures_per_person=2)
+    batches = Batches(training_set(), config, AugmentationConfig(pad=1), 8, Preprocessing(32, 16))
+    return scheme.start(network, batches)
+
+
+@pytest.fixture(params=SCHEMES)
+def scheme(request) -> Scheme:
+    return SCHEMES[request.param]()
+
+
+def step(source: Source, number: int) -> dict[str, torch.Tensor]:
+    source.before_step(number)
+    return source([torch.Generator().manual_seed(number) for _ in range(8)])
+
+
+def test_batches_have_labels_of_the_schemes_classes(scheme):
+    source, classes = start(scheme), scheme.num_labels(training_set())
+    for number in range(5):
+        batch = step(source, number)
+        assert batch["pictures"].shape == (8, 3, 32, 16) and batch["pictures"].dtype == torch.float32
+        for name in ("labels", "camids", "rows"):
+            assert batch[name].shape == (8,) and batch[name].dtype == torch.int64
+        assert batch["generated"].shape == (8,) and batch["generated"].dtype == torch.bool
+        assert batch["labels"].min() >= 0 and batch["labels"].max() < classes
+        assert len(batch["labels"].unique()) == 4
+
+
+def test_a_resumed_source_goes_on_alike(scheme):
+    whole, parts = start(scheme), start(scheme)
+    straight = [step(whole, number) for number in range(6)]
+    for number in range(3):
+        step(parts, number)
+    content = io.BytesIO()
+    torch.save(parts.state_dict(), content)
+    content.seek(0)
+    resumed = start(scheme)
+    resumed.load_state_dict(torch.load(content, weights_only=True))
+    for number in range(3, 6):
+        batch = step(resumed, number)
+        assert all(torch.equal(tensor, straight[number][name]) for name, tensor in batch.items())
+
+
+def test_settings_are_plain_and_named(scheme):
+    fixed = start(scheme).fixed_settings()
+    assert fixed["data.pictures_per_person"] == 2 and fixed["augmentation.pad"] == 1
+    assert all(isinstance(value, str | int | float) for value in fixed.values())
+    assert all(isinstance(value, str | int | float | list) for value in asdict(scheme).values())
+
+
+def test_other_labels_decide_who_is_drawn():
+    source = start(SCHEMES["supervised"]())
+    labels = np.where(np.arange(PEOPLE * EACH) < 12, -1, np.arange(PEOPLE * EACH) // 3)
+    source.relabel(labels)
+    for number in range(5):
+        batch = step(source, number)
+        assert batch["rows"].min() >= 12 and batch["labels"].tolist() == labels[batch["rows"]].tolist()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [({"name": "magic"}, "one of supervised"), ({}, "need name"), ({"name": "supervised", "epochs": 3}, "epochs")],
+)
+def test_schemes_that_cannot_be_are_one_line(value, told):
+    with pytest.raises(UserError, match=told):
+        read_named(SCHEMES, value, "scheme")
