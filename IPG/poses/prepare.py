@@ -23,6 +23,7 @@ from ..splits import split_records
 from .clean import clean, sharpness, sure_joints
 from .estimate import WEIGHTS, Estimator
 from .estimators import build_estimator, default_weights
+from .keypoint_files import KeypointFiles
 from .records import PoseRecord, read_records, write_records
 from .settings import PrepareConfig
 from .skeleton import draw_skeleton, write_pose_picture
@@ -62,6 +63,8 @@ def prepare(config: PrepareConfig) -> tuple[dict[str, int], list[str]]:
     root, names = find_pictures(config)
     out = Path(config.out_dir)
     estimator = build_estimator(config.estimator, config.weights, config.device)
+    if isinstance(estimator, KeypointFiles):
+        estimator.require(root, names)
     description = _describe(config)
     manifest.check(out, description)
     if process.is_main_process:

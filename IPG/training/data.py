@@ -12,6 +12,7 @@ from NFC.datasets import Record, build_dataset
 from NFC.datasets.synthetic.groups import Groups, read_groups
 from pose2id.errors import UserError
 from pose2id.pictures import read_picture
+from pose2id.reading.files import require_file
 
 from ..poses.clean import sure_joints
 from ..poses.records import PoseRecord, read_kept, read_records
@@ -183,6 +184,6 @@ def _normalised(pose: PoseRecord, confidence: float) -> np.ndarray:
 def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        state = path.stat()
+        state = require_file(path, "picture", "replace or remove it").stat()
         digest.update(f"{path}\n{state.st_size}\n{state.st_mtime_ns}\n".encode())
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from pose2id.config import read_values
 from pose2id.errors import UserError
 from pose2id.reading.files import fault_of, one_line
 from pose2id.reading.safetensors_files import read_metadata, write_safetensors_file
+from pose2id.reading.sizes import check_sizes
 from pose2id.reading.text import mapping, parse_json
 from pose2id.weights import load_tensors, read_tensors, strip_prefix, weights_file
 
@@ -19,7 +20,6 @@ from .base import Extractor, Preprocessing
 from .reid_network import ReIDNetwork
 
 KEY = "pose2id-network-1"  # of the header: one entry
-LARGEST_SIZE = 2**16
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def build_from_file(kind: type[ReIDNetwork], weights: str | Path | None, preset:
     if header.network != kind.name:
         raise UserError(f"{path} is a file of {header.network}, not of {kind.name}; name that network")
     sizes = replace(read_values(kind.Sizes, header.sizes, f"header of {path}"), num_classes=0)
-    _check_sizes(header.sizes, len(tensors), path)
+    check_sizes(header.sizes, len(tensors), f"header of {path}")
     return _filled(kind, lambda: sizes, tensors, path).extractor(header.preprocessing)
 
 
@@ -105,12 +105,3 @@ def _filled(
         ) from error
     load_tensors(network, translated, path, network.unused_at_test())
     return network
-
-
-def _check_sizes(sizes: Mapping[str, object], tensors: int, path: str | Path) -> None:
-    """`UserError` for a header whose network would be far larger than the file, before it is built."""
-    for name, value in sizes.items():
-        numbers = [n for n in (value if isinstance(value, list) else [value]) if isinstance(n, int)]
-        most = tensors if name.startswith("depth") else LARGEST_SIZE
-        if numbers and not 0 <= min(numbers) <= max(numbers) <= most:
-            raise UserError(f"{path}: {name} {value!r:.50} of its header cannot be; export the network again")

@@ -14,6 +14,8 @@ from tqdm import tqdm
 from pose2id.errors import UserError
 from pose2id.files import replacing
 from pose2id.pictures import picture_tensor, read_picture
+from pose2id.reading.files import require_file
+from pose2id.reading.numpy_files import fits_npy
 
 from ..datasets import Dataset, Record, build_dataset, generated_paths
 from ..datasets.synthetic.groups import NUM_CAMERAS, read_groups
@@ -132,10 +134,10 @@ def _decoded(paths: Sequence[Path], cache: Path, preprocessing: Preprocessing) -
     size = preprocessing.height, preprocessing.width
     digest = hashlib.sha256(f"{size} {preprocessing.resize}".encode())
     for path in paths:
-        state = path.stat()
+        state = require_file(path, "picture", "replace or remove it").stat()
         digest.update(f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
     file = cache / f"pictures-{digest.hexdigest()[:16]}.npy"
-    if not file.is_file():
+    if not fits_npy(file, (len(paths), *size, 3), np.uint8):
         with replacing(file) as partial, ThreadPoolExecutor(DECODERS) as pool:
             array = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(paths), *size, 3))
             decoded = pool.map(lambda path: resized_picture(path, preprocessing), paths)
