@@ -45,10 +45,10 @@ class PoseRecord:
         row = mapping(row, where, "path", "size", "sharpness", "keypoints")
         keypoints = number_rows(row["keypoints"], where)
         if len(keypoints) != 18:
-            raise UserError(f"{where} holds no pose: keypoints of shape {keypoints.shape}, expected (18, 3)")
+            raise UserError(f"{where}: keypoints of shape {keypoints.shape}, expected (18, 3)")
         size = number_rows(row["size"], f"{where}: size", 2)
         if len(size) != 1 or not ((size >= 1) & (size <= LARGEST_SIDE) & (size == size.round())).all():
-            raise UserError(f"{where} holds no pose: its size is {row['size']!r:.50}, not width and height in pixels")
+            raise UserError(f"{where}: its size is {row['size']!r:.50}, not width and height in pixels")
         (sharpness,) = number_rows([row["sharpness"]], f"{where}: sharpness", 1)[:, 0]
         path = path_text(row["path"], where)
         return cls(path, int(size[0, 0]), int(size[0, 1]), float(sharpness), keypoints)
@@ -59,7 +59,7 @@ def read_records(path: str | Path, partial: bool = False) -> list[PoseRecord]:
 
     partial: the file is that of a process that may have been killed, whose last line may be cut.
     """
-    lines = read_json_lines(path, "poses", REMEDY, partial=partial)
+    lines = read_json_lines(path, "poses", REMEDY, partial=partial, wrong="holds no pose")
     return [PoseRecord.from_row(row, where) for where, row in lines]
 
 
@@ -70,8 +70,8 @@ def write_records(path: str | Path, records: Iterable[PoseRecord]) -> None:
 def read_kept(path: str | Path) -> set[str]:
     """The paths that a cleaning list keeps: lines of {"path", "kept", "reasons"}, as `prepare_poses.py` writes them."""
     kept = set()
-    for where, row in read_json_lines(path, "cleaning list", REMEDY):
-        row = mapping(row, f"{where} of a cleaning list", "path", "kept")
+    for where, row in read_json_lines(path, "cleaning list", REMEDY, wrong="is no line of a cleaning list"):
+        row = mapping(row, where, "path", "kept")
         if row["kept"]:
             kept.add(path_text(row["path"], where))
     return kept

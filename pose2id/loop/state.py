@@ -8,12 +8,13 @@ from torch import nn
 
 from ..errors import UserError
 from ..files import replacing
+from ..reading.files import require_file
 from ..reading.torch_files import check_tensor, read_torch
 from .settings import LoopConfig
 
 STATE_FILE = "state.pt"
 REMEDY = "delete it to start anew"
-STATE = {"step": int, "seconds": int | float, "settings": Mapping, "model": Mapping, "optimizer": Mapping}
+STATE = {"step": int, "seconds": int | float, "model": Mapping, "optimizer": Mapping}
 MOST_STEPS = 10**12
 FIXED = (
     *("seed", "learning_rate", "lr_schedule", "warmup_steps", "optimizer", "momentum", "weight_decay"),
@@ -68,12 +69,13 @@ def read_state(folder: Path, settings: Settings) -> dict | None:
     path = folder / STATE_FILE
     if not path.exists():
         return None
+    require_file(path, "state", REMEDY)
     try:
-        state = read_torch(path, "the state", REMEDY)
+        state = read_torch(path)
     except UserError as error:
-        raise UserError(f"{path} is damaged ({error}); {REMEDY}") from error
+        raise UserError(f"{path} is damaged; {REMEDY}") from error
     _check(state, path)
-    for name, before in state["settings"].items():
+    for name, before in _part(state, "settings", path).items():
         now = settings.get(name, before)
         if now != before:
             raise UserError(
@@ -90,10 +92,20 @@ def _check(state: object, path: Path) -> None:
             raise UserError(f"{path} holds no state of a training run ('{name}' is missing or odd); {REMEDY}")
     if not 0 <= state["step"] <= MOST_STEPS or {"state", "param_groups"} - state["optimizer"].keys():
         raise UserError(f"{path} holds no state of a training run (its step or optimizer is odd); {REMEDY}")
+    for name in ("settings", "scaler", "ema", "parts"):
+        _part(state, name, path)
     for name, tensor in state["model"].items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise UserError(f"{path} holds no state of a training run (its model has '{name}'); {REMEDY}")
         check_tensor(tensor, f"tensor {name} of {path}")
+
+
+def _part(state: Mapping, name: str, path: Path) -> Mapping:
+    """The mapping `name` of a state; states of before it was kept have none."""
+    part = state.get(name) or {}
+    if not isinstance(part, Mapping):
+        raise UserError(f"{path} holds no state of a training run ('{name}' is odd); {REMEDY}")
+    return part
 
 
 def _frozen(model: nn.Module) -> set[str]:

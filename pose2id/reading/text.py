@@ -86,15 +86,21 @@ def read_json(path: str | Path, what: str = "file", remedy: str = "", finite: bo
 
 
 def read_json_lines(
-    path: str | Path, what: str = "file", remedy: str = "", finite: bool = True, partial: bool = False
+    path: str | Path,
+    what: str = "file",
+    remedy: str = "",
+    finite: bool = True,
+    partial: bool = False,
+    wrong: str = "",
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(where it stands, mapping) of each line that is not blank; `UserError` for a line that holds anything else.
 
-    partial: the file is that of a process that may have been killed: a last line that is cut is left out.
+    partial: the file is that of a process that may have been killed: a last line that is cut is left out. wrong: said
+    of the line in front of what is wrong with it, such as "holds no pose".
     """
     lines = lines_of(read_text(path, what, remedy))
     for number, line in enumerate(lines, start=1):
-        where = f"{shown(path)}, line {number}"
+        where = f"{shown(path)}, line {number} {wrong}".rstrip()
         if line.strip():
             try:
                 value = parse_json(line, where, finite)
