@@ -154,7 +154,7 @@ def _faults(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], matters: 
         "of another type": [
             f"{name} is {found[name].dtype}, not {wanted[name].dtype}"
             for name in fitting
-            if found[name].is_floating_point() != wanted[name].is_floating_point()
+            if wanted[name].is_floating_point() and not found[name].is_floating_point()
         ],
         "with NaN or infinity": [name for name in fitting if not _finite(found[name], wanted[name].dtype)],
         "unknown": [name for name in found if name not in wanted and matters(name)],

@@ -49,9 +49,11 @@ class PoseRecord:
         size = number_rows(row["size"], f"{where}: size", 2)
         if len(size) != 1 or not ((size >= 1) & (size <= LARGEST_SIDE) & (size == size.round())).all():
             raise UserError(f"{where}: its size is {row['size']!r:.50}, not width and height in pixels")
-        (sharpness,) = number_rows([row["sharpness"]], f"{where}: sharpness", 1)[:, 0]
+        sharpness = number_rows([row["sharpness"]], f"{where}: sharpness", 1)
+        if len(sharpness) != 1:
+            raise UserError(f"{where}: its sharpness is {row['sharpness']!r:.50}, not a number")
         path = path_text(row["path"], where)
-        return cls(path, int(size[0, 0]), int(size[0, 1]), float(sharpness), keypoints)
+        return cls(path, int(size[0, 0]), int(size[0, 1]), float(sharpness[0, 0]), keypoints)
 
 
 def read_records(path: str | Path, partial: bool = False) -> list[PoseRecord]:

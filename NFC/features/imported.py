@@ -90,6 +90,8 @@ def _layout(arrays: Arrays, split: str, path: Path) -> Layout:
         if held(arrays, kind, split):
             name = f"{kind} in {path}"
             sizes = tuple(as_integers(as_tensor(find(arrays, kind, split, path), name), name).tolist())
+            if any(sizes) and len(sizes) != len(KINDS[kind].example[1]):
+                raise UserError(f"{name} must be {len(KINDS[kind].example[1])} numbers, got {len(sizes)}")
             return Layout(kind, sizes) if any(sizes) else Layout()
     return Layout()
 

@@ -1,34 +1,31 @@
 """`.npy` and `.npz` files: what the header claims is held against the file before anything is read."""
 
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
-from zipfile import BadZipFile, ZipFile, ZipInfo, is_zipfile
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 from numpy.lib import format as npy
 
 from ..errors import UserError
-from .files import check_size, foreign_kind, one_line, require_file, shown
+from .files import ZIP, check_size, foreign_kind, head_of, one_line, require_file, shown
 
 Wanted = Callable[[str], bool]
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0, (3, 0): npy.read_array_header_2_0}
 NPY = ".npy"
-UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, SyntaxError, MemoryError, RecursionError)
-UNREADABLE_ZIP = (*UNREADABLE, BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
 def read_npy(path: Path, what: str = "file") -> np.ndarray:
     """The array in a `.npy` file; `UserError` for one that is damaged, or holds Python objects."""
-    with _told(path, what, UNREADABLE), path.open("rb") as file:
+    with _told(path, what), path.open("rb") as file:
         return _read_array(file, path.stat().st_size, None, f"{what} {shown(path)}")
 
 
 def map_npy(path: Path, mode: str = "r") -> np.ndarray:
     """The array in a `.npy` file, mapped from disk; `UserError` as `read_npy`, a file that was cut included."""
-    with _told(path, "file", UNREADABLE), path.open("rb") as file:
+    with _told(path, "file"), path.open("rb") as file:
         _read_header(file, path.stat().st_size, None, f"file {shown(path)}")
         return np.load(path, mmap_mode=mode, allow_pickle=False)
 
@@ -44,11 +41,11 @@ def fits_npy(path: Path, shape: tuple[int, ...], dtype: type) -> bool:
 
 def read_npz(path: Path, wanted: Wanted, what: str = "file") -> dict[str, np.ndarray | None]:
     """The arrays of an `.npz` file by name, None for those that are not `wanted`, which are not read."""
-    if not is_zipfile(require_file(path, what)):
+    if not head_of(require_file(path, what)).startswith(ZIP):
         kind = foreign_kind(path) or "damaged, or no .npz file"
         raise UserError(f"cannot read {what} {shown(path)}: it is {kind}")
     arrays = {}
-    with _told(path, what, UNREADABLE_ZIP), ZipFile(path) as archive:
+    with _told(path, what), ZipFile(path) as archive:
         for member in archive.infolist():
             name = member.filename.removesuffix(NPY)
             arrays[name] = _read_member(archive, member, f"{name} in {shown(path)}") if wanted(name) else None
@@ -93,14 +90,14 @@ def _read_header(file: BinaryIO, size: int, stored: int | None, where: str) -> t
 
 
 @contextmanager
-def _told(path: Path, what: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
-    """`UserError` for a file that is not there, for one of another kind, and in place of the library's `errors`."""
+def _told(path: Path, what: str) -> Iterator[None]:
+    """`UserError` for a file that is not there, for one of another kind, and in place of the library's errors."""
     require_file(path, what)
     try:
         yield
     except UserError:
         raise
-    except errors as error:
+    except Exception as error:  # of damaged files the readers raise whatever they stumble over
         kind = foreign_kind(path)
         reason = f"it is {kind}" if kind else one_line(error)
         raise UserError(f"cannot read {what} {shown(path)}: {reason}") from error

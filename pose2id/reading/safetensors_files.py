@@ -54,9 +54,10 @@ def _opened(path: Path, what: str, remedy: str) -> Iterator[safe_open]:
         with safe_open(path, "pt") as file:
             yield file
     except (OSError, SafetensorError, ValueError, RuntimeError, MemoryError) as error:
-        reason = foreign_kind(path)
-        reason = f"it is {reason}" if reason else one_line(error)
-        raise UserError(f"cannot read {what} from {shown(path)}: {reason}; {remedy}") from error
+        kind = foreign_kind(path)
+        reason = f"it is {kind}" if kind else one_line(error)
+        end = "" if ":" in kind else f"; {remedy}"
+        raise UserError(f"cannot read {what} from {shown(path)}: {reason}{end}") from error
 
 
 def write_safetensors_file(

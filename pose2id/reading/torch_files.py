@@ -5,7 +5,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile, is_zipfile
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -37,14 +37,15 @@ def read_torch(path: Path, what: str = "file", remedy: str = "get the file again
     """
     require_file(path, what)
     if kind := foreign_kind(path):
-        raise UserError(f"cannot read {what} from {shown(path)}: it is {kind}; {remedy}")
-    zipped = is_zipfile(path)
+        raise UserError(f"cannot read {what} from {shown(path)}: it is {kind}{_end(kind, remedy)}")
+    zipped = head_of(path).startswith(ZIP)
     if zipped:
         verify_archive(path, what, remedy)
     elif not head_of(path).startswith(pickle.PROTO):
         head = head_of(path)[:20]
-        reason = "it is cut short" if head.startswith(ZIP) else f"it starts with {head!r}, as no torch file does"
-        raise UserError(f"cannot read {what} from {shown(path)}: {reason}; {remedy}")
+        raise UserError(
+            f"cannot read {what} from {shown(path)}: it starts with {head!r}, as no torch file does; {remedy}"
+        )
     try:
         with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -53,6 +54,11 @@ def read_torch(path: Path, what: str = "file", remedy: str = "get the file again
         raise NotPlain(f"{shown(path)} is damaged, or cannot be read without executing a pickle") from error
     except Exception as error:  # of damaged files the reader raises whatever it stumbles over
         raise UserError(f"cannot read {what} from {shown(path)}: {one_line(error)}; {remedy}") from error
+
+
+def _end(kind: str, remedy: str) -> str:
+    """`remedy`, unless what a file is says what to do."""
+    return "" if ":" in kind else f"; {remedy}"
 
 
 def verify_archive(path: Path, what: str, remedy: str) -> None:
@@ -72,10 +78,8 @@ def verify_archive(path: Path, what: str, remedy: str) -> None:
                         pass
     except UserError:
         raise
-    except (BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{start}: it is damaged ({one_line(error)}); {remedy}") from error
-    except Exception as error:  # zlib's own, of compressed archives
-        raise UserError(f"{start}: it is damaged ({one_line(error)}); {remedy}") from error
+    except Exception as error:  # of damaged archives the library raises errors of any kind
+        raise UserError(f"{start}: it is damaged or cut short ({one_line(error)}); {remedy}") from error
 
 
 def plain_fault(tensor: Tensor) -> str:
