@@ -10,15 +10,12 @@ from diffusers import AutoencoderDC, AutoencoderKL
 from torch import nn
 
 from NFC.networks import Extractor, build_extractor
-from pose2id.errors import UserError
 from pose2id.presets import Preset
-from pose2id.weights import load_module, load_tensors, read_tensors
+from pose2id.weights import load_module, load_tensors, read_tensors, strip_prefix
 
 from .models import NETWORKS, VAE, build_vae
 from .private import convert_ldm_vae_checkpoint
-
-# Attention of the picture autoencoder: names of older diffusers files -> today's.
-OLD_VAE_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
+from .vae_folder import read_vae_folder, todays_names
 
 
 def load_networks(files: Mapping[str, Path], preset: Preset) -> dict[str, nn.Module]:
@@ -35,24 +32,14 @@ def load_vae(path: str | Path, preset: Preset) -> VAE:
     path = Path(path)
     if path.is_dir():
         kind = AutoencoderDC if preset.vae.kind == "dc" else AutoencoderKL
-        try:
-            return kind.from_pretrained(path, local_files_only=True)
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split("\n")[0].split())
-            raise UserError(f"{path} is not a diffusers {kind.__name__} folder: {reason}") from error
+        return read_vae_folder(path, kind)
     with torch.device("meta"):
         vae = build_vae(preset.vae)
-    tensors = read_tensors(path)
+    tensors = strip_prefix(read_tensors(path))
     if any("encoder.down.0.block.0." in name for name in tensors):
         tensors = convert_ldm_vae_checkpoint(tensors, vae.config)
-    load_tensors(vae, {_today(name): tensor for name, tensor in tensors.items()}, path)
+    load_tensors(vae, todays_names(tensors), path)
     return vae
-
-
-def _today(name: str) -> str:
-    for old, new in OLD_VAE_NAMES.items():
-        name = name.replace(old, new)
-    return name
 
 
 def identity_network(weights: str | Path, preset: str, device: str | torch.device | None = None) -> Extractor:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pose2id.errors import UserError
 from pose2id.files import write_text
+from pose2id.reading.text import mapping, read_json
 
 FILE_NAME = "manifest.json"
 LIBRARIES = ("torch", "torchvision", "diffusers", "safetensors", "accelerate", "numpy", "pillow")
@@ -48,18 +49,17 @@ def check(folder: Path, manifest: Manifest) -> None:
     Only what both manifests name is compared: more poses may join, and options and versions may differ.
     """
     path = folder / FILE_NAME
-    if not path.is_file():
+    if not path.exists():
         return
-    try:
-        before = json.loads(path.read_text())
-        differ = [
-            f"{name} was {before[section][name]}, now {value}"
-            for section in DECIDING
-            for name, value in manifest[section].items()
-            if before[section].get(name, value) != value
-        ]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{path} is not a manifest of this program; remove it") from error
+    where = f"{path} is not a manifest of this program; remove it"
+    before = mapping(read_json(path, "manifest", "remove it"), where, *DECIDING)
+    differ = [
+        f"{name} was {known[name]}, now {value}"
+        for section in DECIDING
+        for known in [mapping(before[section], where)]
+        for name, value in manifest[section].items()
+        if known.get(name, value) != value
+    ]
     if differ:
         raise UserError(
             f"{folder} holds pictures made otherwise ({'; '.join(differ)}); remove it or name another folder"

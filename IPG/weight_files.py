@@ -27,7 +27,7 @@ class WeightFiles:
         """Every single file: a stem, "vae", or "vae/<name>" for each file of a folder -> path."""
         if self.vae is None or not self.vae.is_dir():
             return self.networks | ({"vae": self.vae} if self.vae else {})
-        parts = sorted(path for path in self.vae.iterdir() if path.suffix in {".json", ".bin", ".safetensors"})
+        parts = sorted(path for path in self.vae.iterdir() if path.suffix in {".json", ".safetensors"})
         return self.networks | {f"vae/{path.name}": path for path in parts}
 
 

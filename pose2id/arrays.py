@@ -3,8 +3,11 @@
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from .errors import UserError
+
+HARMLESS_EXPONENT = 8  # a length of 2^8 times the root of d is far from overflow in any type
 
 Array = np.ndarray | Tensor
 
@@ -67,6 +70,29 @@ def unit_scale(*tensors: Tensor) -> float:
     largest = max(float(torch.maximum(t.max(), -t.min())) for t in tensors)
     exponent = int(np.frexp(largest)[1])
     return 1.0 if abs(exponent) <= 16 else 2.0 ** float(np.clip(-exponent, -1022, 1022))
+
+
+def shrunk_rows(values: Tensor) -> Tensor:
+    """Rows (..., d) whose largest magnitude lies far from 1 multiplied by a power of two that brings it there.
+
+    Then no square overflows or vanishes, and float32 can hold what float64 held. All other rows are as they were, bit
+    for bit, and so is the direction of every row.
+    """
+    if not values.numel():
+        return values
+    largest = values.abs().amax(-1, keepdim=True)
+    exponent = torch.frexp(largest.double()).exponent
+    far = (exponent.abs() > HARMLESS_EXPONENT) & largest.isfinite()
+    if not far.any():
+        return values
+    exponent = torch.where(far, -exponent, 0)
+    half = exponent.div(2, rounding_mode="trunc")  # in two steps, as the whole power may be beyond the type
+    return torch.ldexp(torch.ldexp(values, half), exponent - half).to(values.dtype)
+
+
+def unit_rows(values: Tensor) -> Tensor:
+    """Rows (..., d) of length 1, whatever their magnitude; rows of zeros stay so."""
+    return normalize(shrunk_rows(values), dim=-1)
 
 
 def in_kind(result: Tensor, like: Array) -> Array:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
+from .reading.yaml_files import read_yaml
 
 Schema = TypeVar("Schema")
 
@@ -32,7 +33,7 @@ def load_config(
     config = OmegaConf.structured(schema)
     try:
         if path is not None:
-            loaded = _read_yaml(path)
+            loaded = read_yaml(path)
             config = OmegaConf.merge(config, loaded[section] if section else loaded)
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(others))
         lacking = OmegaConf.missing_keys(config)
@@ -78,12 +79,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     return str(value) if isinstance(value, Path) else value
-
-
-def _read_yaml(path: str | Path) -> Any:
-    if not Path(path).is_file():
-        raise UserError(f"config file {path} does not exist")
-    return OmegaConf.load(path)
 
 
 def _sorted_overrides(schema: type, overrides: Sequence[str]) -> tuple[list[tuple[list[str], Any]], list[str]]:

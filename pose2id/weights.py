@@ -1,33 +1,24 @@
 """Weight files: found, read without executing anything in them, and loaded so that nothing is missed in silence."""
 
 import logging
-import pickle
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
-from zipfile import is_zipfile
 
-import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .errors import UserError
-from .files import replacing
 from .presets import default_directory
+from .reading.files import require_file
+from .reading.safetensors_files import read_safetensors, write_safetensors_file
+from .reading.torch_files import NotPlain, check_tensor, read_torch
+from .reading.torch_files import unwrap as unwrapped
 
 SUFFIXES = (".safetensors", ".pth", ".pth.tar")
-WRAPPERS = ("state_dict", "model")  # keys under which training scripts put the tensors
-
-# What torchreid-style savers put beside the tensors. The config class stands for a plain dictionary.
-HARMLESS = [
-    (OrderedDict, "yacs.config.CfgNode"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)),
-]
+# Keys under which training scripts put the tensors, and what wrappers of networks put before their names.
+WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network")
+PARALLEL, COMPILED, WHOLE = "module.", "_orig_mod.", "model."
 
 SHOWN = 5  # names of each fault that an error shows
 
@@ -57,68 +48,59 @@ def weights_file(weights: str | Path | None, preset: str, stem: str) -> Path:
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """All tensors of a `.safetensors` or a torch file, on the CPU; nothing in the file is executed.
 
-    A dictionary that holds them under "state_dict" or "model" is unwrapped. A missing, damaged or foreign file raises
-    `UserError`.
+    A dictionary that holds them under one of `WRAPPERS` is unwrapped. A missing, damaged or foreign file, and one with
+    tensors that are no plain arrays of real numbers, raise `UserError`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"weight file {path} does not exist: check the path, or download the weights first")
+    path = require_file(path, "weight file", "check the path, or download the weights first")
+    if path.suffix == ".safetensors":
+        return _checked(read_safetensors(path, "weights"), path)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with torch.serialization.safe_globals(HARMLESS):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        raise UserError(_not_plain(path)) from error
-    except Exception as error:  # of damaged files the two readers raise whatever they stumble over
-        reason = " ".join(str(error).split("\n")[0].split())[:150]
-        reason = reason or type(error).__name__
-        raise UserError(f"cannot read weights from {path}: {reason}; get the file again") from error
-    return unwrap(content, path)
-
-
-def _not_plain(path: Path) -> str:
-    """What is wrong with a file that is no pickle of plain tensors."""
-    with path.open("rb") as file:
-        head = file.read(20)
-    if not (is_zipfile(path) or head.startswith(pickle.PROTO)):
-        return f"cannot read weights from {path}: it starts with {head!r}, as no weight file does; get the file again"
-    return (
-        f"{path} is damaged, or cannot be read without executing a pickle; get it again, or as plain tensors, or, if "
-        f"you trust whoever made it, run: pose2id convert-pickle {path} --i-trust-this-file"
-    )
+        return unwrap(read_torch(path, "weights"), path)
+    except NotPlain as error:
+        raise UserError(
+            f"{error}; get it again, or as plain tensors, or, if you trust whoever made it, run: "
+            f"pose2id convert-pickle {path} --i-trust-this-file"
+        ) from error
 
 
 def unwrap(content: object, path: str | Path) -> dict[str, Tensor]:
     """The named tensors of what a torch file held, or `UserError`."""
-    for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    content = unwrapped(content, WRAPPERS)
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise UserError(f"{path} is not a file of named tensors: save the network's state_dict() there")
-    return dict(content)
+    return _checked(content, path)
+
+
+def _checked(tensors: Mapping[object, Tensor], path: str | Path) -> dict[str, Tensor]:
+    """`tensors`, if all have names and are plain arrays of real numbers."""
+    if unnamed := [name for name in tensors if not isinstance(name, str)]:
+        raise UserError(f"{path} has a tensor named {unnamed[0]!r}, which is no text; save the network's state_dict()")
+    return {name: check_tensor(tensor, f"tensor {name} of {path}") for name, tensor in tensors.items()}
 
 
 def write_safetensors(tensors: Mapping[str, Tensor], path: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write named tensors, floating ones as `dtype` where one is given; whoever reads sees the old file or the new one.
+    """Write named tensors, floating ones as `dtype` where one is given; see `write_safetensors_file`."""
+    ready = {name: t.detach().to("cpu", dtype if t.is_floating_point() else None) for name, t in tensors.items()}
+    write_safetensors_file(ready, path)
 
-    Tensors that share memory are written one by one, for the format has no notion of sharing.
+
+def strip_prefix(tensors: Mapping[str, Tensor], prefix: str = PARALLEL) -> dict[str, Tensor]:
+    """Names without what wrappers put before them.
+
+    Data-parallel training leaves `module.` (`prefix`), once or more, and `torch.compile` `_orig_mod.`; a whole network
+    that was kept as `model` leaves `model.` before every name.
     """
-    ready: dict[str, Tensor] = {}
-    memory: set[int] = set()
+    stripped = {}
     for name, tensor in tensors.items():
-        tensor = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
-        place = tensor.untyped_storage().data_ptr()
-        ready[name] = tensor.clone() if place in memory else tensor
-        memory.add(place)
-    with replacing(path) as partial:
-        save_file(ready, partial)
-        partial.chmod(0o644)  # safetensors leaves a file that others cannot read
-
-
-def strip_prefix(tensors: Mapping[str, Tensor], prefix: str = "module.") -> dict[str, Tensor]:
-    """Names without `prefix` where they have it; data-parallel training leaves `module.`."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+        short = name.replace(COMPILED, "")
+        while prefix and short.startswith(prefix):
+            short = short.removeprefix(prefix)
+        stripped[short] = tensor
+    if len(stripped) < len(tensors):
+        raise UserError(f"tensors of one name stand there with and without '{prefix}'; save one network alone")
+    if stripped and all(name.startswith(WHOLE) for name in stripped):
+        return strip_prefix({name.removeprefix(WHOLE): tensor for name, tensor in stripped.items()}, prefix)
+    return stripped
 
 
 def name_list(names: Iterable[str], limit: int = 10) -> str:
@@ -132,10 +114,10 @@ def load_tensors(
 ) -> None:
     """Load `tensors`, in the names of `network`, so that every tensor the test feature needs is there, in its dtype.
 
-    Names that start with one of `training_only`, and batch counters, do not matter: they may be missing, of another
-    shape (another class count) or unknown to the network; those not used are logged. Any other missing, mis-shaped or
-    unknown tensor raises `UserError` in one line that names `path`. A network on the device "meta" takes the tensors
-    themselves, and lacks none.
+    These have to be finite, and floating point where those of the network are. Names that start with one of
+    `training_only`, and batch counters, do not matter: they may be missing, of another shape (another class count) or
+    unknown to the network; those not used are logged. Any other missing, unfitting or unknown tensor raises `UserError`
+    in one line that names `path`. A network on the device "meta" takes the tensors themselves, and lacks none.
     """
     wanted = network.state_dict()
     on_meta = any(tensor.is_meta for tensor in wanted.values())
@@ -160,21 +142,37 @@ def load_tensors(
 
 def _faults(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], matters: Callable[[str], bool]) -> str:
     """How many names that matter are missing, of another shape or unknown, with the first of each; "" for none."""
+    both = [name for name in wanted if name in found and matters(name)]
+    fitting = [name for name in both if found[name].shape == wanted[name].shape]
     faults = {
         "missing": [name for name in wanted if name not in found and matters(name)],
         "of another shape": [
             f"{name} is {tuple(found[name].shape)}, not {tuple(wanted[name].shape)}"
-            for name in wanted
-            if name in found and found[name].shape != wanted[name].shape and matters(name)
+            for name in both
+            if found[name].shape != wanted[name].shape
         ],
+        "of another type": [
+            f"{name} is {found[name].dtype}, not {wanted[name].dtype}"
+            for name in fitting
+            if wanted[name].is_floating_point() and not found[name].is_floating_point()
+        ],
+        "with NaN or infinity": [name for name in fitting if not _finite(found[name], wanted[name].dtype)],
         "unknown": [name for name in found if name not in wanted and matters(name)],
     }
     return "; ".join(f"{len(names)} {fault} ({name_list(names, SHOWN)})" for fault, names in faults.items() if names)
+
+
+def _finite(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Whether all numbers are finite, also once they are of `dtype`."""
+    if not tensor.is_floating_point() or not tensor.numel() or tensor.is_meta:
+        return True
+    tensor = tensor if tensor.element_size() > 1 else tensor.float()  # eight bits know no maximum
+    return bool(torch.stack(tensor.aminmax()).to(dtype).isfinite().all())
 
 
 def load_module(build: Callable[[], Module], path: str | Path) -> Module:
     """`build()` with the tensors of a file, see `load_tensors`; no time is spent on random initialisation."""
     with torch.device("meta"):
         module = build()
-    load_tensors(module, read_tensors(path), path)
+    load_tensors(module, strip_prefix(read_tensors(path)), path)
     return module

@@ -1,19 +1,18 @@
 """Pictures of one person each -> 18 keypoints, by ViTPose or by OpenPose."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
 from PIL import Image
 from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
 
 from pose2id.errors import UserError
 from pose2id.files import write_text
-from pose2id.weights import name_list, write_safetensors
+from pose2id.vitpose import read_vitpose
+from pose2id.weights import write_safetensors
 
 from .coco import openpose_from_coco
 
@@ -52,18 +51,8 @@ class ViTPose:
 
     def __init__(self, folder: Path, device: str | torch.device = "cpu") -> None:
         check_files(folder, WEIGHTS["vitpose"])
-        try:
-            self.processor = VitPoseImageProcessor.from_pretrained(folder, local_files_only=True)
-            with _without_progress():
-                self.network, loaded = VitPoseForPoseEstimation.from_pretrained(
-                    folder, local_files_only=True, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-                )
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split("\n")[0].split())
-            raise UserError(f"{folder} holds no ViTPose: {reason}") from error
-        if loaded["missing_keys"]:
-            raise UserError(f"{folder}/model.safetensors lacks {name_list(loaded['missing_keys'])}; get it again")
-        self.network = self.network.eval().to(device)
+        network, self.processor = read_vitpose(folder / WEIGHTS["vitpose"].files[-1])
+        self.network = network.to(device)
 
     @torch.inference_mode()
     def __call__(self, names: Sequence[str], pictures: Sequence[Image.Image]) -> list[np.ndarray]:
@@ -81,18 +70,6 @@ class ViTPose:
             scores = person["scores"].numpy().clip(0, 1)
             poses.append(openpose_from_coco(np.column_stack([points, scores])))
         return poses
-
-
-@contextmanager
-def _without_progress() -> Iterator[None]:
-    """No progress bar of `transformers` while weights are read."""
-    shown = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers.utils.logging.enable_progress_bar()
 
 
 class OpenPose:

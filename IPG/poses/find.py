@@ -51,6 +51,7 @@ def _found(root: Path, paths: Collection[Path]) -> Found:
 
 def check_keypoints(files: KeypointFiles, names: Sequence[str], root: Path) -> None:
     """A warning that counts pictures without keypoints; `UserError` where all are."""
+    files.relative_to(root)
     lacking = files.lacking(names)
     if not lacking:
         return

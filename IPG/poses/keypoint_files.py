@@ -1,6 +1,6 @@
 """Keypoints that another program found, read from its files."""
 
-import json
+import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 
 from pose2id.errors import UserError
+from pose2id.reading.files import fault_of, require_file
+from pose2id.reading.text import mapping, number_rows, path_text, read_json, read_json_lines
 
 from .coco import openpose_from_coco
 
@@ -22,39 +24,53 @@ class KeypointFiles:
     """
 
     def __init__(self, source: Path) -> None:
-        if not source.exists():
-            raise UserError(f"{source} does not exist; give a folder of OpenPose's JSON files or a .jsonl file")
         self.source = source
-        self.of_name: Mapping[str, np.ndarray] = {} if source.is_dir() else _read_lines(source)
+        self.of_name: Mapping[str, np.ndarray] = {}
+        if not source.is_dir():
+            require_file(source, "keypoints", "give a folder of OpenPose's JSON files or a .jsonl file")
+            self.of_name = _read_lines(source)
 
     def __call__(self, names: Sequence[str], pictures: Sequence[Image.Image]) -> list[np.ndarray]:
-        return [self._find(name) for name in names]
+        found = [self._find(name) for name in names]
+        return [np.zeros((18, 3)) if points is None else points for points in found]
+
+    def relative_to(self, root: Path) -> None:
+        """Names of lines become paths in the folder of the pictures, as `./` and absolute ones mean the same."""
+        self.of_name = {_plain(name, root): points for name, points in self.of_name.items()}
 
     def lacking(self, names: Sequence[str]) -> list[str]:
         """The names that there are no keypoints of, which is not the same as nobody found in them."""
         if self.source.is_dir():
-            return [name for name in names if not self._file(name).is_file()]
-        return [name for name in names if name not in self.of_name]
+            return [name for name in names if fault_of(self._file(name)) == "does not exist"]
+        return [name for name in names if _plain(name) not in self.of_name]
 
-    def _find(self, name: str) -> np.ndarray:
+    def _find(self, name: str) -> np.ndarray | None:
         if not self.source.is_dir():
-            return self.of_name.get(name, np.zeros((18, 3)))
+            return self.of_name.get(_plain(name))
         file = self._file(name)
-        return _read_openpose(file) if file.is_file() else np.zeros((18, 3))
+        return None if fault_of(file) == "does not exist" else _read_openpose(file)
 
     def _file(self, name: str) -> Path:
         return (self.source / name).with_name(f"{Path(name).stem}_keypoints.json")
 
 
+def _plain(name: str, root: Path | None = None) -> str:
+    """A path without `./` and the like, relative to `root` where it is an absolute one below it."""
+    if root is not None and posixpath.isabs(name) and Path(name).is_relative_to(root.resolve()):
+        name = Path(name).relative_to(root.resolve()).as_posix()
+    return posixpath.normpath(name)
+
+
+KEY = "pose_keypoints_2d"
 BODY_25_ROWS = [*range(8), *range(9, 19)]  # of the 18: BODY_25 has the middle of the hips in row 8
 
 
 def _read_openpose(path: Path) -> np.ndarray:
-    try:
-        people = json.loads(path.read_text())["people"]
-        bodies = [np.reshape(person["pose_keypoints_2d"], (-1, 3)).astype(np.float64) for person in people]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no keypoint file of OpenPose: {error}") from error
+    where = f"{path} is no keypoint file of OpenPose"
+    people = mapping(read_json(path, "keypoint file"), where, "people")["people"]
+    if not isinstance(people, list):
+        raise UserError(f"{where}: its people are no list")
+    bodies = [number_rows(mapping(person, where, KEY)[KEY], where) for person in people]
     if not bodies:
         return np.zeros((18, 3))
     body = max(bodies, key=lambda points: points[:, 2].sum())
@@ -63,14 +79,12 @@ def _read_openpose(path: Path) -> np.ndarray:
 
 def _read_lines(path: Path) -> dict[str, np.ndarray]:
     found = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            found[row["path"]] = _as_openpose(np.array(row["keypoints"], np.float64), f"{path}, line {number}")
-        except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{path}, line {number}: no path and keypoints: {error}") from error
+    for where, row in read_json_lines(path, "keypoints"):
+        row = mapping(row, where, "path", "keypoints")
+        name = _plain(path_text(row["path"], where))
+        if name in found:
+            raise UserError(f"{where} names {name} a second time; remove one of the lines")
+        found[name] = _as_openpose(number_rows(row["keypoints"], where), where)
     return found
 
 

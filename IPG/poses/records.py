@@ -4,11 +4,16 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pose2id.errors import UserError
 from pose2id.files import write_text
+from pose2id.reading.text import mapping, number_rows, path_text, read_json_lines
+
+REMEDY = "write it with `pose2id poses prepare`"
+LARGEST_SIDE = 10**6  # of a picture, in pixels
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,20 @@ class PoseRecord:
         return json.dumps(content) + "\n"
 
     @classmethod
-    def from_line(cls, line: str) -> "PoseRecord":
-        """Raises ValueError, KeyError or TypeError for a line that is not whole."""
-        row = json.loads(line)
-        width, height = row["size"]
-        keypoints = np.array(row["keypoints"], dtype=np.float64)
-        if keypoints.shape != (18, 3):
-            raise ValueError(f"keypoints of shape {keypoints.shape}, expected (18, 3)")
-        return cls(row["path"], int(width), int(height), float(row["sharpness"]), keypoints)
+    def from_row(cls, row: dict[str, Any], where: str) -> "PoseRecord":
+        """The record that a line holds; `where` starts the `UserError` for one that is no pose of a picture."""
+        row = mapping(row, where, "path", "size", "sharpness", "keypoints")
+        keypoints = number_rows(row["keypoints"], where)
+        if len(keypoints) != 18:
+            raise UserError(f"{where}: keypoints of shape {keypoints.shape}, expected (18, 3)")
+        size = number_rows(row["size"], f"{where}: size", 2)
+        if len(size) != 1 or not ((size >= 1) & (size <= LARGEST_SIDE) & (size == size.round())).all():
+            raise UserError(f"{where}: its size is {row['size']!r:.50}, not width and height in pixels")
+        sharpness = number_rows([row["sharpness"]], f"{where}: sharpness", 1)
+        if len(sharpness) != 1:
+            raise UserError(f"{where}: its sharpness is {row['sharpness']!r:.50}, not a number")
+        path = path_text(row["path"], where)
+        return cls(path, int(size[0, 0]), int(size[0, 1]), float(sharpness[0, 0]), keypoints)
 
 
 def read_records(path: str | Path, partial: bool = False) -> list[PoseRecord]:
@@ -50,19 +61,8 @@ def read_records(path: str | Path, partial: bool = False) -> list[PoseRecord]:
 
     partial: the file is that of a process that may have been killed, whose last line may be cut.
     """
-    records = []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read poses {path}: {error}; write them with `pose2id poses prepare`") from error
-    for number, line in enumerate(lines, start=1):
-        try:
-            records.append(PoseRecord.from_line(line))
-        except (ValueError, KeyError, TypeError) as error:
-            if partial and number == len(lines):
-                break
-            raise UserError(f"{path}, line {number} holds no pose: {error}") from error
-    return records
+    lines = read_json_lines(path, "poses", REMEDY, partial=partial, wrong="holds no pose")
+    return [PoseRecord.from_row(row, where) for where, row in lines]
 
 
 def write_records(path: str | Path, records: Iterable[PoseRecord]) -> None:
@@ -71,8 +71,9 @@ def write_records(path: str | Path, records: Iterable[PoseRecord]) -> None:
 
 def read_kept(path: str | Path) -> set[str]:
     """The paths that a cleaning list keeps: lines of {"path", "kept", "reasons"}, as `prepare_poses.py` writes them."""
-    try:
-        rows = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
-        return {row["path"] for row in rows if row["kept"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no cleaning list: {error}; write it with `pose2id poses prepare`") from error
+    kept = set()
+    for where, row in read_json_lines(path, "cleaning list", REMEDY, wrong="is no line of a cleaning list"):
+        row = mapping(row, where, "path", "kept")
+        if row["kept"]:
+            kept.add(path_text(row["path"], where))
+    return kept

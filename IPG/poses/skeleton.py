@@ -19,6 +19,7 @@ from pose2id.errors import UserError
 from pose2id.files import write_text
 from pose2id.pictures import read_picture, write_picture
 from pose2id.presets import SkeletonSizes
+from pose2id.reading.text import mapping, number_rows, read_json
 
 ChannelOrder = Literal["bgr", "rgb"]
 CHANNEL_ORDERS = ("bgr", "rgb")
@@ -143,14 +144,14 @@ def read_keypoints(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises `UserError` when the file is missing or holds something else.
     """
-    try:
-        content = json.loads(Path(path).read_text())
-        poses = {name: np.array(points, dtype=np.float64) for name, points in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no keypoint file: {error}; expected {KEYPOINT_FILE}") from error
-    for name, points in poses.items():
-        if points.shape != (18, 3):
-            raise UserError(f"{path}: '{name}' has shape {points.shape}; expected {KEYPOINT_FILE}")
+    content = mapping(read_json(path, "keypoint file", f"expected {KEYPOINT_FILE}"), f"{path} is no keypoint file")
+    poses = {}
+    for name, value in content.items():
+        where = f"{path} is no keypoint file: '{name:.50}'"
+        points = number_rows(value, where)
+        if len(points) != 18:
+            raise UserError(f"{path}: '{name:.50}' has shape {points.shape}; expected {KEYPOINT_FILE}")
+        poses[name] = points
     return poses
 
 

@@ -13,6 +13,7 @@ from NFC.datasets import Record, build_dataset
 from NFC.datasets.synthetic.groups import Groups, read_groups
 from pose2id.errors import UserError
 from pose2id.pictures import modified, read_picture, reading
+from pose2id.reading.files import require_file
 
 from ..poses.clean import sure_joints
 from ..poses.records import PoseRecord, read_kept, read_records
@@ -185,6 +186,6 @@ def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     digest.update(reading().encode())
     for path in paths:
-        time = modified(path)
-        digest.update(os.fsencode(f"{path}\n{path.stat().st_size}\n{time}\n"))
+        size = require_file(path, "picture", "replace or remove it").stat().st_size
+        digest.update(os.fsencode(f"{path}\n{size}\n{modified(path)}\n"))
     return digest.hexdigest()

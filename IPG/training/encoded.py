@@ -15,6 +15,7 @@ from tqdm import tqdm
 from NFC.networks import Extractor
 from pose2id.devices import this_process, usable_cores
 from pose2id.presets import Preset
+from pose2id.reading.numpy_files import fits_npy, map_npy
 
 from ..models import VAE, encode_pictures, vae_input
 from .data import Material
@@ -43,9 +44,11 @@ def encode_material(material: Material, vae: VAE, extractor: Extractor, preset: 
     """
     folder = cache / fingerprint(material, vae, extractor, preset)
     with this_process().main_process_first():
-        latents = _mapped(folder / "latents.npy", (len(material), *preset.latent_shape), np.float16)
-        features = _mapped(folder / "features.npy", (len(material), extractor.feature_dim), np.float16)
-        done = _mapped(folder / "done.npy", (len(material),), np.bool_)
+        latents, no_latents = _mapped(folder / "latents.npy", (len(material), *preset.latent_shape), np.float16)
+        features, no_features = _mapped(folder / "features.npy", (len(material), extractor.feature_dim), np.float16)
+        done, _ = _mapped(folder / "done.npy", (len(material),), np.bool_)
+        if no_latents or no_features:
+            done[:] = False
         _fill(material, vae, extractor, preset, latents, features, done)
     device = next(extractor.parameters()).device
     with torch.no_grad():
@@ -65,14 +68,15 @@ def fingerprint(material: Material, vae: VAE, extractor: Extractor, preset: Pres
     return digest.hexdigest()[:16]
 
 
-def _mapped(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """The array at `path`, writable; zeros where there is none yet."""
-    if not path.is_file():
+def _mapped(path: Path, shape: tuple[int, ...], dtype: type) -> tuple[np.ndarray, bool]:
+    """The array at `path`, writable, and whether it is new: zeros, where there is none yet, or one that was cut."""
+    new = not fits_npy(path, shape, dtype)
+    if new:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         np.lib.format.open_memmap(partial, "w+", dtype, shape).flush()
         partial.replace(path)
-    return np.load(path, mmap_mode="r+")
+    return map_npy(path, "r+"), new
 
 
 @torch.inference_mode()

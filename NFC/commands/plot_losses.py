@@ -3,7 +3,6 @@
 pose2id plot-losses "generator=runs/ipg" "TransReID=runs/reid" --out docs/mini_curves.svg
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,8 @@ from omegaconf import MISSING
 
 from pose2id.errors import UserError
 from pose2id.flags import parse_command
-from pose2id.loop.log import LOSSES_FILE
+from pose2id.loop.log import LOSSES_FILE, read_losses
+from pose2id.reading.files import require_file
 
 from ..report.plots import loss_plot, save_figure
 
@@ -40,9 +40,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def read_curve(path: Path, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and running means of `metric`; `UserError` where there are none."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: give name=folder, the folder being a run's output_dir")
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    require_file(path, "", "give name=folder, the folder being a run's output_dir")
+    lines = [line for _, line in read_losses(path)]
     points = [(line["step"], line[metric]) for line in lines if metric in line]
     if not points:
         raise UserError(f"{path} has no '{metric}'; it has: {', '.join(lines[-1]) if lines else 'nothing'}")

@@ -10,30 +10,36 @@ are ignored:
 
 Folders: `root` holds `query/<pid>/*`, `gallery/<pid>/*` and, if there is one, `train/<pid>/*`.
 
-Labels become integers: if all labels (of pids, or of cameras) are whole numbers such as 17 or 0017, they keep their
-value; otherwise they are numbered from 0 in the order of their sorted text. Pids are one name space for all splits.
-Gallery pictures with the query's pid and camid are excluded. Without cameras those of query and training pictures are
-numbered 0, those of the gallery 1, so that none is.
+Labels become integers: if all labels (of pids, or of cameras) are whole numbers such as 17, 0017 or 17.0, they keep
+their value; otherwise they are numbered from 0 in the order of their sorted text. Labels that are the same number are
+one. Pids are one name space for all splits; a negative one marks junk, which is left out. Cameras with numbers from
+MOST_CAMERAS on, such as dates, are counted from 0 in their order. Gallery pictures with the query's pid and camid are
+excluded. Without cameras those of query and training pictures are numbered 0, those of the gallery 1, so that none is.
 
 Generated pictures lie as everywhere in `<folder>_gen/pose{k}/`, where `<folder>` is the folder of the split, and for a
 table the first folder below the table's that leads to the picture (`a` for `a/b/1.jpg`; the picture's own folder if
 it lies elsewhere).
 """
 
-import csv
-from collections.abc import Iterable
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pose2id.errors import UserError
+from pose2id.reading import text as reading
+from pose2id.reading.labels import as_whole, number_labels
 
 from .base import Dataset, Record
-from .disk import list_folders, list_pictures, read_text
+from .disk import list_folders, list_pictures, listed_picture
 
 SPLITS = ("train", "query", "gallery")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 NEEDED = ("path", "pid", "split")
 CAMERA_OF_SPLIT = {"train": "0", "query": "0", "gallery": "1"}
+MOST_CAMERAS = 1000
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,66 +57,76 @@ def read_custom(root: Path) -> Dataset:
     """Read the table or the folders at `root`, as the module says.
 
     `UserError` names the line or folder for missing columns or values, an unknown split, a picture that does not
-    exist or occurs twice, and for a split without pictures.
+    exist or occurs twice, a pid with two folders in a split, and for a split without pictures.
     """
     rows = read_table(root) if root.is_file() else read_folders(root)
-    pids, camids = number_labels(row.pid for row in rows), number_labels(row.camid for row in rows)
+    pids = number_labels((row.pid for row in rows), f"custom: {root}")
+    camids = _number_cameras(rows, root)
     splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    for row in sorted(rows, key=lambda row: row.path):
+    for row in sorted(_without_junk(rows, pids, root), key=lambda row: row.path):
         splits[row.split].append(Record(row.path, pids[row.pid], camids[row.camid], row.folder))
     folders = {} if root.is_file() else {root / split: 1 for split in SPLITS if (root / split).is_dir()}
     return Dataset("custom", root if root.is_dir() else root.parent, **splits, folders=folders)
 
 
-def number_labels(labels: Iterable[str]) -> dict[str, int]:
-    """Whole numbers keep their value; if one label is anything else, all are numbered from 0 in sorted order."""
-    names = sorted(set(labels))
-    if all(name.isascii() and name.isdecimal() for name in names):
-        return {name: int(name) for name in names}
-    return {name: number for number, name in enumerate(names)}
+def _number_cameras(rows: Sequence[Row], root: Path) -> dict[str, int]:
+    camids = number_labels((row.camid for row in rows), f"custom: {root}", "camid")
+    if all(0 <= camid < MOST_CAMERAS for camid in camids.values()):
+        return camids
+    places = {camid: place for place, camid in enumerate(sorted(set(camids.values())))}
+    return {text: places[camid] for text, camid in camids.items()}
+
+
+def _without_junk(rows: Sequence[Row], pids: Mapping[str, int], root: Path) -> list[Row]:
+    kept = [row for row in rows if pids[row.pid] >= 0]
+    if len(kept) < len(rows):
+        logger.warning(
+            "custom: %d pictures of %s with a negative pid are junk and left out", len(rows) - len(kept), root
+        )
+    return kept
 
 
 def read_folders(root: Path) -> list[Row]:
     """The pictures of `<root>/<split>/<pid>/`."""
     splits = [split for split in SPLITS if split != "train" or (root / split).is_dir()]
-    return [
-        Row(path, root / split, split, person.name, CAMERA_OF_SPLIT[split])
-        for split in splits
-        for person in list_folders(root / split, "custom")
-        for path in list_pictures(person, "custom")
-    ]
+    rows = []
+    for split in splits:
+        people: dict[str, Path] = {}
+        for person in list_folders(root / split, "custom"):
+            other = people.setdefault(as_whole(person.name) or person.name, person)
+            if other != person:
+                raise UserError(f"custom: folders {other} and {person} are the same pid; remove or join them")
+            pictures = list_pictures(person, "custom")
+            rows += [Row(path, root / split, split, person.name, CAMERA_OF_SPLIT[split]) for path in pictures]
+    return rows
 
 
 def read_table(table: Path) -> list[Row]:
     """The lines of a table."""
     if table.suffix.lower() not in DELIMITERS:
         raise UserError(f"custom: {table} is no table; give a .csv or .tsv file, or a folder")
-    lines = csv.DictReader(
-        read_text(table, "custom").splitlines(), delimiter=DELIMITERS[table.suffix.lower()], skipinitialspace=True
-    )
-    missing = [column for column in NEEDED if column not in (lines.fieldnames or ())]
+    delimiter = DELIMITERS[table.suffix.lower()]
+    columns, lines = reading.read_table(table, "custom: file", delimiter, (*NEEDED, "camid"))
+    missing = [column for column in NEEDED if column not in columns]
     if missing:
         raise UserError(f"custom: {table} lacks the columns {', '.join(missing)}; its first line must name them")
     rows: dict[Path, Row] = {}
     for line in lines:
-        where = f"custom: line {lines.line_num} of {table}"
-        row = _read_line(line, table.parent, where)
+        where = f"custom: line {line.number} of {table}"
+        row = _read_line(line.values, table.parent, where)
         if row.path in rows:
             raise UserError(f"{where} names {row.path} a second time; remove one of the lines")
         rows[row.path] = row
     return list(rows.values())
 
 
-def _read_line(line: dict[str, str | None], parent: Path, where: str) -> Row:
-    values = {column: (line[column] or "").strip() for column in (*NEEDED, "camid") if column in line}
-    for column, value in values.items():
-        if not value:
+def _read_line(values: Mapping[str, str], parent: Path, where: str) -> Row:
+    for column in (*NEEDED, "camid"):
+        if column in values and not values[column]:
             raise UserError(f"{where} has no {column}")
     if values["split"] not in SPLITS:
-        raise UserError(f"{where} has the split '{values['split']}'; choose one of: {', '.join(SPLITS)}")
-    path = parent / values["path"]
-    if not path.is_file():
-        raise UserError(f"{where} names {path}, which does not exist")
+        raise UserError(f"{where} has the split '{values['split']:.80}'; choose one of: {', '.join(SPLITS)}")
+    path = listed_picture(parent, values["path"], where)
     inside = path.relative_to(parent).parts if path.is_relative_to(parent) else ()
     folder = parent / inside[0] if len(inside) > 1 and ".." not in inside else path.parent
     return Row(path, folder, values["split"], values["pid"], values.get("camid", CAMERA_OF_SPLIT[values["split"]]))

@@ -5,6 +5,9 @@ from pathlib import Path
 from pose2id import listing
 from pose2id.errors import UserError, printable
 from pose2id.listing import is_side_folder, is_utf8, why_not
+from pose2id.reading import text as reading
+from pose2id.reading.files import fault_of
+from pose2id.reading.labels import whole_number
 
 
 def require_folder(path: Path, dataset: str) -> Path:
@@ -44,38 +47,44 @@ def list_people(folder: Path, dataset: str) -> dict[int, Path]:
 
 def read_text(path: Path, dataset: str) -> str:
     """The text of a file, UTF-8; `UserError` naming the file that is missing or no text."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"{dataset}: file {path} does not exist; is the data set complete?") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{dataset}: file {path} cannot be read as UTF-8 text: {error}") from error
+    return reading.read_text(path, f"{dataset}: file", "is the data set complete?")
 
 
 def read_list(path: Path, pictures: Path, dataset: str) -> list[tuple[Path, int]]:
     """The (picture, number) of each line `<path below pictures> <number>` of a list file.
 
-    `UserError` for a line of another kind, a picture that is not on disk, one that is listed twice.
+    Paths may be written with backslashes where there is no such file otherwise. `UserError` for a line of another kind,
+    a picture that is not on disk, one that is listed twice.
     """
     entries: dict[Path, int] = {}
-    for number, line in enumerate(read_text(path, dataset).splitlines(), start=1):
+    for number, line in enumerate(reading.lines_of(read_text(path, dataset)), start=1):
         if not line.strip():
             continue
         where = f"{dataset}: line {number} of {path}"
         fields = line.rsplit(maxsplit=1)
         if len(fields) != 2:
-            raise UserError(f"{where} is '{line}'; expected '<picture> <pid>'")
-        picture = pictures / fields[0].strip()
+            raise UserError(f"{where} is '{line:.80}'; expected '<picture> <pid>'")
+        picture = listed_picture(pictures, fields[0].strip(), where)
         if picture in entries:
             raise UserError(f"{where} names {picture} a second time; remove one of the lines")
-        if not picture.is_file():
-            raise UserError(f"{where} names {picture}, which does not exist; is the data set complete?")
         entries[picture] = parse_pid(fields[1], where)
     return list(entries.items())
+
+
+def listed_picture(folder: Path, name: str, where: str) -> Path:
+    """The file `name` below `folder`, which may be written as on Windows; `where` starts the `UserError` for none."""
+    path = folder / name
+    if not (fault := fault_of(path)):
+        return path
+    windows = folder / name.replace("\\", "/")
+    if "\\" in name and not fault_of(windows):
+        return windows
+    text = f"{where} names {path!s:.300}, which {fault}; is the data set complete?"
+    raise UserError(text.replace("\0", "\\0"))
 
 
 def parse_pid(text: str, where: str) -> int:
     """A pid from its digits; `where` starts the message of the `UserError` for anything else."""
     if not (text.isascii() and text.isdecimal()):
-        raise UserError(f"{where} has the pid '{text}'; expected a whole number")
-    return int(text)
+        raise UserError(f"{where} has the pid '{text:.80}'; expected a whole number")
+    return whole_number(text, where)

@@ -56,7 +56,7 @@ def _read_lists(root: Path, folder: Path, *lists: str) -> list[Record]:
 def _camera(path: Path) -> int:
     """The camera of a picture, from 0."""
     field = (path.name.split("_") + [""] * 3)[2]
-    if not (field.isdecimal() and 1 <= int(field) <= CAMERAS):
+    if not (field.isascii() and field.isdecimal() and len(field) < 5 and 1 <= int(field) <= CAMERAS):
         raise UserError(
             f"msmt17: {path} has no camera 01 to {CAMERAS} in its name; expected one like "
             "0000_000_01_0303morning_0015_0.jpg"

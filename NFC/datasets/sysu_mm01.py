@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 from torch import Tensor
 
 from pose2id.errors import UserError
+from pose2id.reading.files import require_file
+from pose2id.reading.mat_files import read_mat
 
 from .base import Dataset, Record, Trial
 from .disk import list_people, list_pictures, parse_pid, read_text
@@ -115,16 +116,19 @@ def _draw_official(root: Path, pictures: Pictures, shots: int) -> list[list[Reco
 
 def _read_permutations(path: Path) -> dict[tuple[int, int], np.ndarray]:
     """(camera, pid) -> (10, n) numbers of pictures, from 1."""
-    if not path.is_file():
-        raise UserError(f"sysu_mm01: file {path} does not exist; put the authors' file there, or use draw=random")
+    require_file(path, "sysu_mm01: file", "put the authors' file there, or use draw=random")
     try:
-        cameras = loadmat(path)["rand_perm_cam"].ravel()
-        return {
-            (camera, pid): np.asarray(order)
-            for camera, cells in enumerate(cameras, start=1)
-            for pid, order in enumerate(np.ravel(cells), start=1)
-        }
-    except Exception as error:  # a damaged file makes SciPy raise errors of many kinds
+        cells = read_mat(path)
+    except UserError as error:
         raise UserError(
-            f"sysu_mm01: {path} is not the authors' rand_perm_cam.mat ({error!r}); use draw=random"
+            f"sysu_mm01: {path} is not the authors' rand_perm_cam.mat ({error}); use draw=random"
         ) from error
+    orders = {}
+    for name, order in cells.items():
+        variable, *places = name.split("/")
+        if variable == "rand_perm_cam" and len(places) == 2 and order is not None and order.dtype.kind in "fiu":
+            camera, pid = (int(place) + 1 for place in places)
+            orders[camera, pid] = order
+    if not orders:
+        raise UserError(f"sysu_mm01: {path} is not the authors' rand_perm_cam.mat (no such cells); use draw=random")
+    return orders

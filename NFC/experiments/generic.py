@@ -8,10 +8,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
-from transformers import VitPoseConfig, VitPoseForPoseEstimation, VitPoseImageProcessor
+from transformers import VitPoseForPoseEstimation
 
-from pose2id.errors import UserError
-from pose2id.weights import load_tensors, read_tensors
+from pose2id.vitpose import read_vitpose
 
 from ..networks import Preprocessing
 
@@ -33,14 +32,7 @@ class TokenMap(nn.Module):
 
 def pose_estimator(weights: Path) -> tuple[nn.Module, Preprocessing]:
     """The network in the file `weights`, beside which `save_pretrained` put its configs; `UserError` without them."""
-    folder = weights.parent
-    try:
-        config = VitPoseConfig.from_pretrained(folder, local_files_only=True)
-        processor = VitPoseImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no ViTPose: {' '.join(str(error).split())[:150]}") from error
-    estimator = VitPoseForPoseEstimation(config)
-    load_tensors(estimator, read_tensors(weights), weights)
+    estimator, processor = read_vitpose(weights)
     mean, std = tuple(processor.image_mean), tuple(processor.image_std)
     size = processor.size
     return TokenMap(estimator), Preprocessing(size["height"], size["width"], "bilinear", mean, std)

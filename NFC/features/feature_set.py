@@ -1,5 +1,6 @@
 """The value that travels from extraction or files to scores: features of a split, with their labels."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,17 +13,20 @@ from .kinds import Features, Layout, VectorFeatures, unflatten
 
 SPLITS = ("query", "gallery")
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class FeatureSet:
     """N samples of a split: features of one kind, pids and camids (N,) int64, those of M generated pictures or None.
 
-    A plain tensor stands for vectors: feats (N, d), generated (N, M, d).
+    Features that are only to be centralized may have no labels: pids and camids are None. A plain tensor stands for
+    vectors: feats (N, d), generated (N, M, d).
     """
 
     feats: Features
-    pids: Tensor
-    camids: Tensor
+    pids: Tensor | None
+    camids: Tensor | None
     generated: Features | None = None
 
     def __post_init__(self) -> None:
@@ -32,19 +36,27 @@ class FeatureSet:
 
     @classmethod
     def of(
-        cls, feats: Tensor, pids: Tensor, camids: Tensor, generated: Tensor | None, layout: Layout, name: str
+        cls,
+        feats: Tensor,
+        pids: Tensor | None,
+        camids: Tensor | None,
+        generated: Tensor | None,
+        layout: Layout,
+        name: str,
     ) -> "FeatureSet":
         """From flat features (N, D) and (N, M, D) of `layout`.
 
-        `UserError`, starting with `name`, for no samples, shapes that do not match, NaN or infinity.
+        `UserError`, starting with `name`, for no samples, shapes that do not match, NaN or infinity. Rows that are all
+        zero, and so like nothing, are told in a logged line.
         """
         if feats.ndim != 2 or feats.numel() == 0:
             raise UserError(f"{name}: feats must be (N, d) and not empty, got {tuple(feats.shape)}")
         count, size = feats.shape
         for labels, kind in ((pids, "pids"), (camids, "camids")):
-            if labels.shape != (count,):
+            if labels is not None and labels.shape != (count,):
                 raise UserError(f"{name}: {count} features but {len(labels)} {kind}; every row needs one")
         _check_finite(feats, f"{name}: feats")
+        _tell_zeros(feats, name)
         if generated is not None:
             shape = tuple(generated.shape)
             if len(shape) != 3 or shape[1] == 0 or (shape[0], shape[2]) != (count, size):
@@ -64,8 +76,16 @@ class FeatureSet:
         return self._apply(lambda part: part.to(device))
 
     def _apply(self, change: Callable[[Tensor | Features], Tensor | Features]) -> "FeatureSet":
-        generated = None if self.generated is None else change(self.generated)
-        return FeatureSet(change(self.feats), change(self.pids), change(self.camids), generated)
+        values = (self.feats, self.pids, self.camids, self.generated)
+        return FeatureSet(*(None if value is None else change(value) for value in values))
+
+
+def _tell_zeros(feats: Tensor, name: str) -> None:
+    """Log a line for rows (N, D) that are all zero."""
+    zero = (~feats.any(1)).nonzero()[:, 0]
+    if len(zero):
+        counts = f"{len(zero)} of {len(feats)}"
+        logger.warning("%s: %s rows are all zero, the first is row %d; they resemble nothing", name, counts, zero[0])
 
 
 def _check_finite(feats: Tensor, name: str) -> None:

@@ -9,26 +9,24 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from pose2id.devices import this_process
 from pose2id.errors import UserError
-from pose2id.files import replacing
 from pose2id.pictures import reading
+from pose2id.reading.safetensors_files import read_metadata, read_safetensors, write_safetensors_file
 
 from ..networks.base import Extractor
 from .extraction import Precision
 
 FORMAT = "pose2id-features-1"
+REMEDY = "make the file again"
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +115,7 @@ def through_file(
     changed, a line is logged and they are extracted anew.
     """
     if _fits(path, origin):
-        return read_feature_file(path)["feats"]
+        return _feats(path)
     process = this_process()
     parts = path.with_name(f"{path.name}.parts")
     shards = list(_read_parts(parts, origin))
@@ -137,41 +135,33 @@ def through_file(
 
 def write_feature_file(path: Path, tensors: Mapping[str, Tensor], origin: Origin) -> None:
     """Write tensors with their origin as the header, so that the file is either whole or what it was before."""
-    with replacing(path) as partial:
-        try:
-            contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(contiguous, partial, metadata=asdict(origin))
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+    write_safetensors_file(tensors, path, asdict(origin))
 
 
 def read_feature_file(path: Path) -> dict[str, Tensor]:
     """All tensors of a feature file; `UserError` if it cannot be read."""
-    with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return read_safetensors(path, "features", REMEDY)
+
+
+def _feats(path: Path) -> Tensor:
+    """The features (N, d) of a file of this program."""
+    feats = read_feature_file(path).get("feats")
+    if feats is None or feats.ndim != 2 or feats.dtype != torch.float32:
+        raise UserError(f"cannot read features from {path}: it has no feats (N, d) float32; delete it")
+    return feats
 
 
 def read_origin(path: Path) -> Origin | None:
     """The header of a feature file; None if another program wrote it. `UserError` if it cannot be read."""
-    with _opened(path) as file:
-        header = file.metadata() or {}
+    header = read_metadata(path, "features", REMEDY)
     if header.get("format") != FORMAT:
         return None
     return Origin(**{field.name: header.get(field.name, "") for field in fields(Origin)})
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[safe_open]:
-    try:
-        with safe_open(path, "pt") as file:
-            yield file
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read features from {path}: {error}; make the file again") from error
-
-
 def _fits(path: Path, origin: Origin) -> bool:
     """Whether `path` can be used; false, with a logged line, where only the pictures have changed."""
-    if not path.is_file():
+    if not path.exists():
         return False
     made = read_origin(path)
     if made is None:
@@ -190,6 +180,6 @@ def _read_parts(parts: Path, origin: Origin) -> Iterator[Tensor]:
     """The shards that an earlier run left, as far as they follow each other and fit."""
     first = 0
     while _fits(part := parts / f"{first:09d}.safetensors", origin):
-        shard = read_feature_file(part)["feats"]
+        shard = _feats(part)
         yield shard
         first += len(shard)

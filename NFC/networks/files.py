@@ -1,24 +1,25 @@
 """Files of networks: the official ones, whose variant the tensors tell, and ours, whose header says what they hold."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from pose2id.config import read_values
 from pose2id.errors import UserError
-from pose2id.files import replacing
+from pose2id.reading.files import fault_of, one_line
+from pose2id.reading.safetensors_files import read_metadata, write_safetensors_file
+from pose2id.reading.sizes import check_sizes
+from pose2id.reading.text import mapping, parse_json
 from pose2id.weights import load_tensors, read_tensors, strip_prefix, weights_file
 
 from .base import Extractor, Preprocessing
 from .reid_network import ReIDNetwork
 
-KEY = "pose2id-network-1"  # of the header: one entry, for the order of several differs from file to file
+KEY = "pose2id-network-1"  # of the header: one entry
 
 
 @dataclass(frozen=True)
@@ -32,22 +33,23 @@ class Header:
 
 def read_header(path: str | Path) -> Header | None:
     """The header of a file that `write_network` wrote; None for other files. A damaged header raises `UserError`."""
-    if Path(path).suffix != ".safetensors" or not Path(path).is_file():
+    if Path(path).suffix != ".safetensors" or fault_of(path):
         return None
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError:
+        metadata = read_metadata(Path(path))
+    except UserError:
         return None  # whoever reads the tensors says what is wrong
     if KEY not in metadata:
         return None
+    where = f"{path}: its header cannot be read"
+    header = mapping(parse_json(metadata[KEY], where), where, "network", "sizes", "preprocessing")
+    record = mapping(header["preprocessing"], where)
+    record = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+    mapping(header["sizes"], where)
     try:
-        header = json.loads(metadata[KEY])
-        record = header["preprocessing"]
-        record |= {name: tuple(record[name]) for name in ("mean", "std")}
         return Header(header["network"], header["sizes"], Preprocessing(**record))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: its header cannot be read ({error!r}); export the network again") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where} ({one_line(error)}); export the network again") from error
 
 
 def write_network(
@@ -59,12 +61,10 @@ def write_network(
     """
     header = {"network": name, "sizes": asdict(sizes), "preprocessing": asdict(preprocessing)}
     halves = {
-        key: tensor.detach().to("cpu", torch.float16 if tensor.is_floating_point() else None).clone().contiguous()
+        key: tensor.detach().to("cpu", torch.float16 if tensor.is_floating_point() else None)
         for key, tensor in tensors.items()
     }
-    with replacing(path) as partial:
-        save_file(halves, partial, metadata={KEY: json.dumps(header)})
-        partial.chmod(0o644)
+    write_safetensors_file(halves, path, {KEY: json.dumps(header)})
 
 
 def build_from_file(kind: type[ReIDNetwork], weights: str | Path | None, preset: str) -> Extractor:
@@ -77,22 +77,31 @@ def build_from_file(kind: type[ReIDNetwork], weights: str | Path | None, preset:
     if header.network != kind.name:
         raise UserError(f"{path} is a file of {header.network}, not of {kind.name}; name that network")
     sizes = replace(read_values(kind.Sizes, header.sizes, f"header of {path}"), num_classes=0)
-    return _filled(kind(sizes), tensors, path).extractor(header.preprocessing)
+    check_sizes(header.sizes, len(tensors), f"header of {path}")
+    return _filled(kind, lambda: sizes, tensors, path).extractor(header.preprocessing)
 
 
 def build_from_tensors(
     kind: type[ReIDNetwork], tensors: Mapping[str, Tensor], path: str | Path, preset: str = "sd15"
 ) -> Extractor:
     """The network `kind` with official `tensors`, which came from `path`."""
-    network = _filled(kind(kind.recognise(tensors, preset, path)), tensors, path)
+    network = _filled(kind, lambda: kind.recognise(tensors, preset, path), tensors, path)
     return network.extractor(network.official_preprocessing(preset))
 
 
-def _filled(network: ReIDNetwork, tensors: Mapping[str, Tensor], path: str | Path) -> ReIDNetwork:
-    """The network with official tensors."""
+def _filled(
+    kind: type[ReIDNetwork], sizes: Callable[[], object], tensors: Mapping[str, Tensor], path: str | Path
+) -> ReIDNetwork:
+    """The network of `sizes` with official tensors."""
     try:
+        network = kind(sizes())
         translated = network.from_official(tensors)
-    except (RuntimeError, ValueError) as error:  # a matrix that cannot be cut into the parts that it should have
-        raise UserError(f"{path} does not fit: a tensor has an odd shape; use a file of {network.name}") from error
+    except UserError:
+        raise
+    except Exception as error:  # what tensors and sizes of other networks lead to has no end
+        raise UserError(
+            f"{path} does not fit: a tensor or size of it has an odd shape ({one_line(error)}); "
+            f"use a file of {kind.name}"
+        ) from error
     load_tensors(network, translated, path, network.unused_at_test())
     return network

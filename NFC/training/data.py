@@ -15,6 +15,8 @@ from tqdm import tqdm
 from pose2id.errors import UserError
 from pose2id.files import replacing
 from pose2id.pictures import modified, picture_tensor, read_picture, reading
+from pose2id.reading.files import require_file
+from pose2id.reading.numpy_files import fits_npy
 
 from ..datasets import Dataset, Record, build_dataset, generated_paths
 from ..datasets.synthetic.groups import NUM_CAMERAS, read_groups
@@ -133,10 +135,10 @@ def _decoded(paths: Sequence[Path], cache: Path, preprocessing: Preprocessing) -
     size = preprocessing.height, preprocessing.width
     digest = hashlib.sha256(f"{size} {preprocessing.resize} {reading()}".encode())
     for path in paths:
-        time = modified(path)
-        digest.update(os.fsencode(f"{path.resolve()}\0{path.stat().st_size}\0{time}\0"))
+        size = require_file(path, "picture", "replace or remove it").stat().st_size
+        digest.update(os.fsencode(f"{path.resolve()}\0{size}\0{modified(path)}\0"))
     file = cache / f"pictures-{digest.hexdigest()[:16]}.npy"
-    if not file.is_file():
+    if not fits_npy(file, (len(paths), *size, 3), np.uint8):
         with replacing(file) as partial, ThreadPoolExecutor(DECODERS) as pool:
             array = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(paths), *size, 3))
             decoded = pool.map(lambda path: resized_picture(path, preprocessing), paths)

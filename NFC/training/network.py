@@ -19,6 +19,7 @@ from ..networks.reid_network import ReIDNetwork
 from .data import TrainingSet
 
 TIMM = "timm:"
+MOST_CAMERAS = 1000  # with an embedding
 
 
 @dataclass
@@ -84,7 +85,10 @@ def _create(config: NetworkConfig, num_labels: int, pictures: TrainingSet, seed:
     if config.camera_embedding:
         if not (zoo and trainable(config.name).learns_cameras):
             raise UserError(f"network '{config.name}' has no camera embedding; leave out network.camera_embedding")
-        sizes = replace(sizes, num_cameras=int(pictures.camids.max()) + 1)
+        cameras = int(pictures.camids.max()) + 1
+        if cameras > MOST_CAMERAS:
+            raise UserError(f"camera {cameras - 1} is no number to count cameras by; number them from 0")
+        sizes = replace(sizes, num_cameras=cameras)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if zoo:

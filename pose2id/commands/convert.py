@@ -24,8 +24,8 @@ def convert(source: Path, target: Path) -> int:
     """Write the tensors of `source` to `target` in the format of its suffix; returns how many there are."""
     tensors = read_tensors(source)
     if target.suffix == ".pth":
-        with replacing(target) as partial:
-            torch.save(tensors, partial)
+        with replacing(target) as partial, partial.open("wb") as file:
+            torch.save(tensors, file)  # given a path, it would write the name of the partial file into the archive
     else:
         write_safetensors(tensors, target)
     return len(tensors)

@@ -15,19 +15,22 @@ import torch
 
 from ..errors import UserError
 from ..flags import parse_command
+from ..reading.files import foreign_kind, one_line, require_file
 from ..weights import unwrap, write_safetensors
 
 
 def execute_pickle(path: Path) -> object:
     """What the torch file holds, built by running its pickle."""
-    if not path.is_file():
-        raise UserError(f"weight file {path} does not exist")
+    require_file(path, "weight file")
+    if kind := foreign_kind(path):
+        raise UserError(f"cannot read {path}: it is {kind}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=False)
+        # Text and numbers that Python 2 pickled are bytes, which latin-1 gives back as they were.
+        return torch.load(path, map_location="cpu", weights_only=False, encoding="latin1")
     except ModuleNotFoundError as error:
         raise UserError(f"{path} needs the Python module '{error.name}': install it for this step") from error
     except Exception as error:  # the pickle may do, and raise, anything
-        raise UserError(f"cannot read {path}: {' '.join(str(error).split())[:150]}") from error
+        raise UserError(f"cannot read {path}: {one_line(error)}") from error
 
 
 @dataclass

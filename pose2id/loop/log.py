@@ -1,6 +1,7 @@
 """Losses of every step on disk: `losses.jsonl`, and curves for TensorBoard."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -8,9 +9,19 @@ from accelerate import Accelerator
 from accelerate.utils import reduce
 from torch import Tensor
 
+from ..errors import UserError
 from ..files import write_text
+from ..reading.text import mapping, read_json_lines
 
 LOSSES_FILE = "losses.jsonl"
+
+
+def read_losses(path: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    """(where it stands, values by name) of each line, "step" always among them; a last line that is cut is left out."""
+    for where, row in read_json_lines(path, "losses", "delete the file", finite=False, partial=True):
+        if not all(isinstance(value, int | float) for value in mapping(row, where, "step").values()):
+            raise UserError(f"{where}: not a number where a loss is expected; remove the line, or delete the file")
+        yield where, row
 
 
 class LossLog:
@@ -28,9 +39,8 @@ class LossLog:
     def start(self, step: int) -> None:
         """Forget what a stopped run logged after `step`, the one that it is resumed from."""
         if self.accelerator.is_main_process:
-            text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
-            whole = text[: text.rfind("\n") + 1].splitlines(keepends=True)
-            write_text(self.path, "".join(line for line in whole if json.loads(line)["step"] <= step))
+            kept = [row for _, row in read_losses(self.path) if row["step"] <= step] if self.path.exists() else []
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         if self.folder:
             from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 

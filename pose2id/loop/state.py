@@ -1,6 +1,5 @@
 """The state file of a training run: everything needed to take the same steps as a run that was never stopped."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,9 +8,14 @@ from torch import nn
 
 from ..errors import UserError
 from ..files import replacing
+from ..reading.files import require_file
+from ..reading.torch_files import check_tensor, read_torch
 from .settings import LoopConfig
 
 STATE_FILE = "state.pt"
+REMEDY = "delete it to start anew"
+STATE = {"step": int, "seconds": int | float, "model": Mapping, "optimizer": Mapping}
+MOST_STEPS = 10**12
 FIXED = (
     *("seed", "learning_rate", "lr_schedule", "warmup_steps", "optimizer", "momentum", "weight_decay"),
     *("max_grad_norm", "ema_decay", "precision"),
@@ -63,13 +67,15 @@ def read_state(folder: Path, settings: Settings) -> dict | None:
     Raises `UserError` if the file is damaged or comes from a run whose `settings` (as in `fixed_settings`) differ.
     """
     path = folder / STATE_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
+    require_file(path, "state", REMEDY)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path} is damaged; delete it to start anew") from error
-    for name, before in state.get("settings", {}).items():
+        state = read_torch(path)
+    except UserError as error:
+        raise UserError(f"{path} is damaged; {REMEDY}") from error
+    _check(state, path)
+    for name, before in _part(state, "settings", path).items():
         now = settings.get(name, before)
         if now != before:
             raise UserError(
@@ -77,6 +83,29 @@ def read_state(folder: Path, settings: Settings) -> dict | None:
                 f"go on with {before}, or use another output_dir"
             )
     return state
+
+
+def _check(state: object, path: Path) -> None:
+    """`UserError` unless a state is what `Loop` puts into one."""
+    for name, kind in STATE.items():
+        if not isinstance(state, Mapping) or not isinstance(state.get(name), kind):
+            raise UserError(f"{path} holds no state of a training run ('{name}' is missing or odd); {REMEDY}")
+    if not 0 <= state["step"] <= MOST_STEPS or {"state", "param_groups"} - state["optimizer"].keys():
+        raise UserError(f"{path} holds no state of a training run (its step or optimizer is odd); {REMEDY}")
+    for name in ("settings", "scaler", "ema", "parts"):
+        _part(state, name, path)
+    for name, tensor in state["model"].items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise UserError(f"{path} holds no state of a training run (its model has '{name}'); {REMEDY}")
+        check_tensor(tensor, f"tensor {name} of {path}")
+
+
+def _part(state: Mapping, name: str, path: Path) -> Mapping:
+    """The mapping `name` of a state; states of before it was kept have none."""
+    part = state.get(name) or {}
+    if not isinstance(part, Mapping):
+        raise UserError(f"{path} holds no state of a training run ('{name}' is odd); {REMEDY}")
+    return part
 
 
 def _frozen(model: nn.Module) -> set[str]:

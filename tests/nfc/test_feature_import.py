@@ -87,14 +87,38 @@ def test_one_file_of_both_splits(tmp_path):
         check(features, values, generated=False)
 
 
-def test_labels_of_a_data_set_replace_those_of_the_file(tmp_path):
+def test_labels_of_a_data_set_stand_in_for_those_of_the_file(tmp_path):
     query, gallery = arrays(4), arrays(6)
-    paths = [save(tmp_path / "q.npy", query), save(tmp_path / "g.npz", gallery)]
+    paths = [save(tmp_path / "q.npy", query), save(tmp_path / "g.npy", gallery)]
     records = [[Record(tmp_path, 9 - i, i) for i in range(rows)] for rows in (4, 6)]
     found, _ = read_features(paths, records=records)
     assert found.pids.tolist() == [9, 8, 7, 6] and found.camids.tolist() == [0, 1, 2, 3]
     with pytest.raises(UserError, match=r"query .*q\.npy.*4 features but 3 pids"):
         read_features(paths, records=[records[0][:3], records[1]])
+
+
+def test_labels_that_contradict_the_data_set_are_refused(tmp_path):
+    query, gallery = arrays(4), arrays(6)
+    paths = [save(tmp_path / "q.npz", query), save(tmp_path / "g.npz", gallery)]
+
+    def records(values, camera=0):
+        pairs = zip(*labels(values), strict=True)
+        return [Record(tmp_path / f"{i}.jpg", int(p), int(c) - camera) for i, (p, c) in enumerate(pairs)]
+
+    fitting = [records(query), records(gallery)]
+    assert read_features(paths, records=fitting)[0].pids.tolist() == query["pids"].tolist()
+    read_features(paths, records=[records(query, camera=1), records(gallery, camera=1)])  # cameras counted from 1
+    turned = [fitting[0], fitting[1][::-1]]
+    told = r"g\.npz contradicts the data set: row 0 of its gallery has pid 0, but picture .*5\.jpg has pid 2 .4 of 6"
+    with pytest.raises(UserError, match=told):
+        read_features(paths, records=turned)
+    other = [fitting[0], [*fitting[1][:5], Record(tmp_path / "x.jpg", 2, 7)]]
+    with pytest.raises(UserError, match=r"row 5 of its gallery has camid 1, but picture .* has camid 7"):
+        read_features(paths, records=other)
+    tables = [save(tmp_path / "q.csv", query), save(tmp_path / "g.csv", gallery)]
+    bare = [save(tmp_path / "q.npy", query), save(tmp_path / "g.npy", gallery)]
+    with pytest.raises(UserError, match=r"g\.csv contradicts the data set"):
+        read_features(bare, tables, turned)
 
 
 def test_junk_is_left_out(tmp_path, caplog):

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pose2id.errors import UserError
+from pose2id.reading.numpy_files import map_npy
 
 from .occluders import KINDS
 from .pose import draw_pose
@@ -91,4 +92,8 @@ def read_groups(root: Path) -> Groups:
     """Map the groups of `write_groups`; an unfinished or missing folder raises `UserError`."""
     if not (root / "groups.json").is_file():
         raise UserError(f"{root} holds no finished groups; write them with pose2id synthetic --layout groups")
-    return Groups(*(np.load(root / f"{name}.npy", mmap_mode="r") for name in ("pictures", "keypoints", "labels")))
+    pictures, keypoints, labels = (map_npy(root / f"{name}.npy") for name in ("pictures", "keypoints", "labels"))
+    count, members = (*pictures.shape, 0, 0)[:2]
+    if pictures.ndim != 5 or keypoints.shape != (count, members, 18, 3) or labels.shape != (count, 4):
+        raise UserError(f"{root} holds groups that do not fit together; write them with make_synthetic --layout groups")
+    return Groups(pictures, keypoints, labels)

@@ -10,9 +10,8 @@ from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from pose2id.arrays import as_features, as_tensor, compute_dtype
+from pose2id.arrays import as_features, as_tensor, compute_dtype, unit_rows
 from pose2id.errors import UserError
 
 from .base import Features, Reduction, sum_in_order
@@ -64,7 +63,7 @@ class PartFeatures(Features):
 
     def normalized(self) -> Self:
         """Each embedding L2-normalised on its own."""
-        return type(self)(normalize(self.embeddings, dim=-1), self.visibility)
+        return type(self)(unit_rows(self.embeddings), self.visibility)
 
     def as_vectors(self) -> Tensor:
         """(..., P * d) for plots: each part weighs by the root of its share of the visibility.
@@ -132,7 +131,7 @@ class PartFeatures(Features):
         Parts are L2-normalised; a centre is the visibility-weighted mean of the identity's parts.
         """
         dtype = compute_dtype(self.embeddings)
-        unit, weight = normalize(self.embeddings.to(dtype), dim=-1), self.visibility.to(dtype)
+        unit, weight = unit_rows(self.embeddings.to(dtype)), self.visibility.to(dtype)
         sums = unit.new_zeros(int(identity.max()) + 1, *unit.shape[1:])
         sums.index_add_(0, identity, unit * weight[..., None])
         counts = weight.new_zeros(len(sums), weight.shape[1]).index_add_(0, identity, weight)

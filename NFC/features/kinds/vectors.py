@@ -5,9 +5,8 @@ from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from pose2id.arrays import as_features, compute_dtype
+from pose2id.arrays import as_features, compute_dtype, unit_rows
 from pose2id.errors import UserError
 
 from ...neighbours import approximate_neighbours, nearest_neighbours
@@ -40,7 +39,7 @@ class VectorFeatures(Features):
         return type(self)(as_features(self.values, name, axes + 1))
 
     def normalized(self) -> Self:
-        return type(self)(normalize(self.values, dim=-1))
+        return type(self)(unit_rows(self.values))
 
     def fuse(self, generated: Self, eta: float, reduction: Reduction) -> Self:
         extra, dtype = generated.values, compute_dtype(self.values)
@@ -65,7 +64,7 @@ class VectorFeatures(Features):
 
     def densities(self, identity: Tensor) -> Tensor:
         """Of the L2-normalised features; a centre is their plain mean. float32, or float64 for float64 features."""
-        unit = normalize(self.values.to(compute_dtype(self.values)), dim=1)
+        unit = unit_rows(self.values.to(compute_dtype(self.values)))
         counts = torch.bincount(identity)
         centres = unit.new_zeros(len(counts), unit.shape[1]).index_add_(0, identity, unit) / counts[:, None]
         return (unit - centres[identity]).square_().sum(1)

@@ -1,6 +1,5 @@
 """KPR's prompts: keypoints of the person who is meant, and of people who are not, as heatmaps."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,8 @@ import torch
 from torch import Tensor
 
 from pose2id.errors import UserError
+from pose2id.reading.files import fault_of
+from pose2id.reading.text import mapping, number_rows, read_json
 
 CHANNELS = 8
 KEYPOINTS = 17  # COCO's
@@ -70,7 +71,7 @@ def keypoint_file(folder: Path, picture: Path) -> Path | None:
         return None
     for name in above[:3]:
         path = folder / name / f"{picture.name}_keypoints.json"
-        if name and path.is_file():
+        if name and not fault_of(path):
             return path
     raise UserError(f"no keypoints for {picture} in {folder}: expected <split>/{picture.name}_keypoints.json there")
 
@@ -81,12 +82,17 @@ def read_people(path: Path, source: tuple[int, int]) -> list[np.ndarray]:
     The file is a JSON list of skeletons with `keypoints` and, where it is known, `is_target`; without, the first is
     the target. source: (height, width). A damaged file raises `UserError`.
     """
-    try:
-        skeletons = json.loads(path.read_text(encoding="utf-8"))
-        people = [np.array(s["keypoints"], dtype=np.float64).reshape(KEYPOINTS, 3) for s in skeletons]
-        targets = [bool(s.get("is_target", False)) for s in skeletons]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"cannot read keypoints from {path}: {error!r}; make the file again") from error
+    skeletons = read_json(path, "keypoint file", "make the file again")
+    if not isinstance(skeletons, list):
+        raise UserError(f"cannot read keypoints from {path}: it holds no list of skeletons; make the file again")
+    people, targets = [], []
+    for number, skeleton in enumerate(skeletons):
+        where = f"cannot read keypoints from {path}: skeleton {number}"
+        keypoints = number_rows(mapping(skeleton, where, "keypoints")["keypoints"], where)
+        if len(keypoints) != KEYPOINTS:
+            raise UserError(f"{where} has {len(keypoints)} keypoints, not COCO's {KEYPOINTS}; make the file again")
+        people.append(keypoints)
+        targets.append(bool(skeleton.get("is_target", False)))
     if any(targets):
         people.insert(0, people.pop(targets.index(True)))
     for keypoints in people:

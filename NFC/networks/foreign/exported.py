@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pose2id.config import load_config
 from pose2id.errors import UserError
+from pose2id.reading.files import foreign_kind, one_line, require_file
 
 from ..base import HALF, Extractor, Preprocessing, measured_extractor
 
@@ -99,8 +100,7 @@ def build(weights: str | Path | None, preset: str) -> Extractor:
     path = Path(weights)
     if path.suffix not in LOADERS:
         raise UserError(f"{path} is none of {', '.join(LOADERS)}: name the file after its kind")
-    if not path.is_file():
-        raise UserError(f"network file {path} does not exist")
+    require_file(path, "network file")
     record = load_config(PreprocessingFile, path.with_suffix(".yaml"))
     preprocessing = Preprocessing(
         record.height, record.width, record.resize, tuple(record.mean), tuple(record.std), record.channel_order
@@ -110,7 +110,9 @@ def build(weights: str | Path | None, preset: str) -> Extractor:
     except UserError:
         raise
     except Exception as error:  # three libraries, each with its own exceptions
-        raise UserError(f"cannot read the network in {path}: {' '.join(str(error).split())[:150]}") from error
+        kind = foreign_kind(path)
+        reason = f"it is {kind}" if kind else one_line(error)
+        raise UserError(f"cannot read the network in {path}: {reason}") from error
     extractor = measured_extractor(network, preprocessing)
     extractor.program = path
     return extractor

@@ -10,6 +10,7 @@ from types import ModuleType
 from torch import nn
 
 from pose2id.errors import UserError
+from pose2id.reading.files import fault_of
 
 from ..base import Extractor, Preprocessing, measured_extractor
 
@@ -42,8 +43,8 @@ def load_module(name: str) -> ModuleType:
 
 
 def load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UserError(f"file {path} of the extractor does not exist")
+    if fault := fault_of(path):
+        raise UserError(f"file {path} of the extractor {fault}")
     spec = spec_from_file_location(path.stem, path)
     module = sys.modules[spec.name] = module_from_spec(spec)
     spec.loader.exec_module(module)

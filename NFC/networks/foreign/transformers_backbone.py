@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, BaseImageProcessor
 
 from pose2id.errors import UserError
+from pose2id.hub import hub_reachable
+from pose2id.reading.files import one_line
 from pose2id.weights import load_tensors, read_tensors
 
 from ..base import Extractor, Preprocessing, measured_extractor
@@ -43,16 +45,21 @@ def build(name: str, weights: str | Path | None, random: bool) -> Extractor:
             f"transformers:{name} brings its own weights: leave --weights out, or give transformers:FOLDER, or a file "
             "that `pose2id train-reid` wrote"
         )
+    folder = Path(name).is_dir()
+    here = folder or not hub_reachable()
     try:
-        processor = AutoImageProcessor.from_pretrained(name)
+        processor = AutoImageProcessor.from_pretrained(name, local_files_only=here)
         if random or weights is not None:
-            network = AutoModel.from_config(AutoConfig.from_pretrained(name))
+            network = AutoModel.from_config(AutoConfig.from_pretrained(name, local_files_only=here))
         else:
-            network = AutoModel.from_pretrained(name, use_safetensors=True)
-    except (OSError, RuntimeError, ValueError) as error:
+            network = AutoModel.from_pretrained(name, use_safetensors=True, local_files_only=here)
+    except Exception as error:  # configs with other types lead to errors of any kind
+        reason = (
+            "the hub cannot be reached, and it is not here" if here and not Path(name).is_dir() else one_line(error)
+        )
         raise UserError(
-            f"transformers:{name} cannot be had ({' '.join(str(error).split())[:120]}); check the name, connect to the "
-            "network once, or give a folder that save_pretrained wrote, with model.safetensors"
+            f"transformers:{name} cannot be had ({reason}); check the name, connect to the network once, or give a "
+            "folder that save_pretrained wrote, with model.safetensors"
         ) from error
     extractor = measured_extractor(Backbone(network), preprocessing_of(processor, name))
     if weights is not None:
