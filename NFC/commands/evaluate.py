@@ -27,11 +27,11 @@ def main(arguments: Sequence[str]) -> None:
     if config is None:
         return
     scores, written = evaluate(config)
-    if scores:  # the main process
+    console = Console()
+    console.width = max(console.width, TABLE_WIDTH)
+    if scores:  # only on the main process, and where there are labels
         if config.out:
             written += write_report(Path(config.out), scores, config.title, plain(config))
-        console = Console()
-        console.width = max(console.width, TABLE_WIDTH)
         console.print(terminal_table(scores, config.title))
-        for path in written:
-            console.print(f"wrote {printable(path)}", soft_wrap=True, markup=False, highlight=False)
+    for path in written:
+        console.print(f"wrote {printable(path)}", soft_wrap=True, markup=False, highlight=False)

@@ -16,6 +16,10 @@ from ..neighbours.search import nearest_in_gallery
 from .ranks import Labels, Ranks, ranks_by_distances, ranks_by_features, row_blocks
 
 
+class NoTrueMatch(UserError):
+    """Nothing can be scored: no query has anybody of its own pid to find."""
+
+
 @dataclass(frozen=True)
 class RankingResult:
     """Scores in [0, 1]; per-query values keep the query's index and are NaN where a query has no true match."""
@@ -75,7 +79,7 @@ def evaluate_ranking(
 
     valid = ~np.isnan(precision)
     if not valid.any():
-        raise UserError(
+        raise NoTrueMatch(
             "no query has a true match: every gallery item of a query's pid is missing or from the query's camera"
         )
     return RankingResult(
