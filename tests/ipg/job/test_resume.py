@@ -46,7 +46,7 @@ def test_running_again_does_only_what_is_lacking(config, tmp_path, reference_fol
     assert written.look() == {"pose2/a.jpg", "pose1/b.png"}
     assert_same_pictures(read_all(out), before)
 
-    newer = (out / "pose1/a.jpg").stat().st_mtime + 0.001
+    newer = (out / "pose2/a.jpg").stat().st_mtime + 0.001  # the later of the two
     os.utime(reference_folder / "a.jpg", (newer, newer))
     generate(config)
     assert written.look() == {"pose1/a.jpg", "pose2/a.jpg"}
