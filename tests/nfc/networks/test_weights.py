@@ -37,8 +37,19 @@ def load(path, training_only=("classifier.",)):
     return network
 
 
-@pytest.mark.parametrize("wrap", [lambda t: t, lambda t: {"state_dict": t, "epoch": 3}, lambda t: {"model": t}])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda t: t,
+        lambda t: {"state_dict": t, "epoch": 3},
+        lambda t: {"model": t},
+        lambda t: {"net": t},
+        lambda t: {"model_state_dict": {"state_dict": t}},
+    ],
+)
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "module.module.", "_orig_mod.", "module._orig_mod.", "model.module."]
+)
 def test_wrapped_and_prefixed(tmp_path, wrap, prefix):
     torch.save(wrap({prefix + name: tensor for name, tensor in tensors().items()}), tmp_path / "w.pth")
     ours = load(tmp_path / "w.pth").state_dict()
@@ -166,3 +177,33 @@ def test_files_are_found_by_all_their_endings(tmp_path):
     for suffix in (".pth.tar", ".pth", ".safetensors"):  # each goes before the last
         (tmp_path / f"kpr{suffix}").touch()
         assert find_weights(tmp_path, "kpr") == tmp_path / f"kpr{suffix}"
+
+
+BODY = tensors()["body.weight"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (BODY * torch.nan, r"1 with NaN or infinity \(body\.weight\)"),
+        (BODY.double() * 1e300, "1 with NaN or infinity"),
+        (BODY.long(), r"1 of another type \(body\.weight is torch\.int64, not torch\.float32\)"),
+        (BODY.to(torch.complex64), "got complex"),
+        (BODY.to_sparse(), "is sparse"),
+        (BODY.to("meta"), "meta tensor"),
+        (torch.tensor(1.0), r"body\.weight is \(\), not \(2, 3\)"),
+        (torch.zeros(1, 1).expand(10**12, 3), "claims"),
+    ],
+)
+def test_tensors_that_are_no_weights(tmp_path, change, told):
+    torch.save(tensors() | {"body.weight": change}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=told) as error:
+        load(tmp_path / "w.pth")
+    assert "w.pth" in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [{"model": None}, [1], None, {}, torch.ones(3), {5: torch.ones(1)}])
+def test_torch_files_that_hold_no_weights(tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"not a file of named tensors|named 5, which is no text"):
+        read_tensors(tmp_path / "w.pth")
