@@ -13,6 +13,11 @@ def this_process() -> PartialState:
     return PartialState(cpu=not torch.cuda.is_available())
 
 
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that were started together, or the only one; starts nothing."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def pick_device(name: str | torch.device | None = None) -> torch.device:
     """The named device, or by default this process's GPU if there is one; `UserError` if it cannot be used."""
     try:

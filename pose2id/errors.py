@@ -10,6 +10,13 @@ class UserError(ValueError):
     """Bad input. The message is one line: which file or value, what is wrong, what to do."""
 
 
+def printable(text: object) -> str:
+    """A path or message as it can be printed on one line: control characters and what is no UTF-8 are escaped."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in str(text)
+    )
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM: somebody wants the process to stop, as with Ctrl-C."""
 
@@ -30,7 +37,7 @@ def run_command(main: Callable[[], int | None]) -> None:
         sys.stdout.flush()
         _leave_process_group()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error)}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt as stop:
         print("interrupted; run the same command again to go on", file=sys.stderr)

@@ -1,6 +1,9 @@
-"""Picture files: which files of a folder count, reading them, writing them whole or not at all; pictures as tensors."""
+"""Picture files: reading them, writing them whole or not at all; pictures as tensors.
 
-import re
+`list_pictures` (see `pose2id.listing`) says which files of a folder count; nothing else opens a user's picture.
+"""
+
+import stat
 from pathlib import Path
 
 import cv2
@@ -9,35 +12,27 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .errors import UserError
+from .decoding import FORMATS, decode, grey_bits
+from .errors import UserError, printable
 from .files import replacing
+from .listing import list_pictures
+
+__all__ = ["RESIZE", "list_pictures", "modified", "picture_tensor", "read_picture", "reading", "write_picture"]
 
 OPENCV_BILINEAR = "cv2_bilinear"  # samples four pixels however much smaller the picture gets; Pillow's average all
 RESIZE = ("nearest", "bilinear", "bicubic", "lanczos", OPENCV_BILINEAR)
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-JPEG = {"quality": 95, "subsampling": 0}
-WRITING = {".jpg": JPEG, ".jpeg": JPEG, ".webp": {"lossless": True}}  # the other formats lose nothing
-SIDE_SUFFIXES = {".json", ".md", ".txt"}  # notes and keypoints that live beside pictures
-
-
-def list_pictures(folder: str | Path) -> tuple[list[Path], list[Path]]:
-    """The picture files of a folder and the files that should not be there, each in natural order.
-
-    Folders, hidden files and side files (.json, .md, .txt) are neither. "pose2" comes before "pose10".
-    Raises `UserError` when the folder does not exist.
-    """
-    if not Path(folder).is_dir():
-        raise UserError(f"folder {folder} does not exist; give an existing folder of pictures")
-    files = [p for p in Path(folder).iterdir() if p.is_file() and not p.name.startswith(".")]
-    files = sorted((p for p in files if p.suffix.lower() not in SIDE_SUFFIXES), key=natural_key)
-    pictures = [p for p in files if p.suffix.lower() in PICTURE_SUFFIXES]
-    return pictures, [p for p in files if p not in set(pictures)]
-
-
-def natural_key(path: Path) -> tuple:
-    """Sort key that compares runs of digits in the file name as numbers."""
-    parts = re.split(r"(\d+)", path.name)
-    return tuple(int(part) if part.isdecimal() else part for part in parts), path.name
+JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
+PNG, PPM = {"format": "PNG"}, {"format": "PPM"}
+# By suffix, how pictures are written; the other formats lose nothing. Those that lose colours, or that not every
+# installation can write, are written as PNG under their name: pictures are told by content.
+WRITING = {
+    **dict.fromkeys(FORMATS["JPEG"], JPEG),
+    **dict.fromkeys((*FORMATS["GIF"], *FORMATS["AVIF"], *FORMATS["HEIF"], *FORMATS["PNG"]), PNG),
+    **dict.fromkeys(FORMATS["PPM"], PPM),
+    ".webp": {"format": "WEBP", "lossless": True},
+}
+READER = 2  # counts the changes of how files are read
+LARGEST_FILE = 2**30  # bytes; the picture library has its own limit of pixels
 
 
 def write_picture(path: str | Path, picture: Image.Image) -> None:
@@ -47,13 +42,37 @@ def write_picture(path: str | Path, picture: Image.Image) -> None:
 
 
 def read_picture(path: str | Path) -> Image.Image:
-    """A picture file, fully decoded, as RGB. Raises `UserError` naming a file that cannot be decoded."""
+    """A picture file, fully decoded, as RGB, as `pose2id.decoding` says.
+
+    Only regular files are opened. Raises `UserError` naming a file that cannot be read or decoded.
+    """
     try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "the file is empty" if Path(path).is_file() and not Path(path).stat().st_size else error
-        raise UserError(f"cannot read picture {path}: {' '.join(str(reason).split())}; replace or remove it") from error
+        state = Path(path).stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise ValueError("it is no regular file")
+        if not 0 < state.st_size <= LARGEST_FILE:
+            raise ValueError(f"it has more than {LARGEST_FILE:,} bytes" if state.st_size else "the file is empty")
+        with Path(path).open("rb") as file:
+            return decode(file)
+    except UserError:
+        raise
+    except Exception as error:  # damaged files make the picture library raise errors of many kinds
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        reason = " ".join(str(reason).split()) or type(error).__name__
+        raise UserError(f"cannot read picture {printable(path)}: {reason}; replace or remove it") from error
+
+
+def reading() -> str:
+    """Changes where the same file is read as other pixels; belongs into the name of whatever keeps them."""
+    return f"{READER} {grey_bits() or ''}".strip()
+
+
+def modified(path: Path) -> int:
+    """When a file was last written, in ns; `UserError` naming a file that is not there, such as a dangling link."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise UserError(f"cannot read picture {printable(path)}: {error.strerror}; replace or remove it") from error
 
 
 def picture_tensor(picture: Image.Image, height: int, width: int, resize: str = "lanczos") -> Tensor:

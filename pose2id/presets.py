@@ -45,6 +45,14 @@ class PoseGuiderSizes:
 
 
 @dataclass
+class SkeletonSizes:
+    """How thick skeletons are drawn: half the width of limbs and joints, in rows of a picture of 512."""
+
+    limb: float = 4.0
+    joint: float = 4.0
+
+
+@dataclass
 class UNetSizes:
     """Arguments of diffusers' `UNet2DConditionModel`, under its names (`attention_head_dim` counts the heads)."""
 
@@ -103,6 +111,7 @@ class Preset:
     reid: TransReIDSizes = field(default_factory=TransReIDSizes)
     ifr: IFRSizes = field(default_factory=IFRSizes)
     pose_guider: PoseGuiderSizes = field(default_factory=PoseGuiderSizes)
+    skeleton: SkeletonSizes = field(default_factory=SkeletonSizes)
     unet: UNetSizes = field(default_factory=UNetSizes)
     vae: VAESizes = field(default_factory=VAESizes)
     scheduler: SchedulerSizes = field(default_factory=SchedulerSizes)

@@ -11,9 +11,8 @@ import argparse
 import resource
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,13 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from NFC.networks.blocks.swin import SoliderSwin, SwinV2
-from NFC.networks.bpbreid import BPBReID
-from NFC.networks.clipreid import ClipReIDResNet, ClipReIDViT
-from NFC.networks.kpr import KPR
-from NFC.networks.pmt import PMT
-from NFC.networks.saai import SAAI
-from NFC.networks.transreid import TransReID
+from NFC.networks import trainable
 from pose2id.errors import UserError, run_command
 
 WIDTH = 120  # of the table, also where there is no terminal
@@ -38,23 +31,27 @@ WIDTH = 120  # of the table, also where there is no terminal
 
 @dataclass(frozen=True)
 class Variant:
-    """A network of the registry, and the height and width of its pictures."""
+    """A network of the registry, with changes to its official sizes."""
 
     extractor: str
-    build: Callable[[], nn.Module]
-    size: tuple[int, int] = (256, 128)
+    sizes: dict[str, object] = field(default_factory=dict)
+
+    def build(self) -> nn.Module:
+        network = trainable(self.extractor)
+        return network(network.Sizes(**self.sizes, num_classes=0)).extractor()
 
 
+SOLIDER = {"backbone": "solider", "height": 384, "window": 7}
 VARIANTS = {
-    "TransReID, ViT-B, stride 12": Variant("transreid", TransReID),
-    "CLIP-ReID, ViT-B, stride 16": Variant("clipreid", ClipReIDViT),
-    "CLIP-ReID, ViT-B, stride 12 (SIE-OLP)": Variant("clipreid", lambda: ClipReIDViT(stride=12)),
-    "CLIP-ReID, RN50": Variant("clipreid", ClipReIDResNet),
-    "PMT, ViT-B, stride 12": Variant("pmt", PMT),
-    "SAAI": Variant("saai", SAAI, (288, 144)),
-    "BPBReID, 5 parts": Variant("bpbreid", BPBReID, (384, 128)),
-    "KPR, ImageNet (Swin v2)": Variant("kpr", lambda: KPR(SwinV2(256, 128))),
-    "KPR, SOLIDER": Variant("kpr", lambda: KPR(SoliderSwin(384, 128)), (384, 128)),
+    "TransReID, ViT-B, stride 12": Variant("transreid"),
+    "CLIP-ReID, ViT-B, stride 16": Variant("clipreid"),
+    "CLIP-ReID, ViT-B, stride 12 (SIE-OLP)": Variant("clipreid", {"stride": 12}),
+    "CLIP-ReID, RN50": Variant("clipreid", {"encoder": "resnet", "projection": 1024}),
+    "PMT, ViT-B, stride 12": Variant("pmt"),
+    "SAAI": Variant("saai"),
+    "BPBReID, 5 parts": Variant("bpbreid"),
+    "KPR, ImageNet (Swin v2)": Variant("kpr"),
+    "KPR, SOLIDER": Variant("kpr", SOLIDER),
 }
 
 
@@ -63,7 +60,7 @@ def measure(name: str, device: str, dtype: torch.dtype, batch_size: int, repetit
     """Pictures a second and peak GiB of one variant; to be called in a fresh process."""
     torch.manual_seed(0)
     network = VARIANTS[name].build().eval().to(device)
-    images = torch.randn(batch_size, 3, *VARIANTS[name].size, device=device)
+    images = torch.randn(batch_size, 3, network.height, network.width, device=device)
 
     def seconds() -> float:
         started = time.perf_counter()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pose2id.devices import usable_cores
 from pose2id.errors import UserError
-from pose2id.pictures import read_picture
+from pose2id.pictures import modified, read_picture
 
 from .plan import Pose, Task
 
@@ -47,9 +47,11 @@ def _has_canvas(task: Task) -> bool:
 
 def _is_fresh(path: Path, *sources: Path) -> bool:
     """Whether a picture is whole on disk and no older than what it was made from."""
-    if not path.is_file() or path.stat().st_mtime_ns < max(source.stat().st_mtime_ns for source in sources):
+    if not path.is_file():
         return False
     try:
+        if modified(path) < max(map(modified, sources)):
+            return False
         read_picture(path)
     except UserError:
         return False

@@ -8,11 +8,13 @@ from pathlib import Path
 from PIL import Image
 
 from NFC.datasets import Record, build_dataset, generated_paths
-from pose2id.errors import UserError
-from pose2id.pictures import list_pictures
+from pose2id.decoding import grey_bits
+from pose2id.errors import UserError, printable
+from pose2id.listing import find_deeper, list_pictures, why_not
 
 from .. import manifest
-from ..poses import read_pose_picture
+from ..poses import CHANNEL_ORDERS, read_pose_picture
+from ..poses.recognise import looks_swapped, remarks
 from ..splits import split_records
 from ..weight_files import WeightFiles, find_generator
 from .settings import DECISIVE, GenerationConfig
@@ -57,12 +59,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole job; `unused` has a line for each file that cannot be used. Without usable poses there are no jobs."""
+    """A whole job; `unused` has a line for each file that cannot be used. Without usable poses there are no jobs.
+
+    `notes` are lines on what can be used but is worth a look.
+    """
 
     weights: WeightFiles
     poses: list[Pose]
     jobs: list[Job]
     unused: list[str]
+    notes: list[str]
+
+    @property
+    def pictures(self) -> int:
+        """How many there are when all is done."""
+        return len(self.poses) * sum(len(job.tasks) for job in self.jobs)
 
 
 Folders = dict[Path, list[Task]]  # each folder to fill -> what goes there
@@ -75,42 +86,57 @@ def make_plan(config: GenerationConfig) -> Plan:
     pictures of other settings.
     """
     files = find_generator(config.ckpt_dir, config.preset, config.vae)
-    poses, unused = _read_poses(config)
+    poses, unused, notes = _read_poses(config)
     if config.dataset_dir:
         folders = _data_set_folders(config, poses)
     else:
-        folders, strangers = _one_folder(config, poses)
+        folders, strangers, deeper = _one_folder(config, poses)
         unused += strangers
+        notes += deeper
     if not poses:
-        return Plan(files, [], [], unused)
+        return Plan(files, [], [], unused, notes)
     weights = {role: manifest.fingerprint(path) for role, path in files.by_role().items()}
     jobs = [Job(out, tasks, _describe(config, tasks, poses, weights)) for out, tasks in folders.items()]
     for job in jobs:
         manifest.check(job.out, job.manifest)
-    return Plan(files, poses, jobs, unused)
+    return Plan(files, poses, jobs, unused, notes)
 
 
-def _read_poses(config: GenerationConfig) -> tuple[list[Pose], list[str]]:
-    paths, unused = _pictures_of(Path(config.pose_dir))
+def _read_poses(config: GenerationConfig) -> tuple[list[Pose], list[str], list[str]]:
+    """The poses, a line for each file that cannot be used, and notes."""
+    paths, unused, notes = _pictures_of(Path(config.pose_dir))
     poses = []
     for number, path in enumerate(paths, start=1):
         try:
-            poses.append(Pose(number, path, read_pose_picture(path, config.pose_channel_order)))
+            picture = read_pose_picture(path, config.pose_channel_order)
+            _check_channels(path, picture, config.pose_channel_order)
         except UserError as error:
             unused.append(str(error))
-    return poses, unused
+            continue
+        poses.append(Pose(number, path, picture))
+        notes += [f"pose {printable(path)} {remark}" for remark in remarks(picture)]
+    return poses, unused, notes
 
 
-def _one_folder(config: GenerationConfig, poses: Sequence[Pose]) -> tuple[Folders, list[str]]:
+def _check_channels(path: Path, picture: Image.Image, order: str) -> None:
+    if looks_swapped(picture):
+        (other,) = set(CHANNEL_ORDERS) - {order}
+        raise UserError(
+            f"pose {printable(path)} shows red and blue exchanged when read as pose_channel_order {order}; give "
+            f"pose_channel_order {other} (and folders of one order only)"
+        )
+
+
+def _one_folder(config: GenerationConfig, poses: Sequence[Pose]) -> tuple[Folders, list[str], list[str]]:
     source, out = Path(config.ref_dir), Path(config.out_dir)
     if out.resolve() == source.resolve():
         raise UserError(f"out_dir {out} is the folder of the references; name another")
-    references, strangers = _pictures_of(source)
+    references, strangers, deeper = _pictures_of(source, out)
     tasks = [
         Task(path, path.name, turn, tuple(out / pose.name / path.name for pose in poses), canvas=out / path.name)
         for turn, path in enumerate(sorted(references))
     ]
-    return {out: tasks}, strangers
+    return {out: tasks}, strangers, deeper
 
 
 def _data_set_folders(config: GenerationConfig, poses: Sequence[Pose]) -> Folders:
@@ -137,12 +163,14 @@ def _data_set_folders(config: GenerationConfig, poses: Sequence[Pose]) -> Folder
     return folders
 
 
-def _pictures_of(folder: Path) -> tuple[list[Path], list[str]]:
-    """The pictures of a folder, and a line for each file that is none."""
+def _pictures_of(folder: Path, out: Path | None = None) -> tuple[list[Path], list[str], list[str]]:
+    """The pictures of a folder, a line for each file that is none, and one on pictures in folders below it."""
     pictures, strangers = list_pictures(folder)
+    deeper = str(find_deeper(folder, out))
+    notes = [f"{printable(folder)}: {deeper}"] if deeper else []
     if not pictures and not strangers:
-        raise UserError(f"folder {folder} holds no pictures; put some there or name another")
-    return pictures, [f"{path} is not a picture file; skipped" for path in strangers]
+        raise UserError(f"folder {folder} holds no pictures; put some there or name another{deeper and f'; {deeper}'}")
+    return pictures, [f"{printable(path)} {why_not(path)}; skipped" for path in strangers], notes
 
 
 def _describe(
@@ -150,7 +178,7 @@ def _describe(
 ) -> manifest.Manifest:
     """The manifest of a folder. With official noise a picture also depends on which references and poses there are."""
     options = asdict(config)
-    settings = {name: options.pop(name) for name in DECISIVE}
+    settings = {name: options.pop(name) for name in DECISIVE} | {"grey_bits": grey_bits()}
     if config.official_noise:
         names = hashlib.sha256("\n".join(task.name for task in tasks).encode()).hexdigest()
         settings["official_noise"] = f"{len(poses)} poses of {len(tasks)} references {names}"

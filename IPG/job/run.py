@@ -23,9 +23,10 @@ from pose2id.files import remove_leftovers
 
 from .. import manifest
 from ..pipeline import IPGPipeline
+from .estimate import Estimate
 from .lacking import Chunk, unfinished_chunks
 from .noise import NamedNoise, Noise, OfficialNoise
-from .plan import Job, make_plan
+from .plan import Job, Plan, make_plan
 from .settings import DTYPES, GenerationConfig
 from .worker import ChunkWorker
 
@@ -42,7 +43,7 @@ def generate(config: GenerationConfig) -> list[str]:
     """
     process, plan = this_process(), make_plan(config)
     if process.is_main_process:
-        _tell(plan.unused)
+        _tell([*plan.notes, *plan.unused])
     failures = list(plan.unused)
     if not plan.jobs:
         return failures
@@ -53,13 +54,15 @@ def generate(config: GenerationConfig) -> list[str]:
     noise_kind = OfficialNoise if config.official_noise else NamedNoise
     with torch_threads(1 if on_cpu else torch.get_num_threads()):
         worker = ChunkWorker(pipe, plan.poses, config.sampling, config.tile, at_once)
-        for job in plan.jobs:
+        shares = [replace(job, tasks=job.tasks[process.process_index :: process.num_processes]) for job in plan.jobs]
+        lacking = [list(unfinished_chunks(share.tasks, plan.poses, config.batch_size)) for share in shares]
+        estimate = _estimate(plan, lacking)
+        for job, share, chunks in zip(plan.jobs, shares, lacking, strict=True):
             if process.is_main_process:
                 manifest.save(job.out, job.manifest)
                 remove_leftovers(job.out)
-            share = replace(job, tasks=job.tasks[process.process_index :: process.num_processes])
             noise = noise_kind(config.seed, [pose.path.name for pose in plan.poses], pipe.preset.latent_shape)
-            unused = _run(worker, share, noise, config.batch_size)
+            unused = _run(worker, share, chunks, noise, estimate)
             unused = gather_object(unused) if process.num_processes > 1 else unused
             failures += unused
             if process.is_main_process:
@@ -87,12 +90,21 @@ def _tell(lines: Iterable[str]) -> None:
         tqdm.write(line, file=sys.stderr)
 
 
-def _run(worker: ChunkWorker, job: Job, noise: Noise, batch_size: int) -> list[str]:
+def _estimate(plan: Plan, lacking: Sequence[Sequence[Chunk]]) -> Estimate:
+    """Of what this process will take; the main process also says how much there is to draw."""
+    process = this_process()
+    pictures = sum(chunk.pictures for chunks in lacking for chunk in chunks)
+    if process.is_main_process:
+        share = f" by this process, one of {process.num_processes}" if process.num_processes > 1 else ""
+        _tell([f"{pictures:,} pictures to draw{share}; with those there are, {plan.pictures:,}"])
+    return Estimate(pictures, sum(map(bool, lacking)))
+
+
+def _run(worker: ChunkWorker, job: Job, chunks: Sequence[Chunk], noise: Noise, estimate: Estimate) -> list[str]:
     """Draw what the job lacks; returns a line for each reference that could not be used.
 
     Each thread takes a chunk from reading to writing; the networks are shared.
     """
-    chunks = list(unfinished_chunks(job.tasks, worker.poses, batch_size))
     total = len(job.tasks) * len(worker.poses)
     unused: list[str] = []
     process = this_process()
@@ -108,6 +120,7 @@ def _run(worker: ChunkWorker, job: Job, noise: Noise, batch_size: int) -> list[s
                 _tell(lines)
                 unused += lines
                 progress.update(chunk.pictures)
+                _tell(estimate.add(chunk.pictures) if process.is_main_process else ())
     finally:
         threads.shutdown(cancel_futures=True)
     return unused

@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from pose2id.errors import UserError
+from pose2id.errors import UserError, printable
+from pose2id.files import NameRefused
 from pose2id.pictures import read_picture, write_picture
 
 from ..canvas import make_canvas
@@ -31,7 +32,7 @@ class ChunkWorker:
         self.pose_features = pipe.encode_pose(pipe.preprocess_poses([pose.picture for pose in poses]))
 
     def finish(self, chunk: Chunk, noise: Tensor) -> list[str]:
-        """Start from noise (tasks, missing poses, C, h, w); returns a line for each reference that cannot be read."""
+        """Start from noise (tasks, missing poses, C, h, w); returns a line for each reference that cannot be used."""
         failures, rows, pictures = [], [], []
         for row, task in enumerate(chunk.tasks):
             try:
@@ -42,7 +43,10 @@ class ChunkWorker:
         with self.seats:
             drawn = self._draw(pictures, chunk.missing, noise[rows])
         for row, reference, images in zip(rows, pictures, drawn, strict=True):
-            self._write(chunk.tasks[row], reference, dict(zip(chunk.missing, images, strict=True)))
+            try:
+                self._write(chunk.tasks[row], reference, dict(zip(chunk.missing, images, strict=True)))
+            except NameRefused as error:
+                failures.append(printable(error))
         return failures
 
     def _draw(self, references: list[Image.Image], missing: tuple[int, ...], noise: Tensor) -> list[list[Image.Image]]:

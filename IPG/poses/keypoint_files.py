@@ -34,22 +34,24 @@ class KeypointFiles:
         found = [self._find(name) for name in names]
         return [np.zeros((18, 3)) if points is None else points for points in found]
 
-    def require(self, root: Path, names: Sequence[str]) -> None:
-        """`UserError` unless at least one of `names`, paths of pictures in `root`, has keypoints here."""
-        lines = {_plain(name, root) for name in self.of_name}
-        if not any(_plain(name, root) in lines if lines else self._find(name) is not None for name in names):
-            example = next(iter(self.of_name), "<picture's name>_keypoints.json")
-            raise UserError(
-                f"{self.source} has no keypoints of these pictures: it names {example}, they are called {names[0]}; "
-                f"paths have to be relative to {root}"
-            )
+    def relative_to(self, root: Path) -> None:
+        """Names of lines become paths in the folder of the pictures, as `./` and absolute ones mean the same."""
         self.of_name = {_plain(name, root): points for name, points in self.of_name.items()}
+
+    def lacking(self, names: Sequence[str]) -> list[str]:
+        """The names that there are no keypoints of, which is not the same as nobody found in them."""
+        if self.source.is_dir():
+            return [name for name in names if fault_of(self._file(name)) == "does not exist"]
+        return [name for name in names if _plain(name) not in self.of_name]
 
     def _find(self, name: str) -> np.ndarray | None:
         if not self.source.is_dir():
             return self.of_name.get(_plain(name))
-        file = (self.source / name).with_name(f"{Path(name).stem}_keypoints.json")
+        file = self._file(name)
         return None if fault_of(file) == "does not exist" else _read_openpose(file)
+
+    def _file(self, name: str) -> Path:
+        return (self.source / name).with_name(f"{Path(name).stem}_keypoints.json")
 
 
 def _plain(name: str, root: Path | None = None) -> str:

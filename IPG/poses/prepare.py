@@ -15,42 +15,25 @@ from tqdm import tqdm
 
 from NFC.datasets import build_dataset
 from pose2id.devices import this_process
-from pose2id.errors import UserError
-from pose2id.pictures import PICTURE_SUFFIXES, read_picture
+from pose2id.errors import UserError, printable
+from pose2id.files import NameRefused
+from pose2id.pictures import read_picture
+from pose2id.presets import SkeletonSizes, load_preset
 
 from .. import manifest
-from ..splits import split_records
 from .clean import clean, sharpness, sure_joints
 from .estimate import WEIGHTS, Estimator
 from .estimators import build_estimator, default_weights
+from .find import Found, check_keypoints, of_dataset, of_folder
 from .keypoint_files import KeypointFiles
 from .records import PoseRecord, read_records, write_records
 from .settings import PrepareConfig
 from .skeleton import draw_skeleton, write_pose_picture
 
-__all__ = ["build_estimator", "default_weights", "find_pictures", "prepare"]  # the first two under their earlier name
+__all__ = ["build_estimator", "default_weights", "prepare"]  # the first two under their earlier name
 
 KEYPOINTS = "keypoints.jsonl"
 PICTURES = "pictures"
-
-
-def find_pictures(config: PrepareConfig) -> tuple[Path, list[str]]:
-    """The folder that holds all pictures of the job, and their paths in it, sorted."""
-    if config.dataset_dir:
-        dataset = build_dataset(config.dataset, config.dataset_dir, **config.dataset_options)
-        root, paths = dataset.root, {record.path for record in split_records(dataset, config.splits)}
-    else:
-        root = Path(config.picture_dir)
-        if not root.is_dir():
-            raise UserError(f"folder {root} does not exist; give an existing folder of pictures")
-        found = (path for path in root.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-        paths = {path for path in found if not path.name.startswith(".")}
-    if not paths:
-        raise UserError(f"{root} holds no pictures to estimate poses of")
-    for path in paths:
-        if not path.is_relative_to(root):
-            raise UserError(f"picture {path} lies outside of {root}; put it there, paths of poses are relative to it")
-    return root, sorted(path.relative_to(root).as_posix() for path in paths)
 
 
 def prepare(config: PrepareConfig) -> tuple[dict[str, int], list[str]]:
@@ -60,11 +43,12 @@ def prepare(config: PrepareConfig) -> tuple[dict[str, int], list[str]]:
     `clean` writes, and manifest.json with what all of it was made with.
     """
     process = this_process()
-    root, names = find_pictures(config)
+    found = _find(config)
+    root, names = found.root, found.names
     out = Path(config.out_dir)
     estimator = build_estimator(config.estimator, config.weights, config.device)
     if isinstance(estimator, KeypointFiles):
-        estimator.require(root, names)
+        check_keypoints(estimator, names, root)
     description = _describe(config)
     manifest.check(out, description)
     if process.is_main_process:
@@ -75,6 +59,7 @@ def prepare(config: PrepareConfig) -> tuple[dict[str, int], list[str]]:
     share = [name for name in names if name not in done][process.process_index :: process.num_processes]
     failures = _estimate(estimator, config, root, share, process)
     failures = gather_object(failures) if process.num_processes > 1 else failures
+    failures += found.unusable
     process.wait_for_everyone()
     counts: dict[str, int] = {}
     if process.is_main_process:
@@ -83,10 +68,18 @@ def prepare(config: PrepareConfig) -> tuple[dict[str, int], list[str]]:
     return counts, failures
 
 
+def _find(config: PrepareConfig) -> Found:
+    if not config.dataset_dir:
+        return of_folder(Path(config.picture_dir))
+    return of_dataset(build_dataset(config.dataset, config.dataset_dir, **config.dataset_options), config.splits)
+
+
 def _describe(config: PrepareConfig) -> manifest.Manifest:
     settings = {"estimator": config.estimator}
     if config.draw:
+        thickness = load_preset(config.preset).skeleton
         settings |= {"size": f"{config.height} x {config.width}", "confidence": config.clean.confidence}
+        settings["skeleton"] = f"limbs {thickness.limb:g}, joints {thickness.joint:g}"
     weights = Path(config.weights)
     if config.estimator in WEIGHTS:
         weights /= WEIGHTS[config.estimator].files[-1]
@@ -116,8 +109,8 @@ def _join(out: Path, names: Sequence[str]) -> list[PoseRecord]:
 def _estimate(
     estimator: Estimator, config: PrepareConfig, root: Path, names: Sequence[str], process: PartialState
 ) -> list[str]:
-    """Estimate this process's share; returns a line for each picture that cannot be read."""
-    failures = []
+    """Estimate this process's share; returns a line for each picture that cannot be read, or drawn for its name."""
+    failures, thickness = [], load_preset(config.preset).skeleton
     part = Path(config.out_dir) / f"{KEYPOINTS}.part{process.process_index}"
     bar = tqdm(total=len(names), desc="poses", unit="picture", disable=not process.is_main_process)
     with bar as progress, part.open("a", encoding="utf-8") as file:
@@ -127,15 +120,23 @@ def _estimate(
                 try:
                     batch[name] = read_picture(root / name)
                 except UserError as error:
-                    failures.append(str(error))
-                    tqdm.write(str(error), file=sys.stderr)
+                    _fail(error, failures)
             for record in _records(estimator, batch):
-                if config.draw:
-                    _draw(record, config)
-                file.write(record.to_line())
+                try:
+                    if config.draw:
+                        _draw(record, config, thickness)
+                except NameRefused as error:
+                    _fail(error, failures)
+                else:
+                    file.write(record.to_line())
             file.flush()
             progress.update(min(config.batch_size, len(names) - start))
     return failures
+
+
+def _fail(error: UserError, failures: list[str]) -> None:
+    failures.append(printable(error))
+    tqdm.write(failures[-1], file=sys.stderr)
 
 
 def _records(estimator: Estimator, pictures: dict[str, Image.Image]) -> list[PoseRecord]:
@@ -148,9 +149,9 @@ def _records(estimator: Estimator, pictures: dict[str, Image.Image]) -> list[Pos
     ]
 
 
-def _draw(record: PoseRecord, config: PrepareConfig) -> None:
+def _draw(record: PoseRecord, config: PrepareConfig, thickness: SkeletonSizes) -> None:
     """Write `pictures/<path>.png` of the job's size."""
     points = sure_joints(record.keypoints, config.clean.confidence)
     points[:, :2] = (points[:, :2] + 0.5) * [config.width / record.width, config.height / record.height] - 0.5
     place = Path(config.out_dir) / PICTURES / f"{record.path}.png"
-    write_pose_picture(place, draw_skeleton(points, (config.height, config.width)))
+    write_pose_picture(place, draw_skeleton(points, (config.height, config.width), thickness))

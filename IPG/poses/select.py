@@ -13,6 +13,7 @@ from NFC.features.extraction import extract_features
 from NFC.networks import build_extractor
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
+from pose2id.presets import load_preset
 
 from ..splits import split_records
 from .clean import BODY, sure_joints
@@ -82,12 +83,13 @@ def select_poses(config: SelectConfig) -> list[PoseRecord]:
 def write_poses(poses: list[PoseRecord], config: SelectConfig) -> None:
     """Write pose1.png, pose2.png, ... and keypoints.json to `out_dir`, in the convention of `standard_poses/`."""
     out, size = Path(config.out_dir), (config.height, config.width)
+    thickness = load_preset(config.preset).skeleton
     scaled = {}
     for number, pose in enumerate(poses, start=1):
         points = sure_joints(pose.keypoints, config.confidence)
         points[:, :2] = np.where(points[:, 2:] > 0, (points[:, :2] + 0.5) / [pose.width, pose.height], 0)
         scaled[f"pose{number}"] = points
-        write_pose_picture(out / f"pose{number}.png", draw_skeleton(to_pixels(points, size), size))
+        write_pose_picture(out / f"pose{number}.png", draw_skeleton(to_pixels(points, size), size, thickness))
     write_keypoints(out / "keypoints.json", scaled)
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 from pose2id.errors import UserError
 from pose2id.files import write_text
 from pose2id.pictures import read_picture, write_picture
+from pose2id.presets import SkeletonSizes
 from pose2id.reading.text import mapping, number_rows, read_json
 
 ChannelOrder = Literal["bgr", "rgb"]
@@ -44,7 +45,7 @@ COLOURS = np.array(
 )
 KEYPOINT_FILE = "{pose name: 18 rows of x, y in 0..1 and confidence}"
 
-RADIUS = 4 / 512  # of discs and of limbs at their middle, in picture heights
+ROWS = 512  # of the picture that `SkeletonSizes` is about
 LIMB_OPACITY = 0.6
 SUPERSAMPLING = 4
 FRACTION_BITS = 4  # OpenCV takes coordinates as fixed-point numbers
@@ -56,14 +57,17 @@ def _unit_circle() -> np.ndarray:
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)  # (32, 2)
 
 
-def draw_skeleton(keypoints: ArrayLike, size: tuple[int, int] = (128, 64)) -> np.ndarray:
+def draw_skeleton(
+    keypoints: ArrayLike, size: tuple[int, int] = (128, 64), thickness: SkeletonSizes | None = None
+) -> np.ndarray:
     """Draw a skeleton in the canonical OpenPose colours on black, anti-aliased.
 
     keypoints: (18, 2) x, y in pixels of the picture (pixel centres at whole numbers), or (18, 3) with a
         confidence; NaN or a confidence of 0 marks a missing keypoint, whose limbs are left out.
     size: height, width of the picture.
-    Returns (height, width, 3) uint8 RGB. Limbs are ellipses at 0.6 of their colour, joints discs on top;
-    both have a radius of 4 pixels at 512 pixels of height and scale with it.
+    thickness: a preset's own; None is the 4 rows of 512 of OpenPose itself.
+    Returns (height, width, 3) uint8 RGB. Limbs are ellipses at 0.6 of their colour, joints discs on top; both scale
+    with the height.
     Raises ValueError when keypoints have another shape.
     """
     points = np.asarray(keypoints, dtype=np.float64)
@@ -74,7 +78,8 @@ def draw_skeleton(keypoints: ArrayLike, size: tuple[int, int] = (128, 64)) -> np
         present &= points[:, 2] > 0
     height, width = (SUPERSAMPLING * side for side in size)
     canvas = np.zeros((height, width, 3), np.uint8)
-    radius = RADIUS * height
+    thickness = thickness or SkeletonSizes()
+    limb_radius, joint_radius = (rows / ROWS * height for rows in (thickness.limb, thickness.joint))
     centres = np.where(present[:, None], (points[:, :2] + 0.5) * SUPERSAMPLING - 0.5, 0)
     limit = 4 * max(height, width)  # far outside points would overflow the fixed-point numbers
     centres = np.clip(centres, -limit, limit)
@@ -82,10 +87,10 @@ def draw_skeleton(keypoints: ArrayLike, size: tuple[int, int] = (128, 64)) -> np
     start, end = centres[LIMBS[:, 0]], centres[LIMBS[:, 1]]  # (17, 2)
     half = (end - start) / 2
     across = np.stack([-half[:, 1], half[:, 0]], axis=1)
-    across *= radius / np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
+    across *= limb_radius / np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
     circle = _unit_circle()
     ellipses = (start + half)[:, None] + circle[:, :1] * half[:, None] + circle[:, 1:] * across[:, None]  # (17, 32, 2)
-    discs = centres[:, None] + radius * circle  # (18, 32, 2)
+    discs = centres[:, None] + joint_radius * circle  # (18, 32, 2)
 
     for limb in np.flatnonzero(present[LIMBS].all(axis=1)):
         _fill(canvas, ellipses[limb], COLOURS[limb] * LIMB_OPACITY)

@@ -1,6 +1,7 @@
 """What there is to learn from: pictures of people with their poses, of a data set or of the synthetic world."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 from NFC.datasets import Record, build_dataset
 from NFC.datasets.synthetic.groups import Groups, read_groups
 from pose2id.errors import UserError
-from pose2id.pictures import read_picture
+from pose2id.pictures import modified, read_picture, reading
 from pose2id.reading.files import require_file
 
 from ..poses.clean import sure_joints
@@ -183,7 +184,8 @@ def _normalised(pose: PoseRecord, confidence: float) -> np.ndarray:
 
 def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
+    digest.update(reading().encode())
     for path in paths:
-        state = require_file(path, "picture", "replace or remove it").stat()
-        digest.update(f"{path}\n{state.st_size}\n{state.st_mtime_ns}\n".encode())
+        size = require_file(path, "picture", "replace or remove it").stat().st_size
+        digest.update(os.fsencode(f"{path}\n{size}\n{modified(path)}\n"))
     return digest.hexdigest()

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from pose2id.pictures import picture_tensor
-from pose2id.presets import Preset
+from pose2id.presets import Preset, SkeletonSizes
 
 from ..poses import draw_skeleton, to_pixels
 from .data import Material, Person
@@ -17,9 +17,9 @@ from .encoded import Encoded
 POSE_SIZE = (128, 64)  # height, width of pose files, from which inference enlarges them as well
 
 
-def pose_picture(keypoints: np.ndarray) -> Image.Image:
+def pose_picture(keypoints: np.ndarray, thickness: SkeletonSizes | None = None) -> Image.Image:
     """(18, 3) of x, y in 0..1 and confidence -> the skeleton as a pose file holds it, in canonical colours."""
-    return Image.fromarray(draw_skeleton(to_pixels(keypoints, POSE_SIZE), POSE_SIZE))
+    return Image.fromarray(draw_skeleton(to_pixels(keypoints, POSE_SIZE), POSE_SIZE, thickness))
 
 
 def draw_pair(person: Person, generator: torch.Generator) -> tuple[int, np.ndarray]:
@@ -41,7 +41,7 @@ class Pairs:
 
     def __init__(self, material: Material, encoded: Encoded, preset: Preset, targets: int) -> None:
         self.material, self.encoded, self.targets = material, encoded, targets
-        self.size = preset.generation.height, preset.generation.width
+        self.size, self.thickness = (preset.generation.height, preset.generation.width), preset.skeleton
 
     def __call__(self, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
         """See `IPGObjective.forward` for shapes."""
@@ -62,4 +62,4 @@ class Pairs:
         return reference, np.resize(others, self.targets)
 
     def _pose(self, number: int) -> Tensor:
-        return picture_tensor(pose_picture(self.material.keypoints[number]), *self.size)
+        return picture_tensor(pose_picture(self.material.keypoints[number], self.thickness), *self.size)

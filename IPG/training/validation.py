@@ -65,7 +65,7 @@ class Validation:
         people = {person.pid: person for person in material.people}
         pairs = [draw_pair(people[pid], torch.Generator().manual_seed(pid)) for pid in sorted(people)[: config.pairs]]
         self.references = [material.read(reference) for reference, _ in pairs]
-        self.poses = [pose_picture(material.keypoints[others[0]]) for _, others in pairs]
+        self.poses = [pose_picture(material.keypoints[others[0]], preset.skeleton) for _, others in pairs]
         self.targets = [material.read(others[0]).resize(size, Image.Resampling.LANCZOS) for _, others in pairs]
 
     def __call__(self, folder: Path, step: int) -> dict[str, float]:

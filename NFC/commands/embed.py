@@ -17,10 +17,10 @@ import numpy as np
 from omegaconf import MISSING
 
 from pose2id.devices import pick_device, this_process
-from pose2id.errors import UserError
+from pose2id.errors import UserError, printable
 from pose2id.files import replacing
 from pose2id.flags import parse_command
-from pose2id.pictures import PICTURE_SUFFIXES
+from pose2id.listing import list_nested
 from pose2id.presets import default_directory
 from pose2id.weights import find_weights
 
@@ -74,16 +74,18 @@ def embed(config: EmbedConfig) -> Path:
     if this_process().is_main_process:
         with replacing(out) as partial, partial.open("wb") as file:
             np.savez(file, feats=feats.numpy(), paths=np.array([str(path) for path in paths]), **sizes)
-        print(f"wrote {len(paths)} features of {feats.shape[1]} numbers to {out}")
+        print(f"wrote {len(paths)} features of {feats.shape[1]} numbers to {printable(out)}")
     return out
 
 
 def pictures_below(place: Path) -> list[Path]:
-    """A picture, or the pictures of a folder and of all below it, sorted by path; hidden files do not count."""
+    """A picture, or the pictures of a folder and of all below it; a warning counts what is not read there."""
     if not place.is_dir():
         return [place]
-    below = (path for path in place.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-    return sorted(path for path in below if not any(part.startswith(".") for part in path.relative_to(place).parts))
+    paths, left_out = list_nested(place)
+    if left_out.counts and this_process().is_main_process:
+        logger.warning("%s: %s", printable(place), left_out)
+    return sorted(paths)
 
 
 def _preset_at_hand(config: EmbedConfig) -> str:

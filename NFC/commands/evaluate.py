@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pose2id.config import plain
+from pose2id.errors import printable
 from pose2id.flags import parse_command
 
 from ..evaluation import EvaluateConfig, evaluate
@@ -26,11 +27,11 @@ def main(arguments: Sequence[str]) -> None:
     if config is None:
         return
     scores, written = evaluate(config)
-    if scores:  # the main process
+    console = Console()
+    console.width = max(console.width, TABLE_WIDTH)
+    if scores:  # only on the main process, and where there are labels
         if config.out:
             written += write_report(Path(config.out), scores, config.title, plain(config))
-        console = Console()
-        console.width = max(console.width, TABLE_WIDTH)
         console.print(terminal_table(scores, config.title))
-        for path in written:
-            console.print(f"wrote {path}", soft_wrap=True, markup=False, highlight=False)
+    for path in written:
+        console.print(f"wrote {printable(path)}", soft_wrap=True, markup=False, highlight=False)

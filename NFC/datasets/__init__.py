@@ -1,10 +1,13 @@
 """Data sets by name."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pose2id.errors import UserError
+from pose2id.devices import is_first_process
+from pose2id.errors import UserError, printable
+from pose2id.listing import find_left_out
 
 from . import regdb, sysu_mm01
 from .base import Dataset, Record, Trial, generated_paths
@@ -16,6 +19,8 @@ from .msmt17 import read_msmt17
 from .occluded_duke import read_occluded_duke
 from .occluded_reid import read_occluded_reid
 from .p_dukemtmc import read_p_dukemtmc
+
+logger = logging.getLogger(__name__)
 
 Choices = Sequence[str | int]
 
@@ -44,7 +49,8 @@ DATASETS: dict[str, Reader] = {
 def build_dataset(name: str, root: str | Path, **options: str | int) -> Dataset:
     """Read data set `name` under `root`, the folder that holds it (custom: or its table).
 
-    Options that are left out take their first choice; numbers may be given as text.
+    Options that are left out take their first choice; numbers may be given as text. One warning counts the files below
+    its folders that are neither pictures that are read, nor hidden, nor known to lie beside pictures.
     `UserError` for an unknown name, option or choice (it lists them), and for whatever is wrong on disk.
     """
     if name not in DATASETS:
@@ -58,7 +64,10 @@ def build_dataset(name: str, root: str | Path, **options: str | int) -> Dataset:
     root = Path(root)
     if not root.exists():
         raise UserError(f"{name}: folder {root} does not exist; give the folder that holds the data set")
-    return reader.read(root, **chosen)
+    dataset = reader.read(root, **chosen)
+    if is_first_process() and (left_out := str(find_left_out(dataset.folders))):
+        logger.warning("%s at %s: %s", name, printable(root), left_out)
+    return dataset
 
 
 def _choose(name: str, key: str, choices: Choices, value: str | int) -> str | int:

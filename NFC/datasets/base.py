@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from pose2id.errors import UserError
+from pose2id.listing import find_left_out
 
 from .rules import Exclude, same_camera
 
@@ -40,7 +41,8 @@ class Dataset:
     gallery pictures do not exist for a query (see `NFC.datasets.rules`). `cmc` is "pictures", or "identities" where CMC
     counts each gallery identity once. `infrared` holds the camids of infrared cameras. `published` holds the
     (pictures, pids) of the splits of the whole benchmark, those of query and gallery for one trial;
-    `NFC.datasets.check` compares.
+    `NFC.datasets.check` compares. `folders` says where the reader looked, and how many folders deeper each has its
+    pictures (0: in itself), so that whatever else lies there can be told; without them nothing is.
     """
 
     name: str
@@ -54,11 +56,15 @@ class Dataset:
     cmc: Literal["pictures", "identities"] = "pictures"
     infrared: frozenset[int] = frozenset()
     published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    folders: Mapping[Path, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for split in ("query", "gallery"):
             if not getattr(self, split):
-                raise UserError(f"{self.name} at {self.root}: the {split} holds no pictures")
+                left_out = str(find_left_out(self.folders))
+                raise UserError(
+                    f"{self.name} at {self.root}: the {split} holds no pictures{left_out and f'; {left_out}'}"
+                )
             for number, trial in enumerate(self.trials, start=1):
                 if not len(getattr(trial, split)):
                     raise UserError(f"{self.name} at {self.root}: the {split} of trial {number} holds no pictures")

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
+
+from pose2id.errors import UserError
+from pose2id.pictures import read_picture
 
 from .base import Dataset, Record, Trial
 
@@ -43,8 +45,7 @@ def find_unreadable(dataset: Dataset, workers: int = 8) -> list[Path]:
 
 def _is_readable(path: Path) -> bool:
     try:
-        with Image.open(path) as picture:
-            picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        read_picture(path)
+    except UserError:
         return False
     return True

@@ -65,7 +65,8 @@ def read_custom(root: Path) -> Dataset:
     splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
     for row in sorted(_without_junk(rows, pids, root), key=lambda row: row.path):
         splits[row.split].append(Record(row.path, pids[row.pid], camids[row.camid], row.folder))
-    return Dataset("custom", root if root.is_dir() else root.parent, **splits)
+    folders = {} if root.is_file() else {root / split: 1 for split in SPLITS if (root / split).is_dir()}
+    return Dataset("custom", root if root.is_dir() else root.parent, **splits, folders=folders)
 
 
 def _number_cameras(rows: Sequence[Row], root: Path) -> dict[str, int]:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from pose2id.errors import UserError
+from pose2id import listing
+from pose2id.errors import UserError, printable
+from pose2id.listing import is_side_folder, is_utf8, why_not
 from pose2id.reading import text as reading
 from pose2id.reading.files import fault_of
 from pose2id.reading.labels import whole_number
-
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 
 
 def require_folder(path: Path, dataset: str) -> Path:
@@ -18,14 +18,20 @@ def require_folder(path: Path, dataset: str) -> Path:
 
 
 def list_pictures(folder: Path, dataset: str) -> list[Path]:
-    """The pictures of a folder, sorted by name; hidden files and those of other kinds (Thumbs.db) do not count."""
-    names = (p for p in require_folder(folder, dataset).iterdir() if not p.name.startswith("."))
-    return sorted(p for p in names if p.suffix.lower() in PICTURE_SUFFIXES)
+    """The pictures of a folder, sorted by name; files of other kinds do not count, see `pose2id.listing`.
+
+    `UserError` for a folder that does not exist, and for a name that is no UTF-8.
+    """
+    found, others = listing.list_pictures(require_folder(folder, dataset))
+    for path in others:
+        if not is_utf8(path.name):
+            raise UserError(f"{dataset}: {printable(path)} {why_not(path)}")
+    return sorted(found)
 
 
 def list_folders(folder: Path, dataset: str) -> list[Path]:
-    """The sub-folders of a folder, sorted by name, without hidden ones."""
-    return sorted(p for p in require_folder(folder, dataset).iterdir() if p.is_dir() and not p.name.startswith("."))
+    """The sub-folders of a folder, sorted by name, without hidden ones and those that systems leave behind."""
+    return sorted(p for p in require_folder(folder, dataset).iterdir() if p.is_dir() and not is_side_folder(p.name))
 
 
 def list_people(folder: Path, dataset: str) -> dict[int, Path]:

@@ -22,6 +22,8 @@ def read_market_like(
 ) -> Dataset:
     """Read `<root>/{bounding_box_train, query, bounding_box_test}`; cameras are numbered from 0.
 
+    The training folder may be missing: evaluation does without.
+
     `pattern` matches the start of a file name, with the pid and the camera from 1 as its groups; `example` is such a
     name. Junk (pid -1) is left out; `distractors` are pids that only the gallery may hold.
     `UserError` for a missing folder or a foreign name.
@@ -33,11 +35,20 @@ def read_market_like(
             raise UserError(f"{name}: {path} is not named like {example}; rename or remove it")
         return Record(path, pid=int(match[1]), camid=int(match[2]) - 1)
 
-    splits = {
-        split: [record for record in map(read_name, list_pictures(root / folder, name)) if record.pid != JUNK_PID]
-        for split, folder in SPLITS.items()
-    }
+    folders = {split: root / folder for split, folder in SPLITS.items()}
+    if not folders["train"].is_dir():
+        del folders["train"]
+    splits: dict[str, list[Record]] = {"train": []}
+    for split, folder in folders.items():
+        splits[split] = [record for record in map(read_name, list_pictures(folder, name)) if record.pid != JUNK_PID]
     for record in (*splits["train"], *splits["query"]):
         if record.pid in distractors:
             raise UserError(f"{name}: {record.path} shows nobody in particular; only the gallery may hold pid 0")
-    return Dataset(name, root, **splits, distractors=distractors, published=published)
+    return Dataset(
+        name,
+        root,
+        **splits,
+        distractors=distractors,
+        published={split: counts for split, counts in published.items() if split in folders},
+        folders=dict.fromkeys(folders.values(), 0),
+    )

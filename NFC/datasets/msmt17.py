@@ -30,6 +30,7 @@ def read_msmt17(root: Path) -> Dataset:
         query=_read_lists(root, test, "list_query.txt"),
         gallery=_read_lists(root, test, "list_gallery.txt"),
         published=PUBLISHED,
+        folders={train: 1, test: 1},
     )
 
 

@@ -6,7 +6,7 @@ from pose2id.errors import UserError
 
 from .base import Dataset
 from .disk import parse_pid
-from .occluded_whole import read_occluded_whole
+from .occluded_whole import occluded_whole_folders, read_occluded_whole
 
 PUBLISHED = {"query": (1_000, 200), "gallery": (1_000, 200)}
 
@@ -18,4 +18,5 @@ def read_occluded_reid(root: Path) -> Dataset:
         start = record.path.name.split("_")[0]
         if parse_pid(start, f"occluded_reid: the name of {record.path}") != record.pid:
             raise UserError(f"occluded_reid: {record.path} has pid {start} in its name, another than its folder's")
-    return Dataset("occluded_reid", root, (), query, gallery, published=PUBLISHED)
+    folders = occluded_whole_folders(root)
+    return Dataset("occluded_reid", root, (), query, gallery, published=PUBLISHED, folders=folders)

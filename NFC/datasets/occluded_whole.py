@@ -12,6 +12,11 @@ from .disk import list_people, list_pictures
 FOLDERS = ("occluded_body_images", "whole_body_images")  # camera 0, camera 1
 
 
+def occluded_whole_folders(*parents: Path) -> dict[Path, int]:
+    """The folders below `parents`, with pictures one folder deeper (`Dataset.folders`)."""
+    return {parent / name: 1 for parent in parents for name in FOLDERS}
+
+
 def read_occluded_whole(parent: Path, dataset: str) -> tuple[list[Record], list[Record]]:
     """The occluded and the whole pictures below `parent`, sorted by pid and name; `UserError` for a missing folder."""
     occluded, whole = (

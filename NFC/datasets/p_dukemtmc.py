@@ -3,13 +3,23 @@
 from pathlib import Path
 
 from .base import Dataset
-from .occluded_whole import read_occluded_whole
+from .occluded_whole import occluded_whole_folders, read_occluded_whole
 
 PUBLISHED = {"train": (12_927, 665), "query": (2_163, 634), "gallery": (9_053, 634)}
 
 
 def read_p_dukemtmc(root: Path) -> Dataset:
-    """Read the four folders; the training split is the occluded and the whole pictures together."""
-    occluded, whole = read_occluded_whole(root / "train", "p_dukemtmc")
-    query, gallery = read_occluded_whole(root / "test", "p_dukemtmc")
-    return Dataset("p_dukemtmc", root, [*occluded, *whole], query, gallery, published=PUBLISHED)
+    """Read the four folders; the training split is the occluded and the whole pictures together.
+
+    `<root>/train` may be missing: evaluation does without.
+    """
+    train, test = root / "train", root / "test"
+    query, gallery = read_occluded_whole(test, "p_dukemtmc")
+    if not train.is_dir():
+        published = {split: PUBLISHED[split] for split in ("query", "gallery")}
+        return Dataset(
+            "p_dukemtmc", root, (), query, gallery, published=published, folders=occluded_whole_folders(test)
+        )
+    occluded, whole = read_occluded_whole(train, "p_dukemtmc")
+    folders = occluded_whole_folders(train, test)
+    return Dataset("p_dukemtmc", root, [*occluded, *whole], query, gallery, published=PUBLISHED, folders=folders)

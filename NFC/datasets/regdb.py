@@ -45,6 +45,7 @@ def read_regdb(root: Path, direction: str, trial: str | int) -> Dataset:
             for asked, ranked in zip(query, gallery, strict=True)
         ],
         infrared=frozenset({CAMERAS["thermal"]}),
+        folders={root / modality.capitalize(): 1 for modality in CAMERAS},
         published=PUBLISHED if trial != ALL else {split: PUBLISHED[split] for split in ("query", "gallery")},
     )
 

@@ -61,6 +61,7 @@ def read_sysu_mm01(root: Path, mode: str, shots: int, draw: str) -> Dataset:
         exclude=same_place,
         cmc="identities",
         infrared=frozenset(camera - 1 for camera in INFRARED),
+        folders={root / f"cam{camera}": 1 for camera in CAMERAS if (root / f"cam{camera}").is_dir()},
         published=PUBLISHED | {"gallery": (pictures * shots, people)},
     )
 

@@ -28,7 +28,7 @@ def find_features(
     """Query and gallery, and those of the rows that they allow; `UserError` for whatever the user can repair."""
     if config.features:
         records = (dataset.query, dataset.gallery) if dataset else None
-        sets = read_features(config.features, config.labels, records)
+        sets = read_features(config.features, config.labels, records, labelled=config.save_features is None)
         return sets, _possible_rows(rows, sets) if config.ablation else rows
     if dataset is None:
         raise UserError("no data set folder; give --root DIR, or --features QUERY GALLERY")

@@ -1,13 +1,17 @@
 """The job itself: every stage once, from the config to scores and files."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from pose2id.devices import pick_device, this_process
 
+from ..chain import Chain
 from ..datasets import build_dataset, check
+from ..features.feature_set import FeatureSet
 from ..report.score_page import write_score_page
 from ..scoring.protocol import Protocol
+from ..scoring.ranking import NoTrueMatch
 from ..scoring.scores import Scores, score_rows
 from .config import EvaluateConfig
 from .features import find_features
@@ -19,6 +23,7 @@ logger = logging.getLogger(__name__)
 def evaluate(config: EvaluateConfig) -> tuple[list[Scores], list[Path]]:
     """Score every row, write the page and centralized features where wanted; returns the scores and what was written.
 
+    Centralized features are written without scores where there are no labels, or nobody is in both sets.
     Under `accelerate launch` only the main process scores; the others help to extract and return nothing.
     Raises `UserError` for whatever the user can repair, before anything is written.
     """
@@ -34,10 +39,26 @@ def evaluate(config: EvaluateConfig) -> tuple[list[Scores], list[Path]]:
     if not this_process().is_main_process:
         return [], []
     query, gallery = (features.to(device) for features in sets)
-    scores, written = score_rows(query, gallery, rows, protocol), []
-    if config.page:
+    scores, written = _score(config, query, gallery, rows, protocol), []
+    if config.page and scores:
         written.append(write_score_page(Path(config.page), config.title, scores, dataset, query, gallery))
     if config.save_features:
         (chain,) = rows.values()
         written.append(save_centralized(Path(config.save_features), query, gallery, chain, protocol))
     return scores, written
+
+
+def _score(
+    config: EvaluateConfig, query: FeatureSet, gallery: FeatureSet, rows: Mapping[str, Chain], protocol: Protocol
+) -> list[Scores]:
+    """The scores of all rows; none, which is logged, of what cannot be scored but is to be saved."""
+    if query.pids is None or gallery.pids is None:
+        logger.warning("the features have no labels: they are centralized, and nothing is scored")
+        return []
+    try:
+        return score_rows(query, gallery, rows, protocol)
+    except NoTrueMatch as error:
+        if not config.save_features:
+            raise
+        logger.warning("nothing is scored: %s", error)
+        return []

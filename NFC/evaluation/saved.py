@@ -14,20 +14,27 @@ from ..steps import SPLITS
 
 
 def save_centralized(folder: Path, query: FeatureSet, gallery: FeatureSet, chain: Chain, protocol: Protocol) -> Path:
-    """Write `query.npz` and `gallery.npz` with centralized `feats` (N, d) float32, `pids` and `camids` (N,) int64.
+    """Write `query.npz` and `gallery.npz` with centralized features, see `write_centralized`.
 
-    Features of another kind than vectors lie flat, with an entry of the kind's name that holds its sizes. Where the
-    protocol has trials, they lie in `trial1/`, `trial2/` and so on. What looks at both sets, query expansion and
-    matchers, is not in them. `NFC.features.imported` reads them. Returns the folder.
+    Where the protocol has trials, they lie in `trial1/`, `trial2/` and so on. What looks at both sets, query expansion
+    and matchers, is not in them. `NFC.features.imported` reads them. Returns the folder.
     """
     for number, trial in enumerate(protocol.split(query, gallery), start=1):
         place = folder / f"trial{number}" if protocol.trials else folder
         for split, raw in zip(SPLITS, trial, strict=True):
-            features = chain.centralize(raw, split)
-            layout = features.feats.layout
-            arrays = {"feats": features.feats.flatten(), "pids": features.pids, "camids": features.camids}
-            if layout.sizes:
-                arrays[layout.kind] = torch.tensor(layout.sizes)
-            with replacing(place / f"{split}.npz") as partial, partial.open("wb") as file:
-                np.savez(file, **{name: tensor.cpu().numpy() for name, tensor in arrays.items()})
+            write_centralized(place / f"{split}.npz", chain.centralize(raw, split))
     return folder
+
+
+def write_centralized(path: Path, features: FeatureSet) -> Path:
+    """Write `feats` (N, d) float32 and, where there are labels, `pids` and `camids` (N,) int64; returns the path.
+
+    Features of another kind than vectors lie flat, with an entry of the kind's name that holds its sizes.
+    """
+    layout = features.feats.layout
+    arrays = {"feats": features.feats.flatten(), "pids": features.pids, "camids": features.camids}
+    if layout.sizes:
+        arrays[layout.kind] = torch.tensor(layout.sizes)
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, **{name: tensor.cpu().numpy() for name, tensor in arrays.items() if tensor is not None})
+    return path

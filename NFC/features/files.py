@@ -6,6 +6,7 @@ the shards so far lie in `query.safetensors.parts/`; a run that was stopped goes
 
 import hashlib
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from pose2id.devices import this_process
 from pose2id.errors import UserError
+from pose2id.pictures import reading
 from pose2id.reading.safetensors_files import read_metadata, read_safetensors, write_safetensors_file
 
 from ..networks.base import Extractor
@@ -86,7 +88,7 @@ def describe_pictures(
     Keypoints do not matter to generated pictures, camids=None, which are not prompted. Raises `UserError` naming a
     picture that is not there.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(reading().encode())
     for index, path in enumerate(paths):
         try:
             status = path.stat()
@@ -94,7 +96,7 @@ def describe_pictures(
             raise UserError(f"cannot read picture {path}: {error.strerror}; replace or remove it") from error
         name = path.relative_to(root) if path.is_relative_to(root) else path
         line = f"{name.as_posix()} {status.st_size} {status.st_mtime_ns} {camids[index] if camids else ''}\n"
-        digest.update(line.encode())
+        digest.update(os.fsencode(line))
     keypoints = network.keypoints if camids else ""
     return replace(network, dataset=dataset, pictures=digest.hexdigest()[:16], keypoints=keypoints)
 

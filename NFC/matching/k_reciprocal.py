@@ -14,9 +14,10 @@ from pose2id.errors import UserError
 
 from ..features.feature_set import FeatureSet
 from ..features.kinds import VectorFeatures
-from ..neighbours.farthest import Farthest
-from ..neighbours.products import FLOAT32, Frame, pack
-from ..neighbours.search import nearest_neighbours, tiles
+from ..neighbours.farthest import farthest_distances
+from ..neighbours.products import FLOAT32, Centring, pack
+from ..neighbours.search import nearest_neighbours
+from ..neighbours.tiles import slices
 from .base import Matcher
 
 SHARED_ENTRIES = 2**22  # weights compared at once
@@ -36,18 +37,18 @@ def k_reciprocal_rerank(query: Array, gallery: Array, k1: int = 20, k2: int = 6,
     a, b = as_feature_pair(query, gallery)
     _check(k1, k2, lambda_value)
     points = torch.cat([a, b])
-    frame = Frame.around(points)
-    packed = pack(points, frame, FLOAT32)
-    left, right = packed.as_left(), packed.matrix.T  # left @ right: half squared distances
-    farthest = Farthest(points, frame)
-    nearest, _ = nearest_neighbours(points, max(k1, k2 - 1), watch=farthest)
-    largest = farthest.half_distances()
+    centring = Centring.of(points)
+    packed = pack(points, centring, FLOAT32)
+    left, right = packed.partner(), packed.matrix.T  # left @ right: half squared distances
+    largest = (farthest_distances(points) * centring.scale).square().div_(2).float()
+    largest[largest == 0] = 1
+    nearest, _ = nearest_neighbours(points, max(k1, k2 - 1))
     nearest = np.column_stack([np.arange(len(points)), nearest.cpu().numpy()])
 
     weights = _with_unit_rows(_weigh(_expanded_sets(nearest, k1), left, right, largest))
     weights = _with_unit_rows(_membership(nearest[:, :k2]) @ weights)
     result = _jaccard(weights, len(a), a.device).mul_(1 - lambda_value)
-    for rows in tiles(len(a), a.device):
+    for rows in slices(len(a), a.device):
         distances = (left[rows] @ right[:, len(a) :]).clamp_(min=0).div_(largest[rows, None])
         result[rows].add_(distances, alpha=lambda_value)
     return in_kind(result, query)

@@ -1,56 +1,71 @@
-"""How far each row's farthest other row is, found in the tiles of a neighbour search that is made anyway."""
+"""How far each row's farthest other row is: as in a search for neighbours, bounds first, then a few direct sums."""
 
 import torch
 from torch import Tensor
 
-from .products import FLOAT32, Frame, Packed, Precision, bits_below, half_distances, pack, places
-from .search import pair_distances, tiles
+from .distances import pair_distances
+from .products import FLOAT64, Centring, Precision, precisions
+from .tiles import Tile, as_bits, less_equal, rectangular_tiles, symmetric_tiles, true_positions
 
-KEPT_PER_ROW = (
-    64  # pairs that are measured, on average; where more may be the farthest, all products are made precisely
-)
+PAIRS_PER_ROW = 64  # candidates, on average, that are measured; with more, float64 products decide
 
 
-class Farthest:
-    """The `watch` of a search of `points` (N, d) among themselves: keeps the pairs that may be farthest."""
+@torch.no_grad()
+def farthest_distances(points: Tensor, precision: Precision | None = None, tile: int | None = None) -> Tensor:
+    """(N, d) floating -> (N,) float64: Euclidean distance of each row to the one farthest from it, in O(N) memory.
 
-    def __init__(self, points: Tensor, frame: Frame) -> None:
-        self.points, self.frame = points, frame
-        self.most = torch.zeros(len(points), dtype=torch.float64, device=points.device)  # lower bounds
+    points: finite, not empty. Relative error below 1e-6; zero where all points coincide. precision, tile: of the
+    products and the size of their tiles, on which only time depends.
+    """
+    centring = Centring.of(points)
+    candidates = _Candidates(len(points), points.device)
+    for part in symmetric_tiles(points, centring, precision or precisions(points.device)[0], tile):
+        candidates.add(part)
+        if candidates.count > PAIRS_PER_ROW * len(points):
+            return _from_products(points, centring, tile).sqrt() / centring.scale
+    row, col = candidates.pairs()
+    distance = pair_distances(points, points, row, col, centring.scale)
+    largest = distance.new_zeros(len(points))
+    for end in (row, col):
+        largest.scatter_reduce_(0, end, distance, "amax")
+    return largest.sqrt() / centring.scale
+
+
+def _from_products(points: Tensor, centring: Centring, tile: int | None) -> Tensor:
+    """(N,) float64: largest squared distances of scaled points, from float64 products alone."""
+    largest = torch.zeros(len(points), dtype=torch.float64, device=points.device)
+    for part in rectangular_tiles(points, points, centring, FLOAT64, tile):
+        largest[part.rows] = largest[part.rows].maximum(2 * part.values.amax(1).double())
+    return largest
+
+
+class _Candidates:
+    """Pairs whose upper bound is at least the largest lower bound of their row or of their column."""
+
+    def __init__(self, rows: int, device: torch.device) -> None:
+        self.bound = torch.zeros(rows, dtype=torch.float64, device=device)  # lower bounds of the farthest
         self.found: list[tuple[Tensor, Tensor, Tensor]] = []  # row, column, upper bound
-        self.room = KEPT_PER_ROW * len(points)
+        self.count = 0
 
-    def __call__(self, tile: Tensor, left: Packed, right: Packed, rows: slice, cols: slice) -> None:
-        """tile: half distances of these rows and columns; tiles on and above the diagonal are all that is needed."""
-        if self.room < 0:
-            return
-        precision, left_error, right_error = left.precision, left.error(right), right.error(left)
-        bits = tile.view(precision.integer)
-        row_reach = self._raise(rows, bits.amax(1), left_error + right_error.max(), precision)
-        col_reach = self._raise(cols, bits.amax(0), right_error + left_error.max(), precision)
-        row, col = places(bits > row_reach[:, None].minimum(col_reach))
-        upper = tile[row, col].double() * (1 + precision.result) + left_error[row] + right_error[col]
-        self.found.append((row + rows.start, col + cols.start, upper))
-        self.room -= len(row)
+    def add(self, tile: Tile) -> None:
+        """Take what may be far from a tile on or below the diagonal, for its rows and its columns."""
+        bits = as_bits(tile.values)
+        least_row = self._raise(tile.rows, bits.amax(1), tile.row_error + tile.col_error.max(), tile)
+        least_col = self._raise(tile.cols, bits.amax(0), tile.col_error + tile.row_error.max(), tile)
+        row, col = true_positions(less_equal(least_row[:, None].minimum(least_col), bits))
+        _, upper = tile.bounds(row, col)
+        self.found.append((row + tile.rows.start, col + tile.cols.start, upper))
+        self.count += len(row)
 
-    def _raise(self, part: slice, bits: Tensor, slack: Tensor, precision: Precision) -> Tensor:
-        """Raise the lower bounds of `part` to its largest entries; returns bits above which one may be farthest."""
-        largest = bits.view(precision.dtype).double()
-        self.most[part] = self.most[part].maximum(largest * (1 - precision.result) - slack)
-        return bits_below((self.most[part] - slack) / (1 + precision.result), precision)
+    def _raise(self, part: slice, largest: Tensor, error: Tensor, tile: Tile) -> Tensor:
+        """Raise the bounds of `part` to its largest values; returns the least value, as bits, that may be farthest."""
+        dtype = tile.values.dtype
+        value = largest.view(dtype).double()
+        self.bound[part] = self.bound[part].maximum(value * (1 - tile.storing) - error)
+        return as_bits(((self.bound[part] - error) / (1 + tile.storing)).clamp(min=0).to(dtype))
 
-    def half_distances(self) -> Tensor:
-        """(N,) float32, after the search: each row's largest half squared distance; 1 where all points coincide."""
-        largest = torch.zeros(len(self.points), device=self.points.device)
-        if self.room < 0:
-            packed = pack(self.points, self.frame, FLOAT32)
-            for rows in tiles(len(self.points), self.points.device):
-                largest[rows] = half_distances(packed.as_left(rows), packed).amax(1)
-        else:
-            row, col, upper = (torch.cat(parts) for parts in zip(*self.found, strict=True))
-            kept = upper >= self.most[row].minimum(self.most[col])
-            row, col = row[kept], col[kept]
-            far = pair_distances(self.points, self.points, row, col, self.frame.scale, largest.dtype) / 2
-            for end in (row, col):
-                largest.scatter_reduce_(0, end, far, "amax")
-        return torch.where(largest > 0, largest, 1.0)
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Rows and columns (P,) int64."""
+        row, col, upper = (torch.cat(parts) for parts in zip(*self.found, strict=True))
+        kept = upper >= self.bound[row].minimum(self.bound[col])
+        return row[kept], col[kept]

@@ -16,6 +16,10 @@ from ..neighbours.search import nearest_in_gallery
 from .ranks import Labels, Ranks, ranks_by_distances, ranks_by_features, row_blocks
 
 
+class NoTrueMatch(UserError):
+    """Nothing can be scored: no query has anybody of its own pid to find."""
+
+
 @dataclass(frozen=True)
 class RankingResult:
     """Scores in [0, 1]; per-query values keep the query's index and are NaN where a query has no true match."""
@@ -75,7 +79,7 @@ def evaluate_ranking(
 
     valid = ~np.isnan(precision)
     if not valid.any():
-        raise UserError(
+        raise NoTrueMatch(
             "no query has a true match: every gallery item of a query's pid is missing or from the query's camera"
         )
     return RankingResult(
@@ -111,16 +115,16 @@ def rank_gallery(
     labels = _as_labels(compared, q_pids, g_pids, q_camids, g_camids, exclude)
     ranks = torch.full((compared.shape[0], k), -1, dtype=torch.int64)
     if isinstance(compared, EuclideanDistances):
-        nearest, _ = nearest_in_gallery(compared.query, compared.gallery, k, labels.hidden)
+        nearest, _ = nearest_in_gallery(compared.query, compared.gallery, k, labels.excluded)
         ranks[:, : nearest.shape[1]] = nearest.cpu()
         return ranks.numpy()
     for rows in row_blocks(torch.arange(len(ranks)), compared.shape[1]):
         block = compared[rows.to(compared.device)].double()
         if block.isnan().any():
             raise UserError("distances hold NaN")
-        hidden = labels.hidden(rows.to(block.device), slice(None))
-        order = block.masked_fill(hidden, torch.nan).argsort(dim=1, stable=True)[:, :k]  # NaN goes last
-        listed = torch.arange(order.shape[1], device=order.device) < (~hidden).sum(1, keepdim=True)
+        excluded = labels.excluded(rows.to(block.device), slice(None))
+        order = block.masked_fill(excluded, torch.nan).argsort(dim=1, stable=True)[:, :k]  # NaN goes last
+        listed = torch.arange(order.shape[1], device=order.device) < (~excluded).sum(1, keepdim=True)
         ranks[rows, : order.shape[1]] = torch.where(listed, order, -1).cpu()
     return ranks.numpy()
 
@@ -155,9 +159,9 @@ def _as_labels(
 def _score(block: Ranks) -> Tensor:
     """(3, B): average precision, inverse negative penalty, rank of the nearest true match; NaN without true matches."""
     hits = block.hits
-    order = torch.arange(1, block.ahead.shape[1] + 1, device=hits.device)
-    ranks = (block.ahead + order).double()
+    order = torch.arange(1, block.wrong_before.shape[1] + 1, device=hits.device)
+    ranks = (block.wrong_before + order).double()
     precision = (order / ranks * (order <= hits[:, None])).sum(1) / hits  # 0 / 0 = NaN
     last = ranks.gather(1, (hits - 1).clamp(min=0)[:, None])[:, 0]
     none = torch.where(hits > 0, 0.0, torch.nan)
-    return torch.stack([precision, hits / last + none, block.ahead_of_first + 1.0 + none])
+    return torch.stack([precision, hits / last + none, block.wrong_before_first + 1.0 + none])

@@ -19,8 +19,8 @@ def NFC(feats: Array | Features, k1: int = 2, k2: int = 2, approximate: bool = F
 
     Sample j counts for i if j is among the k1 nearest of i and i among the k2 nearest of j:
     f_i <- f_i + sum of the counted f_j, all originals, added in the order of their indices. Distances are squared
-    Euclidean, a sample is not its own neighbour, ties go to the lower index; k1 and k2 beyond N - 1 mean all others. One
-    sample returns itself.
+    Euclidean, a sample is not its own neighbour, ties go to the lower index; k1 and k2 beyond N - 1 mean all others.
+    One sample returns itself.
 
     feats: (N, d) floating, NumPy or torch, any device, or another kind of `NFC.features.kinds`, which says what is near
     and what a sum is. Used as they are: normalise before and after in evaluation.

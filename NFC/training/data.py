@@ -1,6 +1,7 @@
 """Training pictures with their labels: of a data set's training split, or of synthetic groups."""
 
 import hashlib
+import os
 import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from pose2id.errors import UserError
 from pose2id.files import replacing
-from pose2id.pictures import picture_tensor, read_picture
+from pose2id.pictures import modified, picture_tensor, read_picture, reading
 from pose2id.reading.files import require_file
 from pose2id.reading.numpy_files import fits_npy
 
@@ -132,10 +133,10 @@ def _decoded(paths: Sequence[Path], cache: Path, preprocessing: Preprocessing) -
     The file is named after the paths, sizes and times of the pictures, and how they are resized.
     """
     size = preprocessing.height, preprocessing.width
-    digest = hashlib.sha256(f"{size} {preprocessing.resize}".encode())
+    digest = hashlib.sha256(f"{size} {preprocessing.resize} {reading()}".encode())
     for path in paths:
-        state = require_file(path, "picture", "replace or remove it").stat()
-        digest.update(f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+        size = require_file(path, "picture", "replace or remove it").stat().st_size
+        digest.update(os.fsencode(f"{path.resolve()}\0{size}\0{modified(path)}\0"))
     file = cache / f"pictures-{digest.hexdigest()[:16]}.npy"
     if not fits_npy(file, (len(paths), *size, 3), np.uint8):
         with replacing(file) as partial, ThreadPoolExecutor(DECODERS) as pool:

@@ -27,9 +27,10 @@ class NetworkConfig:
     """A network to train: `name` as for `build_extractor`, one of `NETWORKS` or what can be fine-tuned.
 
     preset: whose sizes it has, where presets know the network. sizes: changes to these, or to the official ones.
-    start: a file of the network, `timm:NAME` for timm's own ImageNet weights of its backbone (downloaded where they are
-    not there yet), or None for random weights; what can be fine-tuned brings weights, and random ones are those of
-    `timm-random:NAME`. camera_embedding: learn an embedding of the cameras of the training pictures.
+    start: a file of the network, or of an ImageNet ViT in timm's names; `timm:NAME` for timm's own ImageNet weights of
+    its backbone (downloaded where they are not there yet); None for random weights. What can be fine-tuned brings its
+    own weights, and `timm-random:NAME` random ones. camera_embedding: learn an embedding of the cameras of the training
+    pictures.
     """
 
     name: str = "transreid"

@@ -10,26 +10,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from NFC import NFC
-from NFC.neighbours import search as neighbours
-from NFC.neighbours import shortlist
 from NFC.neighbours.products import BFLOAT16, FLOAT32, FLOAT64
-from NFC.neighbours.search import nearest_in_gallery, nearest_neighbours
+from NFC.neighbours.search import Limits, nearest_in_gallery, nearest_neighbours
 
-LADDERS = {"bfloat16": [BFLOAT16, FLOAT32, FLOAT64], "float32": [FLOAT32, FLOAT64], "float64": [FLOAT64]}
+PRECISIONS = {
+    "bfloat16": (BFLOAT16, FLOAT64),
+    "float32": (FLOAT32, FLOAT64),
+    "float64": (FLOAT64,),
+    "all": (BFLOAT16, FLOAT32, FLOAT64),
+}
 
 
-@pytest.fixture(params=LADDERS)
-def precision(request, monkeypatch):
-    monkeypatch.setattr(neighbours, "ladder", lambda device: LADDERS[request.param])
+@pytest.fixture(params=PRECISIONS)
+def precision(request):
+    return PRECISIONS[request.param]
 
 
-def naive(query, gallery, k, hidden=()):
+def naive(query, gallery, k, excluded=()):
     """All distances in float64, sorted: (distance, index) lists of each query."""
     query, gallery = query.astype(np.float64), gallery.astype(np.float64)
     distances = ((query[:, None] - gallery[None]) ** 2).sum(2)
     result = []
     for i, row in enumerate(distances):
-        ranked = [(row[j], j) for j in np.argsort(row, kind="stable").tolist() if (i, j) not in hidden]
+        ranked = [(row[j], j) for j in np.argsort(row, kind="stable").tolist() if (i, j) not in excluded]
         result.append(ranked[:k])
     return result
 
@@ -94,9 +97,9 @@ SETS = {
 @pytest.mark.parametrize(("k", "tile"), [(1, None), (2, 24), (5, 32), (5, 21)])
 def test_self_search_equals_naive(name, k, tile, precision):
     feats = SETS[name]
-    hidden = {(i, i) for i in range(len(feats))}
-    expected = naive(feats, feats, min(k, len(feats) - 1), hidden)
-    assert_equals_naive(nearest_neighbours(feats, k, tile), expected)
+    excluded = {(i, i) for i in range(len(feats))}
+    expected = naive(feats, feats, min(k, len(feats) - 1), excluded)
+    assert_equals_naive(nearest_neighbours(feats, k, Limits(precision, tile)), expected)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -106,11 +109,11 @@ def test_gallery_search_equals_naive(name, tile, precision):
     query = np.concatenate([gallery[::3], gallery[:2] / 2 + gallery[-1] / 2])
     rng = np.random.default_rng(0)
     mask = torch.from_numpy(rng.random((len(query), len(gallery))) < 0.6)
-    hidden = set(zip(*(part.tolist() for part in mask.nonzero(as_tuple=True)), strict=True))
-    k = min(5, len(gallery))
-    assert_equals_naive(nearest_in_gallery(query, gallery, 5, tile=tile), naive(query, gallery, k))
-    masked = nearest_in_gallery(query, gallery, 5, lambda rows, cols: mask[rows][:, cols], tile)
-    assert_equals_naive(masked, naive(query, gallery, k, hidden))
+    excluded = set(zip(*(part.tolist() for part in mask.nonzero(as_tuple=True)), strict=True))
+    k, limits = min(5, len(gallery)), Limits(precision, tile)
+    assert_equals_naive(nearest_in_gallery(query, gallery, 5, limits=limits), naive(query, gallery, k))
+    masked = nearest_in_gallery(query, gallery, 5, lambda rows, cols: mask[rows][:, cols], limits)
+    assert_equals_naive(masked, naive(query, gallery, k, excluded))
 
 
 @settings(max_examples=80, deadline=None)
@@ -119,7 +122,7 @@ def test_gallery_search_equals_naive(name, tile, precision):
     rows=st.integers(1, 40),
     dim=st.integers(1, 6),
     k=st.integers(1, 8),
-    levels=st.sampled_from(sorted(LADDERS)),
+    levels=st.sampled_from(sorted(PRECISIONS)),
     bits=st.integers(0, 8),
     exponent=st.sampled_from([-100, -10, 0, 10, 100]),
     dtype=st.sampled_from([np.float16, np.float32, np.float64]),
@@ -130,12 +133,14 @@ def test_any_features(seed, rows, dim, k, levels, bits, exponent, dtype):
     exponent = 0 if dtype == np.float16 else exponent
     feats = ((rng.standard_normal((rows, dim)) * 2**bits).round() * 2.0**exponent).astype(dtype)
     feats[rng.random(rows) < 0.2] = feats[0]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "ladder", lambda device: LADDERS[levels])
-        patch.setattr(neighbours, "KEPT_AT_LEAST", int(rng.integers(0, 10)))
-        patch.setattr(shortlist, "PRUNE_PAIRS", int(rng.integers(0, 50)))
-        patch.setattr(neighbours, "LAST_PAIRS", int(rng.integers(1, 100)))
-        result = nearest_neighbours(feats, k, int(rng.integers(1, 40)))
+    limits = Limits(
+        PRECISIONS[levels],
+        tile=int(rng.integers(1, 40)),
+        at_least=int(rng.integers(0, 10)),
+        new_pairs=int(rng.integers(0, 50)),
+        last_pairs=int(rng.integers(1, 100)),
+    )
+    result = nearest_neighbours(feats, k, limits)
     assert_equals_naive(result, naive(feats, feats, min(k, rows - 1), {(i, i) for i in range(rows)}))
 
 
@@ -145,15 +150,14 @@ def test_several_tiles_of_the_usual_size(precision):
     distances = torch.cdist(feats.double(), feats.double(), compute_mode="donot_use_mm_for_euclid_dist")
     distances.fill_diagonal_(torch.inf)
     expected = distances.sort(dim=1, stable=True).indices[:, :3]
-    assert torch.equal(nearest_neighbours(feats, 3)[0], expected)
+    assert torch.equal(nearest_neighbours(feats, 3, Limits(precision))[0], expected)
 
 
-def test_reduced_precision_products_allowed_by_the_user(monkeypatch):
-    monkeypatch.setattr(neighbours, "ladder", lambda device: LADDERS["float32"])
+def test_reduced_precision_products_allowed_by_the_user():
     feats = gaussian(200, 32)
     torch.set_float32_matmul_precision("medium")
     try:
-        result = nearest_neighbours(feats, 3)
+        result = nearest_neighbours(feats, 3, Limits((FLOAT32, FLOAT64)))
     finally:
         torch.set_float32_matmul_precision("highest")
     assert_equals_naive(result, naive(feats, feats, 3, {(i, i) for i in range(200)}))

@@ -1,21 +1,29 @@
 """CMC, mAP and mINP against a naive reference, with ties, junk and queries without a match."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from NFC import evaluate_ranking, rank_gallery
 from NFC.neighbours.products import BFLOAT16, FLOAT32, FLOAT64
-from NFC.scoring import ranks
+from NFC.scoring import ranking, ranks
 
-LADDERS = {"bfloat16": [BFLOAT16, FLOAT32, FLOAT64], "float32": [FLOAT32, FLOAT64], "float64": [FLOAT64]}
+PRECISIONS = {
+    "bfloat16": (BFLOAT16, FLOAT64),
+    "float32": (FLOAT32, FLOAT64),
+    "float64": (FLOAT64,),
+    "all": (BFLOAT16, FLOAT32, FLOAT64),
+}
 
 
-@pytest.fixture(params=LADDERS)
-def precision(request, monkeypatch):
-    monkeypatch.setattr(ranks, "ladder", lambda device: LADDERS[request.param])
-    monkeypatch.setattr(ranks, "UNSURE_PER_QUERY", 3)
-    monkeypatch.setattr(ranks, "MEASURED_AT_ONCE", 5)
+@pytest.fixture(params=PRECISIONS)
+def limits(request, monkeypatch):
+    """Limits with which `evaluate_ranking` comes to use every precision and several blocks."""
+    chosen = ranks.RankLimits(PRECISIONS[request.param], measured=3, measured_at_once=5)
+    monkeypatch.setattr(ranking, "ranks_by_features", partial(ranks.ranks_by_features, limits=chosen))
+    monkeypatch.setattr(ranks, "BLOCK_ELEMENTS", 64)
 
 
 def same_pid_and_camera(q_pid, q_camid, g_pid, g_camid):
@@ -68,8 +76,7 @@ def random_labels(rng, queries, gallery, people):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("kind", ["gaussian", "grid", "duplicates", "near duplicates", "zeros"])
-def test_features_equal_naive(seed, kind, precision, monkeypatch):
-    monkeypatch.setattr(ranks, "BLOCK_ELEMENTS", 64)
+def test_features_equal_naive(seed, kind, limits):
     rng = np.random.default_rng(seed)
     queries, gallery, dim = int(rng.integers(1, 20)), int(rng.integers(1, 40)), int(rng.integers(1, 40))
     q, g = rng.standard_normal((queries, dim)), rng.standard_normal((gallery, dim))
@@ -88,10 +95,11 @@ def test_features_equal_naive(seed, kind, precision, monkeypatch):
     assert_equals_naive(evaluate_ranking(q, g, *labels, 10, cmc="identities"), distances, labels, 10, identities=True)
 
 
-@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
-def test_large_gallery_equals_naive(ladder, monkeypatch):
+@pytest.mark.parametrize("precisions", PRECISIONS.values(), ids=PRECISIONS)
+def test_large_gallery_equals_naive(precisions, monkeypatch):
     """Columns that need more than 16 bits."""
-    monkeypatch.setattr(ranks, "ladder", lambda device: ladder)
+    limits = ranks.RankLimits(precisions)
+    monkeypatch.setattr(ranking, "ranks_by_features", partial(ranks.ranks_by_features, limits=limits))
     rng = np.random.default_rng(0)
     q, g = (rng.standard_normal((count, 4)).astype(np.float32) for count in (4, 70_000))
     labels = random_labels(rng, 4, 70_000, people=9_000)

@@ -127,7 +127,7 @@ def test_nobody_with_two_pictures(market, standing):
         ({"groups": "a", "dataset_dir": "b"}, "name either"),
         ({"groups": "a", "dataset": "market1501"}, "needs data.dataset_dir"),
         ({"dataset_dir": "nowhere"}, "nowhere does not exist"),
-        ({"groups": "nowhere"}, "make_synthetic"),
+        ({"groups": "nowhere"}, "pose2id synthetic"),
         ({"groups": "nowhere", "targets": 0}, "at least 1"),
     ],
 )

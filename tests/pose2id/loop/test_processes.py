@@ -23,6 +23,7 @@ def launched(tmp_path_factory) -> Path:
     command = [sys.executable, *LAUNCH, "-m", "tests.pose2id.loop.two_processes", str(folder)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
+    assert "validation on 0 at [3, 6]" in result.stdout and "validation on 1 at [3, 6]" in result.stdout
     told = [line for line in result.stdout.splitlines() if line.startswith("process ")]
     assert sorted(told) == ["process 0 of 2 stopped at 2", "process 1 of 2 stopped at 2"]
     return folder
@@ -48,6 +49,11 @@ def test_two_processes_with_parts_of_the_batch_are_one(launched, alone, name):
     for key, tensor in one["model"].items():
         assert torch.allclose(tensor, two["model"][key], atol=1e-6), key
     assert two["settings"] == one["settings"]
+
+
+def test_validation_can_be_shared_by_all_processes(launched):
+    calls = {row["step"]: row["validation/calls"] for row in losses_of(launched / "together") if row["step"] % 3 == 0}
+    assert calls == {3: 1, 6: 2}
 
 
 def test_all_processes_stop_with_one_and_one_goes_on_for_both(launched, alone):

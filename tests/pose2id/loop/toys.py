@@ -34,7 +34,7 @@ def toy_batches(generators: list[torch.Generator]) -> dict[str, torch.Tensor]:
 
 
 def toy_loop(
-    folder: Path, batches=toy_batches, validate=None, fixed=None, parts=None, **options
+    folder: Path, batches=toy_batches, validate=None, fixed=None, parts=None, together=False, **options
 ) -> tuple[Loop, list[torch.Tensor]]:
     """A loop over a fresh toy, and the list of first weights that its exports saw."""
     model, exported = Toy(), []
@@ -52,7 +52,7 @@ def toy_loop(
         "checkpoint_every": 3,
     }
     config = LoopConfig(**(defaults | options), output_dir=str(folder))
-    return Loop(model, batches, export, config, validate, fixed, parts), exported
+    return Loop(model, batches, export, config, validate, fixed, parts, together), exported
 
 
 def state_of(folder: Path) -> dict:

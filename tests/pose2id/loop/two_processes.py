@@ -25,6 +25,15 @@ def main(folder: Path) -> None:
     loop, _ = toy_loop(folder / "plain", batch_size=4, validate=lambda path, step: {"step": step}, validate_every=4)
     loop.run()
     toy_loop(folder / "accumulated", batch_size=2, gradient_accumulation=2)[0].run()
+    seen = []
+    toy_loop(
+        folder / "together",
+        batch_size=4,
+        validate=lambda path, step: {"calls": seen.append(step) or len(seen)},
+        validate_every=3,
+        together=True,
+    )[0].run()
+    print(f"validation on {loop.accelerator.process_index} at {seen}")
     stopped, _ = toy_loop(folder / "stopped", batch_size=4)
     stopped.batches = stop_the_second(stopped)
     try:

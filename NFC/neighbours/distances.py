@@ -1,0 +1,49 @@
+"""Distances of chosen pairs, summed directly, and tables of them."""
+
+import torch
+from torch import Tensor
+
+PAIR_ELEMENTS = 2**17  # entries of one chunk of differences, which should stay in the cache
+
+
+def pair_distances(
+    a: Tensor, b: Tensor, rows: Tensor, cols: Tensor, scale: float = 1.0, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    """Squared Euclidean distances |scale * (a[rows] - b[cols])|^2, summed directly in `dtype`.
+
+    a: (N, d), b: (M, d), rows and cols: (P,) int64. Returns (P,).
+    """
+    result = torch.empty(len(rows), dtype=dtype, device=a.device)
+    chunk = max(1, PAIR_ELEMENTS // a.shape[1])
+    for start in range(0, len(rows), chunk):
+        part = slice(start, start + chunk)
+        first, second = a.index_select(0, rows[part]).to(dtype), b.index_select(0, cols[part]).to(dtype)
+        if scale != 1:
+            first, second = first.mul_(scale), second.mul_(scale)
+        difference = first.sub_(second)
+        with torch.autocast(a.device.type, enabled=False):
+            result[part] = torch.linalg.vecdot(difference, difference)
+    return result
+
+
+def pair_bounds(a: Tensor, b: Tensor, rows: Tensor, cols: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Lower and upper bounds (P,) float64 of `pair_distances`, from sums in float32; equal for float64 features."""
+    if a.dtype == torch.float64:
+        exact = pair_distances(a, b, rows, cols, scale)
+        return exact, exact
+    dim = a.shape[1]
+    nearly = pair_distances(a, b, rows, cols, scale, torch.float32).double()
+    error = 2 * (dim + 8) * 2**-23 * nearly + 8 * dim * torch.finfo(torch.float32).tiny
+    return nearly - error, nearly + error
+
+
+def table_by_row(rows: Tensor, values: Tensor, count: int, width: int = 1) -> tuple[Tensor, Tensor]:
+    """(count, W): the values of each row side by side, infinity behind them; and where each row starts (count,).
+
+    rows: (P,) int64 below `count`, ascending; values: (P,). W is at least `width`.
+    """
+    sizes = rows.bincount(minlength=count)
+    starts = sizes.cumsum(0) - sizes
+    table = values.new_full((count, max(width, int(sizes.max()))), torch.inf)
+    table[rows, torch.arange(len(rows), device=rows.device) - starts[rows]] = values
+    return table, starts

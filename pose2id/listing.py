@@ -1,0 +1,150 @@
+"""Which files of a folder are pictures, and what lies there that is not read."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .decoding import FORMATS
+from .errors import UserError, printable
+
+PICTURE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+# Notes, tables, keypoints, masks and what systems leave behind: known to lie beside pictures, and nobody's fault.
+SIDE_SUFFIXES = frozenset(
+    {".json", ".jsonl", ".md", ".txt", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".log", ".html"}
+    | {".mat", ".npy", ".npz", ".db", ".ini", ".lnk", ".url", ".py", ".m", ".sh"}
+)
+SIDE_NAMES = frozenset(
+    {"readme", "license", "licence", "__macosx", "@eadir", "$recycle.bin", "lost+found", "system volume information"}
+)
+
+
+def list_pictures(folder: str | Path) -> tuple[list[Path], list[Path]]:
+    """The picture files of a folder and the files that should not be there, each in natural order.
+
+    Folders, hidden files and side files (`SIDE_SUFFIXES`, `SIDE_NAMES`) are neither. "pose2" comes before "pose10".
+    Whatever has a picture's suffix counts as one, also where it turns out to be unreadable; not if its name is no
+    UTF-8. Raises `UserError` when the folder does not exist or cannot be looked into.
+    """
+    entries = [entry for entry in _entries(Path(folder)) if not entry.is_dir() and not is_side_file(entry.name)]
+    files = sorted((Path(entry.path) for entry in entries), key=natural_key)
+    pictures = [path for path in files if is_picture(path)]
+    return pictures, [path for path in files if not is_picture(path)]
+
+
+def is_side_file(name: str) -> bool:
+    """Whether a file is hidden, or known to lie beside pictures."""
+    return is_side_folder(name) or Path(name).suffix.lower() in SIDE_SUFFIXES
+
+
+def is_side_folder(name: str) -> bool:
+    """Whether a folder is hidden, or one that systems leave behind."""
+    return name.startswith(".") or name.lower() in SIDE_NAMES
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file counts as a picture, by its name alone."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and is_utf8(path.name)
+
+
+def why_not(path: Path) -> str:
+    """Why a file that `list_pictures` finds is no picture, to follow the file's name."""
+    return "is not a picture file" if is_utf8(path.name) else "has a name that is no UTF-8; rename it"
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file name, as the system gives it, can be written down."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def natural_key(path: Path) -> tuple:
+    """Sort key that compares runs of digits in the file name as numbers."""
+    parts = re.split(r"(\d+)", path.name)
+    return tuple(int(part) if part.isdecimal() else part for part in parts), path.name
+
+
+@dataclass
+class LeftOut:
+    """Files that are neither pictures that are read, nor hidden, nor side files: counts by kind, and an example."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: Path | None = None
+
+    def add(self, kind: str, path: Path) -> None:
+        self.counts[kind] += 1
+        self.first = min(self.first or path, path)
+
+    def add_stranger(self, path: Path) -> None:
+        """Count a file that has no picture's suffix."""
+        self.add(path.suffix.lower() or "without suffix", path)
+
+    def __str__(self) -> str:
+        """One line with what to do; empty where nothing is left out."""
+        if not self.counts:
+            return ""
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.counts.items()))
+        count = "1 file is" if self.counts.total() == 1 else f"{self.counts.total():,} files are"
+        return (
+            f"{count} not read ({kinds}), the first {printable(self.first)}; convert, move or remove what should count"
+        )
+
+
+def list_nested(folder: Path) -> tuple[list[Path], LeftOut]:
+    """The pictures in a folder and in the folders below it, also those whose name is no UTF-8, and what is not read."""
+    pictures, others = [], LeftOut()
+    for path, _ in _walk(folder, 0):
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            pictures.append(path)
+        else:
+            others.add_stranger(path)
+    return pictures, others
+
+
+def find_deeper(folder: Path, beside: Path | None = None) -> LeftOut:
+    """The pictures in the folders below one that holds pictures itself, but for what lies in `beside`."""
+    found = LeftOut()
+    for path, level in _walk(folder, 0):
+        if level and is_picture(path) and not (beside and path.resolve().is_relative_to(beside.resolve())):
+            found.add("pictures in other folders", path)
+    return found
+
+
+def find_left_out(folders: Mapping[Path, int]) -> LeftOut:
+    """What lies in and below `folders` that is not read; each has its pictures so many folders deeper (0: in itself).
+
+    Pictures that lie directly above one of the folders are named too, unless that is another of them.
+    """
+    found = LeftOut()
+    for folder, depth in folders.items():
+        for path, level in _walk(folder, depth):
+            pictured = path.suffix.lower() in PICTURE_SUFFIXES
+            if pictured and level != depth:
+                found.add("pictures in other folders", path)
+            elif not pictured:
+                found.add_stranger(path)
+    for parent in {folder.parent for folder in folders} - set(folders):
+        for path in list_pictures(parent)[0]:
+            found.add("pictures in other folders", path)
+    return found
+
+
+def _walk(folder: Path, depth: int, level: int = 0) -> Iterator[tuple[Path, int]]:
+    """Files below `folder`, but hidden and side ones, with their level; links to folders count down to `depth`."""
+    for entry in _entries(folder):
+        if entry.is_dir():
+            if not is_side_folder(entry.name) and (level < depth or not entry.is_symlink()):
+                yield from _walk(Path(entry.path), depth, level + 1)
+        elif not is_side_file(entry.name):
+            yield Path(entry.path), level
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError as error:
+        raise UserError(f"folder {folder} does not exist; give an existing folder of pictures") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot look into folder {folder}: {error}") from error

@@ -1,0 +1,104 @@
+"""Features without labels: pictures to features, features to centralized ones, in the everyday case of a gallery."""
+
+import numpy as np
+import pytest
+from torch.nn.functional import normalize
+
+from NFC import NFC, fuse_generated
+from pose2id.arrays import as_tensor
+from tests.commands import here
+from tests.nfc.toy import write_market
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"feats": rng.normal(size=(20, 6)), "generated": rng.normal(size=(20, 3, 6))}
+    np.savez(tmp_path / "gallery.npz", **{name: array.astype(np.float32) for name, array in arrays.items()})
+    return tmp_path / "gallery.npz"
+
+
+def unit(array) -> np.ndarray:
+    return normalize(as_tensor(array, "array"), dim=-1).numpy()
+
+
+def test_pictures_become_features(tmp_path, mini_weights, capsys):
+    market = write_market(tmp_path / "market")
+    out, weights = tmp_path / "features.npz", mini_weights / "transformer_20.safetensors"
+    code = here("embed", market / "query", "--out", out, "--weights", weights, "--preset", "mini", "--device", "cpu")
+    assert code == 0 and "wrote 3 features of 640 numbers" in capsys.readouterr().out
+    with np.load(out) as held:
+        assert held["feats"].shape == (3, 640) and held["feats"].dtype == np.float32
+        assert [name.rpartition("/")[2] for name in held["paths"]] == sorted(
+            p.name for p in (market / "query").iterdir()
+        )
+    single = tmp_path / "one.npz"
+    picture = next((market / "query").iterdir())
+    assert here("embed", picture, "--out", single, "--weights", weights, "--preset", "mini", "--device", "cpu") == 0
+    with np.load(single) as held, np.load(out) as whole:
+        row = list(whole["paths"]).index(held["paths"][0])
+        np.testing.assert_allclose(held["feats"][0], whole["feats"][row], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--out", "f.npz"], "no pictures to embed"),
+        (["nowhere.jpg", "--out", "f.txt"], "must end in .npz"),
+        (["nowhere.jpg"], "out must be given: --out"),
+    ],
+)
+def test_what_cannot_be_embedded_is_one_line(words, told, capsys):
+    assert here("embed", *words) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+
+
+def test_a_gallery_is_centralized_without_labels(gallery, tmp_path):
+    out = tmp_path / "centralized.npz"
+    assert here("centralize", gallery, "--out", out, "--device", "cpu") == 0
+    with np.load(gallery) as raw, np.load(out) as held:
+        assert held.files == ["feats"]
+        np.testing.assert_array_equal(held["feats"], unit(NFC(unit(raw["feats"]))))
+    assert here("centralize", gallery, "--steps", "generated:eta=0.5", "nfc:k1=3", "--out", out, "--device", "cpu") == 0
+    with np.load(gallery) as raw, np.load(out) as held:
+        fused = unit(fuse_generated(unit(raw["feats"]), unit(raw["generated"]), 0.5))
+        np.testing.assert_allclose(held["feats"], unit(NFC(fused, k1=3)), atol=1e-6)
+
+
+def test_two_sets_are_centralized_each_by_itself(gallery, tmp_path):
+    assert here("centralize", gallery, gallery, "--out", tmp_path / "both", "--device", "cpu") == 0
+    with np.load(tmp_path / "both/query.npz") as query, np.load(tmp_path / "both/gallery.npz") as held:
+        np.testing.assert_array_equal(query["feats"], held["feats"])
+
+
+def test_evaluate_saves_what_it_cannot_score(gallery, tmp_path, capsys):
+    words = ["--features", gallery, gallery, "--nfc", "both", "--device", "cpu"]
+    assert here("evaluate", *words, "--save_features", tmp_path / "a") == 0
+    assert "wrote" in capsys.readouterr().out and (tmp_path / "a/gallery.npz").is_file()
+    assert here("evaluate", *words) == 2 and "has no pids" in capsys.readouterr().err
+    for name, pids in (("q", 0), ("g", 100)):
+        with np.load(gallery) as raw:
+            np.savez(tmp_path / f"{name}.npz", feats=raw["feats"], pids=pids + np.arange(20), camids=np.zeros(20, int))
+    words[1:3] = [tmp_path / "q.npz", tmp_path / "g.npz"]
+    assert here("evaluate", *words, "--save_features", tmp_path / "b") == 0 and (tmp_path / "b/query.npz").is_file()
+    assert here("evaluate", *words) == 2 and "no query has a true match" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "got 0"),
+        (["gallery", "--out", "x.txt"], "must end in .npz"),
+        (["gallery", "--steps", "k_reciprocal"], "compares two sets"),
+        (["gallery", "--steps", "query_expansion"], "compares two sets"),
+        (["gallery", "--steps", "nfc:k1=0"], "at least 1"),
+        (["missing.npz"], "does not exist"),
+    ],
+)
+def test_what_cannot_be_centralized_is_one_line(words, told, gallery, tmp_path, capsys):
+    words = [gallery if word == "gallery" else word for word in words]
+    out = [] if "--out" in words else ["--out", tmp_path / "out.npz"]
+    assert here("centralize", *words, *out, "--device", "cpu") == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1 and not (tmp_path / "out.npz").exists()
