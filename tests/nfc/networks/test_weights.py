@@ -4,7 +4,6 @@ import logging
 import pickle
 import sys
 from pathlib import Path
-from runpy import run_path
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from pose2id.commands import convert_pickle
+from pose2id.commands.convert import convert as rewrite
 from pose2id.errors import UserError
 from pose2id.weights import find_weights, load_tensors, read_tensors, strip_prefix, write_safetensors
-
-CONVERT = Path(__file__).parents[3] / "scripts" / "convert_pickle.py"
 
 
 class Small(nn.Module):
@@ -131,7 +130,7 @@ def exploit(tmp_path):
 
 
 def test_pickles_are_not_executed(exploit):
-    with pytest.raises(UserError, match=r"without executing a pickle.*convert_pickle\.py .* --i-trust-this-file"):
+    with pytest.raises(UserError, match=r"without executing a pickle.*convert-pickle .* --i-trust-this-file"):
         read_tensors(exploit)
     exploit.write_bytes(pickle.dumps(Exploit(exploit.with_name("executed")), protocol=2))
     with pytest.raises(UserError):
@@ -139,18 +138,11 @@ def test_pickles_are_not_executed(exploit):
     assert not exploit.with_name("executed").exists()
 
 
-@pytest.fixture
-def convert(monkeypatch):
-    script = run_path(str(CONVERT))
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["convert_pickle.py", *map(str, arguments)])
-        script["main"]()
-
-    return run
+def convert(*arguments):
+    convert_pickle.main([str(argument) for argument in arguments])
 
 
-def test_converter_executes_only_what_is_trusted(exploit, convert):
+def test_converter_executes_only_what_is_trusted(exploit):
     with pytest.raises(UserError, match=r"executes code in it.* --i-trust-this-file"):
         convert(exploit)
     assert not exploit.with_name("executed").exists() and not exploit.with_suffix(".safetensors").exists()
@@ -163,7 +155,7 @@ def test_converter_executes_only_what_is_trusted(exploit, convert):
         convert(exploit, "--i-trust-this-file")
 
 
-def test_converter_says_what_is_missing(tmp_path, convert):
+def test_converter_says_what_is_missing(tmp_path):
     with pytest.raises(UserError, match=r"weight file .*w\.pth does not exist"):
         convert(tmp_path / "w.pth", "--i-trust-this-file")
     (tmp_path / "w.pth").write_bytes(b"cno_such_module\nThing\n.")
@@ -207,3 +199,23 @@ def test_torch_files_that_hold_no_weights(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"not a file of named tensors|named 5, which is no text"):
         read_tensors(tmp_path / "w.pth")
+
+
+def test_a_checkpoint_of_python_2_is_read_by_the_trusting_converter(tmp_path):
+    """A pickle of protocol 2 whose text is bytes that are no UTF-8, as Python 2 writes NumPy's numbers."""
+    kind = b"cnumpy\ndtype\n(U\x02f8K\x00K\x01tR(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    number = b"cnumpy.core.multiarray\nscalar\n(" + kind + b"U\x08\x00\x00\x00\x00\x00\x00\xf0\xbftR"
+    path = tmp_path / "w.pth"
+    torch.save({"state_dict": tensors(), "best": "PLACE"}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    place = content.index(b"X\x05\x00\x00\x00PLACE")
+    path.write_bytes(content[:place] + number + content[place + 10 :])
+    convert(path, "--i-trust-this-file")
+    assert load_file(path.with_suffix(".safetensors")).keys() == tensors().keys()
+
+
+def test_rewritten_files_are_the_same_bytes_every_time(tmp_path):
+    write_safetensors(tensors(), tmp_path / "w.safetensors")
+    for name in ("a", "b"):
+        rewrite(tmp_path / "w.safetensors", tmp_path / f"{name}.pth")
+    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
