@@ -127,10 +127,10 @@ def load_tensors(
         if name in wanted and tensor.shape == wanted[name].shape
     }
 
-    def matters(name: str) -> bool:
-        return on_meta or not (name.startswith(training_only) or name.endswith("num_batches_tracked"))
+    def ignored(name: str) -> bool:
+        return name.startswith(training_only) or name.endswith("num_batches_tracked")
 
-    if faults := _faults(wanted, tensors, matters):
+    if faults := _faults(wanted, tensors, lambda name: on_meta or not ignored(name), ignored):
         raise UserError(
             f"{path} does not fit, of {len(wanted)} tensors of {type(network).__name__}: {faults}; "
             "use a file of this network and size"
@@ -140,7 +140,12 @@ def load_tensors(
     network.load_state_dict(fitting, strict=False, assign=on_meta)
 
 
-def _faults(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], matters: Callable[[str], bool]) -> str:
+def _faults(
+    wanted: Mapping[str, Tensor],
+    found: Mapping[str, Tensor],
+    matters: Callable[[str], bool],
+    ignored: Callable[[str], bool],
+) -> str:
     """How many names that matter are missing, of another shape or unknown, with the first of each; "" for none."""
     both = [name for name in wanted if name in found and matters(name)]
     fitting = [name for name in both if found[name].shape == wanted[name].shape]
@@ -157,7 +162,7 @@ def _faults(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], matters: 
             if wanted[name].is_floating_point() and not found[name].is_floating_point()
         ],
         "with NaN or infinity": [name for name in fitting if not _finite(found[name], wanted[name].dtype)],
-        "unknown": [name for name in found if name not in wanted and matters(name)],
+        "unknown": [name for name in found if name not in wanted and not ignored(name)],
     }
     return "; ".join(f"{len(names)} {fault} ({name_list(names, SHOWN)})" for fault, names in faults.items() if names)
 

@@ -1,5 +1,7 @@
 """Other people's feature files: every kind reads the same, and what is wrong is one line that names the file."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from scipy.io import savemat
 
 from NFC.datasets import Record
 from NFC.features.files import Origin, write_feature_file
-from NFC.features.imported import read_features
+from NFC.features.imported import read_features, read_split
+from pose2id.arrays import unit_rows
 from pose2id.errors import UserError
 
 
@@ -222,3 +225,112 @@ def test_two_files_are_needed(tmp_path):
     for features, tables in (([path], None), ([path, path], [path])):
         with pytest.raises(UserError, match="two files"):
             read_features(features, tables)
+
+
+def test_labels_in_npy_files_are_two_columns(tmp_path):
+    values = arrays(4)
+    np.save(tmp_path / "labels.npy", np.stack(labels(values), axis=1))
+    found = read_split("query", save(tmp_path / "q.npy", values), tmp_path / "labels.npy")
+    check(found, values, generated=False)
+    np.save(tmp_path / "labels.npy", values["pids"])
+    with pytest.raises(UserError, match=r"labels\.npy has no camids; save two columns"):
+        read_split("query", tmp_path / "q.npy", tmp_path / "labels.npy")
+
+
+def test_features_without_labels_can_be_read(tmp_path):
+    paths = [save(tmp_path / "q.npy", arrays(4)), save(tmp_path / "g.npy", arrays(6))]
+    query, gallery = read_features(paths, labelled=False)
+    assert query.pids is None and query.camids is None and gallery.to("cpu").pids is None and len(gallery) == 6
+    both = read_split("query", save(tmp_path / "q.npz", arrays(4)), labelled=False)
+    assert both.pids.tolist() == arrays(4)["pids"].tolist()
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e-13, 1e20, 1e35, 1e300])
+def test_features_of_any_size_are_those_of_their_unit_vectors(tmp_path, scale):
+    values = arrays(6)
+    plain = read_split("query", save(tmp_path / "plain.npz", values)).feats.normalized().values
+    save(tmp_path / "far.npz", values | {"feats": values["feats"].astype(np.float64) * scale})
+    far = read_split("query", tmp_path / "far.npz").feats.normalized().values
+    torch.testing.assert_close(far, plain, rtol=1e-6, atol=1e-7)
+    if 1e-38 < scale < 1e37:
+        single = torch.from_numpy(values["feats"] * np.float32(scale))
+        torch.testing.assert_close(unit_rows(single), plain, rtol=1e-5, atol=1e-6)
+
+
+def test_rows_of_ordinary_size_are_normalised_bit_for_bit_as_ever():
+    feats = torch.randn(100, 64, generator=torch.Generator().manual_seed(0))
+    feats[0] *= 1e20
+    assert torch.equal(unit_rows(feats)[1:], torch.nn.functional.normalize(feats[1:], dim=-1))
+
+
+def test_rows_of_zeros_are_told(tmp_path, caplog):
+    values = arrays(4)
+    values["feats"][2:] = 0
+    read_split("query", save(tmp_path / "q.npz", values))
+    assert "2 of 4 rows are all zero, the first is row 2" in caplog.text
+
+
+L = torch.arange(6)
+F = torch.from_numpy(arrays()["feats"])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ((F, L, L), "holds a tuple of 3"),
+        (None, "holds a NoneType"),
+        ({"feats": F.to_sparse(), "pids": L, "camids": L}, "is sparse"),
+        ({"feats": F.to("meta"), "pids": L, "camids": L}, "is a meta tensor"),
+        ({"feats": [[1.0, 2.0], [3.0]], "pids": L, "camids": L}, "rows differ in length"),
+        ({"feats": [torch.ones(2), torch.ones(3)], "pids": L, "camids": L}, "several shapes"),
+        ({"feats": torch.tensor(1.0), "pids": L, "camids": L}, r"must be \(N, d\)"),
+        ({"feats": F, "pids": [10**30] * 6, "camids": L}, "must be numbers"),
+        ({"feats": F, "pids": L, "camids": L, "parts": torch.tensor([1, 2])}, "must be 1 numbers"),
+        ({"embeddings": F}, "it has embeddings"),
+    ],
+)
+def test_torch_files_that_hold_something_else(tmp_path, content, told):
+    torch.save(content, tmp_path / "g.pt")
+    with pytest.raises(UserError, match=told) as error:
+        read_split("gallery", tmp_path / "g.pt")
+    assert "g.pt" in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+def test_all_names_of_an_archive_are_told(tmp_path):
+    np.savez(tmp_path / "g.npz", arrays()["feats"], embeddings=arrays()["feats"])
+    with pytest.raises(UserError, match=r"has no feats \(it has embeddings, arr_0\)"):
+        read_split("gallery", tmp_path / "g.npz")
+
+
+def test_long_doubles_are_rounded(tmp_path):
+    values = arrays()
+    save(tmp_path / "g.npz", values | {"feats": values["feats"].astype(np.longdouble)})
+    check(read_split("gallery", tmp_path / "g.npz"), values)
+
+
+def test_a_reader_that_dies_is_one_line(tmp_path, monkeypatch):
+    """As damaged MATLAB files can make it: the process that reads is another one."""
+    path = save(tmp_path / "g.mat", arrays())
+    dying = tmp_path / "dying.py"
+    dying.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setattr("pose2id.reading.mat_files.READER", dying)
+    with pytest.raises(UserError, match=r"g\.mat: it is damaged: reading it ended with signal 11"):
+        read_split("gallery", path)
+    dying.write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr("pose2id.reading.mat_files.SECONDS", 1)
+    with pytest.raises(UserError, match="takes more than 1 s to read"):
+        read_split("gallery", path)
+
+
+def test_feature_files_are_the_same_bytes_every_time(tmp_path):
+    origin = Origin("transreid", "aaaa", "p", "float32", "false", "market1501", "x")
+    tensors = {name: torch.from_numpy(array) for name, array in arrays().items()}
+    write_feature_file(tmp_path / "a.safetensors", tensors, origin)
+    write_feature_file(tmp_path / "b.safetensors", dict(reversed(tensors.items())), origin)
+    content = (tmp_path / "a.safetensors").read_bytes()
+    assert content == (tmp_path / "b.safetensors").read_bytes()
+    names = ["dataset", "extractor", "flip", "format", "keypoints", "pictures", "precision", "preprocessing", "weights"]
+    assert sorted(names, key=lambda name: content.index(f'"{name}":'.encode())) == names
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask

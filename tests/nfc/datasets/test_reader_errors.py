@@ -1,5 +1,6 @@
 """The one line that a reader says about what is wrong: files, tables, names, options."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,3 +169,38 @@ def test_every_data_set_is_listed():
     lines = list_datasets()
     assert [line.split()[0] for line in lines] == list(DATASETS)
     assert "sysu_mm01 mode=all|indoor shots=1|10 draw=random|official" in lines
+
+
+def test_the_rule_of_labels_in_tables(tree, caplog):
+    root = tree("custom", **{f"query/ann/{name}.png": None for name in "abc"})
+    head = "path,pid,split,camid"
+    rows = [("1", "1", "query", 20230101), ("a", "001", "gallery", 20230102), ("b", "1.0", "gallery", 7)]
+    lines = [f"query/ann/{name}.png,{pid},{split},{camid}" for name, pid, split, camid in rows]
+    (root / "list.csv").write_text("\n".join([head, *lines, "query/ann/c.png,-1,gallery,7\n"]))
+    dataset = build_dataset("custom", root / "list.csv")
+    records = [*dataset.query, *dataset.gallery]
+    assert [(record.pid, record.camid) for record in records] == [(1, 1), (1, 2), (1, 0)]  # dates: counted
+    assert "1 pictures of" in caplog.text and "negative pid are junk" in caplog.text
+    (root / "list.csv").write_text(f"{head}\nquery/ann/1.png,{2**63},query,1")
+    with pytest.raises(UserError, match="is too large; whole numbers end at"):
+        build_dataset("custom", root / "list.csv")
+
+
+def test_two_folders_of_one_pid_are_refused_everywhere(tree):
+    root = tree("custom", **{"query/1/1.png": None, "query/001/2.png": None})
+    with pytest.raises(UserError, match=r"folders .*001 and .*1 are the same pid"):
+        build_dataset("custom", root)
+
+
+def test_paths_in_tables(tree):
+    root = tree("custom", **{"query/ann/a\u2028b.png": None})
+    (root / "list.csv").write_text(
+        "path,pid,split\nquery\\ann\\1.png,1,query\nquery/ann/a\u2028b.png,1,gallery\n", encoding="utf-8"
+    )
+    assert len(build_dataset("custom", root / "list.csv").gallery) == 1
+    os.mkfifo(root / "pipe")
+    for name, told in (("x" * 300, "File name too long"), ("pipe", "is a pipe"), ("y" * 200_000, "field larger")):
+        (root / "list.csv").write_text(f"path,pid,split\n{name},1,query\n")
+        with pytest.raises(UserError, match=told) as error:
+            build_dataset("custom", root / "list.csv")
+        assert len(str(error.value).splitlines()) == 1

@@ -4,7 +4,6 @@ import logging
 import pickle
 import sys
 from pathlib import Path
-from runpy import run_path
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from pose2id.commands import convert_pickle
+from pose2id.commands.convert import convert as rewrite
 from pose2id.errors import UserError
 from pose2id.weights import find_weights, load_tensors, read_tensors, strip_prefix, write_safetensors
-
-CONVERT = Path(__file__).parents[3] / "scripts" / "convert_pickle.py"
 
 
 class Small(nn.Module):
@@ -37,8 +36,19 @@ def load(path, training_only=("classifier.",)):
     return network
 
 
-@pytest.mark.parametrize("wrap", [lambda t: t, lambda t: {"state_dict": t, "epoch": 3}, lambda t: {"model": t}])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda t: t,
+        lambda t: {"state_dict": t, "epoch": 3},
+        lambda t: {"model": t},
+        lambda t: {"net": t},
+        lambda t: {"model_state_dict": {"state_dict": t}},
+    ],
+)
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "module.module.", "_orig_mod.", "module._orig_mod.", "model.module."]
+)
 def test_wrapped_and_prefixed(tmp_path, wrap, prefix):
     torch.save(wrap({prefix + name: tensor for name, tensor in tensors().items()}), tmp_path / "w.pth")
     ours = load(tmp_path / "w.pth").state_dict()
@@ -120,7 +130,7 @@ def exploit(tmp_path):
 
 
 def test_pickles_are_not_executed(exploit):
-    with pytest.raises(UserError, match=r"without executing a pickle.*convert_pickle\.py .* --i-trust-this-file"):
+    with pytest.raises(UserError, match=r"without executing a pickle.*convert-pickle .* --i-trust-this-file"):
         read_tensors(exploit)
     exploit.write_bytes(pickle.dumps(Exploit(exploit.with_name("executed")), protocol=2))
     with pytest.raises(UserError):
@@ -128,18 +138,11 @@ def test_pickles_are_not_executed(exploit):
     assert not exploit.with_name("executed").exists()
 
 
-@pytest.fixture
-def convert(monkeypatch):
-    script = run_path(str(CONVERT))
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["convert_pickle.py", *map(str, arguments)])
-        script["main"]()
-
-    return run
+def convert(*arguments):
+    convert_pickle.main([str(argument) for argument in arguments])
 
 
-def test_converter_executes_only_what_is_trusted(exploit, convert):
+def test_converter_executes_only_what_is_trusted(exploit):
     with pytest.raises(UserError, match=r"executes code in it.* --i-trust-this-file"):
         convert(exploit)
     assert not exploit.with_name("executed").exists() and not exploit.with_suffix(".safetensors").exists()
@@ -152,7 +155,7 @@ def test_converter_executes_only_what_is_trusted(exploit, convert):
         convert(exploit, "--i-trust-this-file")
 
 
-def test_converter_says_what_is_missing(tmp_path, convert):
+def test_converter_says_what_is_missing(tmp_path):
     with pytest.raises(UserError, match=r"weight file .*w\.pth does not exist"):
         convert(tmp_path / "w.pth", "--i-trust-this-file")
     (tmp_path / "w.pth").write_bytes(b"cno_such_module\nThing\n.")
@@ -166,3 +169,53 @@ def test_files_are_found_by_all_their_endings(tmp_path):
     for suffix in (".pth.tar", ".pth", ".safetensors"):  # each goes before the last
         (tmp_path / f"kpr{suffix}").touch()
         assert find_weights(tmp_path, "kpr") == tmp_path / f"kpr{suffix}"
+
+
+BODY = tensors()["body.weight"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (BODY * torch.nan, r"1 with NaN or infinity \(body\.weight\)"),
+        (BODY.double() * 1e300, "1 with NaN or infinity"),
+        (BODY.long(), r"1 of another type \(body\.weight is torch\.int64, not torch\.float32\)"),
+        (BODY.to(torch.complex64), "got complex"),
+        (BODY.to_sparse(), "is sparse"),
+        (BODY.to("meta"), "meta tensor"),
+        (torch.tensor(1.0), r"body\.weight is \(\), not \(2, 3\)"),
+        (torch.zeros(1, 1).expand(10**12, 3), "claims"),
+    ],
+)
+def test_tensors_that_are_no_weights(tmp_path, change, told):
+    torch.save(tensors() | {"body.weight": change}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=told) as error:
+        load(tmp_path / "w.pth")
+    assert "w.pth" in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [{"model": None}, [1], None, {}, torch.ones(3), {5: torch.ones(1)}])
+def test_torch_files_that_hold_no_weights(tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"not a file of named tensors|named 5, which is no text"):
+        read_tensors(tmp_path / "w.pth")
+
+
+def test_a_checkpoint_of_python_2_is_read_by_the_trusting_converter(tmp_path):
+    """A pickle of protocol 2 whose text is bytes that are no UTF-8, as Python 2 writes NumPy's numbers."""
+    kind = b"cnumpy\ndtype\n(U\x02f8K\x00K\x01tR(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    number = b"cnumpy.core.multiarray\nscalar\n(" + kind + b"U\x08\x00\x00\x00\x00\x00\x00\xf0\xbftR"
+    path = tmp_path / "w.pth"
+    torch.save({"state_dict": tensors(), "best": "PLACE"}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    place = content.index(b"X\x05\x00\x00\x00PLACE")
+    path.write_bytes(content[:place] + number + content[place + 10 :])
+    convert(path, "--i-trust-this-file")
+    assert load_file(path.with_suffix(".safetensors")).keys() == tensors().keys()
+
+
+def test_rewritten_files_are_the_same_bytes_every_time(tmp_path):
+    write_safetensors(tensors(), tmp_path / "w.safetensors")
+    for name in ("a", "b"):
+        rewrite(tmp_path / "w.safetensors", tmp_path / f"{name}.pth")
+    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
