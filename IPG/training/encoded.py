@@ -14,6 +14,9 @@ from tqdm import tqdm
 
 from NFC.networks import Extractor
 from pose2id.devices import this_process, usable_cores
+from pose2id.errors import UserError
+from pose2id.files import create_array, remove_leftovers, replacing
+from pose2id.locks import locked
 from pose2id.presets import Preset
 
 from ..models import VAE, encode_pictures, vae_input
@@ -39,10 +42,12 @@ def encode_material(material: Material, vae: VAE, extractor: Extractor, preset: 
     """The outputs of both networks for all pictures, in a folder of `cache` named after networks and pictures.
 
     The networks work on their device, in float32. A run that was killed goes on where it stopped. Of several processes
-    the first computes and the others wait.
+    the first computes and the others wait, and so does another run with the same pictures and networks.
     """
     folder = cache / fingerprint(material, vae, extractor, preset)
-    with this_process().main_process_first():
+    process = this_process()
+    with process.main_process_first(), locked(folder, wait=True, here=process.is_main_process):
+        remove_leftovers(folder)
         latents = _mapped(folder / "latents.npy", (len(material), *preset.latent_shape), np.float16)
         features = _mapped(folder / "features.npy", (len(material), extractor.feature_dim), np.float16)
         done = _mapped(folder / "done.npy", (len(material),), np.bool_)
@@ -66,12 +71,17 @@ def fingerprint(material: Material, vae: VAE, extractor: Extractor, preset: Pres
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """The array at `path`, writable; zeros where there is none yet."""
+    """The array at `path`, writable; zeros where there is none yet. `UserError` for a file that is not whole."""
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        np.lib.format.open_memmap(partial, "w+", dtype, shape).flush()
-        partial.replace(path)
+        with replacing(path) as partial:
+            create_array(partial, dtype, shape)
+    try:
+        array = np.load(path, mmap_mode="r")  # of a file that is too short, "r+" would make up the rest
+        whole = array.shape == shape and array.dtype == dtype
+    except (ValueError, EOFError):
+        whole = False
+    if not whole:
+        raise UserError(f"{path} is damaged; delete {path.parent}, and it is made again")
     return np.load(path, mmap_mode="r+")
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from pose2id.errors import UserError
-from pose2id.files import replacing
+from pose2id.files import create_array, remove_leftovers, replacing
+from pose2id.locks import locked
 from pose2id.pictures import picture_tensor, read_picture
 
 from ..datasets import Dataset, Record, build_dataset, generated_paths
@@ -135,11 +136,17 @@ def _decoded(paths: Sequence[Path], cache: Path, preprocessing: Preprocessing) -
         state = path.stat()
         digest.update(f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
     file = cache / f"pictures-{digest.hexdigest()[:16]}.npy"
-    if not file.is_file():
-        with replacing(file) as partial, ThreadPoolExecutor(DECODERS) as pool:
-            array = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(paths), *size, 3))
-            decoded = pool.map(lambda path: resized_picture(path, preprocessing), paths)
-            for row, picture in enumerate(tqdm(decoded, total=len(paths), desc="pictures", unit="picture")):
-                array[row] = picture
-            array.flush()
+    with locked(cache, wait=True, here=not file.is_file()):
+        if not file.is_file():
+            remove_leftovers(cache)
+            _decode(paths, file, preprocessing)
     return np.load(file, mmap_mode="r")
+
+
+def _decode(paths: Sequence[Path], file: Path, preprocessing: Preprocessing) -> None:
+    with replacing(file) as partial, ThreadPoolExecutor(DECODERS) as pool:
+        array = create_array(partial, np.uint8, (len(paths), preprocessing.height, preprocessing.width, 3))
+        decoded = pool.map(lambda path: resized_picture(path, preprocessing), paths)
+        for row, picture in enumerate(tqdm(decoded, total=len(paths), desc="pictures", unit="picture")):
+            array[row] = picture
+        array.flush()

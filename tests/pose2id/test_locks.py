@@ -37,9 +37,9 @@ def started(folder, with_worker=False):
 
 def test_the_second_run_is_told_of_the_first(tmp_path):
     holder, _ = started(tmp_path / "new")
-    with pytest.raises(UserError, match=rf"new is in use by another run \(process {holder.pid} on .*wait") as told:
-        with locked(tmp_path / "new"):
-            pass
+    line = rf"new is in use by another run \(process {holder.pid} on .*wait"
+    with pytest.raises(UserError, match=line) as told, locked(tmp_path / "new"):
+        pass
     assert "\n" not in str(told.value)
     holder.kill()
     holder.join()
@@ -79,5 +79,5 @@ def test_it_is_taken_again_inside_of_itself_and_not_where_another_process_has_it
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_one_line(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(UserError, match="cannot write .*Permission denied"), locked(tmp_path / "new"):
+    with pytest.raises(UserError, match=r"cannot write .*Permission denied"), locked(tmp_path / "new"):
         pass

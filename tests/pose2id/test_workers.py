@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -34,10 +35,8 @@ def goes(pid: int) -> bool:
 def test_workers_end_with_a_killed_parent(tmp_path, method):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
-    environment = os.environ | {"PYTHONPATH": os.getcwd()}
-    parent = subprocess.Popen(
-        [sys.executable, str(script), method], stdout=subprocess.PIPE, text=True, env=environment
-    )
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    parent = subprocess.Popen([sys.executable, str(script), method], stdout=subprocess.PIPE, text=True, env=environment)
     workers = list(map(int, parent.stdout.readline().split()))
     assert len(workers) == 2 and not any(map(goes, workers))
     parent.send_signal(signal.SIGKILL)

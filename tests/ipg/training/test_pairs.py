@@ -13,6 +13,7 @@ from IPG.training import encoded as encoding
 from IPG.training.data import Material, Person
 from IPG.training.encoded import Encoded, encode_material, fingerprint
 from IPG.training.pairs import Pairs, draw_pair, pose_picture
+from pose2id.errors import UserError
 from pose2id.presets import Preset
 from tests.ipg.tiny import tiny_preset
 from tests.ipg.training.small import frozen_networks, noise_material
@@ -165,3 +166,14 @@ def test_poses_of_larger_networks_are_enlarged_as_inference_does(material, encod
     (_, targets) = Pairs(material, encoded, preset, targets=1).draw(generators(0)[0])
     enlarged = pose_picture(material.keypoints[targets[0]]).resize((128, 256), 1)  # 1: Lanczos
     assert np.array_equal(np.rint(255 * batch["poses"][0, 0].permute(1, 2, 0).numpy()), np.asarray(enlarged))
+
+
+@pytest.mark.parametrize("name", ["latents.npy", "features.npy", "done.npy"])
+def test_a_cache_that_is_cut_is_refused_and_not_filled_up(material, frozen, preset, tmp_path, name):
+    encode_material(material, **frozen, preset=preset, cache=tmp_path)
+    (file,) = tmp_path.glob(f"*/{name}")
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) - 10])
+    with pytest.raises(UserError, match=rf"{name} is damaged; delete "):
+        encode_material(material, **frozen, preset=preset, cache=tmp_path)
+    assert len(file.read_bytes()) == len(content) - 10
