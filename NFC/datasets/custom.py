@@ -13,7 +13,7 @@ Folders: `root` holds `query/<pid>/*`, `gallery/<pid>/*` and, if there is one, `
 Labels become integers: if all labels (of pids, or of cameras) are whole numbers such as 17 or 0017, they keep their
 value; otherwise they are numbered from 0 in the order of their sorted text. Pids are one name space for all splits.
 Gallery pictures with the query's pid and camid are excluded. Without cameras those of query and training pictures are
-numbered 0, those of the gallery 1, so that none is.
+numbered 0, those of the gallery 1, so that none is; networks are told of no cameras then.
 
 Generated pictures lie as everywhere in `<folder>_gen/pose{k}/`, where `<folder>` is the folder of the split, and for a
 table the first folder below the table's that leads to the picture (`a` for `a/b/1.jpg`; the picture's own folder if
@@ -22,7 +22,7 @@ it lies elsewhere).
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pose2id.errors import UserError
@@ -38,13 +38,13 @@ CAMERA_OF_SPLIT = {"train": "0", "query": "0", "gallery": "1"}
 
 @dataclass(frozen=True)
 class Row:
-    """One picture with its labels as text."""
+    """One picture with its labels as text; without a camera, nobody noted any."""
 
     path: Path
     folder: Path
     split: str
     pid: str
-    camid: str
+    camid: str | None = None
 
 
 def read_custom(root: Path) -> Dataset:
@@ -54,11 +54,13 @@ def read_custom(root: Path) -> Dataset:
     exist or occurs twice, and for a split without pictures.
     """
     rows = read_table(root) if root.is_file() else read_folders(root)
+    cameras = all(row.camid is not None for row in rows)
+    rows = rows if cameras else [replace(row, camid=CAMERA_OF_SPLIT[row.split]) for row in rows]
     pids, camids = number_labels(row.pid for row in rows), number_labels(row.camid for row in rows)
     splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
     for row in sorted(rows, key=lambda row: row.path):
         splits[row.split].append(Record(row.path, pids[row.pid], camids[row.camid], row.folder))
-    return Dataset("custom", root if root.is_dir() else root.parent, **splits)
+    return Dataset("custom", root if root.is_dir() else root.parent, **splits, cameras=cameras)
 
 
 def number_labels(labels: Iterable[str]) -> dict[str, int]:
@@ -73,7 +75,7 @@ def read_folders(root: Path) -> list[Row]:
     """The pictures of `<root>/<split>/<pid>/`."""
     splits = [split for split in SPLITS if split != "train" or (root / split).is_dir()]
     return [
-        Row(path, root / split, split, person.name, CAMERA_OF_SPLIT[split])
+        Row(path, root / split, split, person.name)
         for split in splits
         for person in list_folders(root / split, "custom")
         for path in list_pictures(person, "custom")
@@ -112,4 +114,4 @@ def _read_line(line: dict[str, str | None], parent: Path, where: str) -> Row:
         raise UserError(f"{where} names {path}, which does not exist")
     inside = path.relative_to(parent).parts if path.is_relative_to(parent) else ()
     folder = parent / inside[0] if len(inside) > 1 and ".." not in inside else path.parent
-    return Row(path, folder, values["split"], values["pid"], values.get("camid", CAMERA_OF_SPLIT[values["split"]]))
+    return Row(path, folder, values["split"], values["pid"], values.get("camid"))

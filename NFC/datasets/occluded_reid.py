@@ -18,4 +18,4 @@ def read_occluded_reid(root: Path) -> Dataset:
         start = record.path.name.split("_")[0]
         if parse_pid(start, f"occluded_reid: the name of {record.path}") != record.pid:
             raise UserError(f"occluded_reid: {record.path} has pid {start} in its name, another than its folder's")
-    return Dataset("occluded_reid", root, (), query, gallery, published=PUBLISHED)
+    return Dataset("occluded_reid", root, (), query, gallery, published=PUBLISHED, cameras=False)

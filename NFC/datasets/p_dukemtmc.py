@@ -12,4 +12,4 @@ def read_p_dukemtmc(root: Path) -> Dataset:
     """Read the four folders; the training split is the occluded and the whole pictures together."""
     occluded, whole = read_occluded_whole(root / "train", "p_dukemtmc")
     query, gallery = read_occluded_whole(root / "test", "p_dukemtmc")
-    return Dataset("p_dukemtmc", root, [*occluded, *whole], query, gallery, published=PUBLISHED)
+    return Dataset("p_dukemtmc", root, [*occluded, *whole], query, gallery, published=PUBLISHED, cameras=False)

@@ -53,7 +53,7 @@ class TrainingSet:
     """N pictures (N, H, W, 3) uint8 RGB mapped from disk, labels and camids (N,) int64, both counted from 0.
 
     infrared: the camids of infrared cameras. generated: the files of each picture's generated ones; empty where none
-    are used.
+    are used. cameras: whether somebody noted them; else camids only tell splits apart.
     """
 
     pictures: np.ndarray
@@ -61,6 +61,7 @@ class TrainingSet:
     camids: np.ndarray
     infrared: frozenset[int] = frozenset()
     generated: Sequence[Sequence[Path]] = ()
+    cameras: bool = True
 
     @property
     def num_labels(self) -> int:
@@ -105,7 +106,7 @@ def _read_dataset(dataset: Dataset, config: DataConfig, preprocessing: Preproces
     generated = _find_generated(records, config) if config.generated_ratio else []
     pictures = _decoded([record.path for record in records], Path(config.cache), preprocessing)
     camids = np.array([record.camid for record in records])
-    return TrainingSet(pictures, labels, camids, frozenset(dataset.infrared), generated)
+    return TrainingSet(pictures, labels, camids, frozenset(dataset.infrared), generated, dataset.cameras)
 
 
 def _find_generated(records: Sequence[Record], config: DataConfig) -> list[list[Path]]:
