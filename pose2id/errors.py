@@ -24,8 +24,9 @@ class Terminated(KeyboardInterrupt):
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a script's `main` and leave the process with its exit code.
 
-    A `UserError` becomes one line on stderr and exit code 2; Ctrl-C becomes exit code 130, a polite kill 143, and
-    output that nobody reads any more (`| head`) 141.
+    A `UserError` becomes one line on stderr and exit code 2, and so does what the system refuses (a full disk, a
+    read-only folder); Ctrl-C becomes exit code 130, a polite kill 143, and output that nobody reads any more
+    (`| head`) 141.
     """
 
     def terminate(number: int, frame: object) -> None:
@@ -45,6 +46,12 @@ def run_command(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes there
         code = 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        place = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        print(f"error: {place}{': ' if place else ''}{error.strerror}", file=sys.stderr)
+        code = 2
     sys.exit(code or 0)
 
 

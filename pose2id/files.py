@@ -3,22 +3,26 @@
 import errno
 import os
 import re
+import shutil
 import socket
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from threading import get_ident
 
+import numpy as np
 import psutil
+from safetensors import SafetensorError
 
 from .errors import UserError
 
-# Name of a file while it is written: machine, process, thread, checksum and suffix of the name to be. Much shorter than
-# a name may be, so that whatever name the file system takes can be written.
-PARTIAL_NAME = re.compile(r"\.([0-9a-f]{8})-(\d+)-\d+~.+")
-LONGEST_SUFFIX = 16
+# Name of a hidden folder that holds what is being written: machine, process, thread, number. (Before: of the file.)
+PARTIAL_NAME = re.compile(r"\.([0-9a-f]{8})-(\d+)-\d+(-\d+)?~.*")
+TORCH_CANNOT_WRITE = re.compile(r"PytorchStreamWriter|inline_container|unexpected pos|file write failed")
 REFUSED = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
+_numbers = count()
 
 
 class NameRefused(UserError):
@@ -26,39 +30,65 @@ class NameRefused(UserError):
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A hidden file beside `path` to write to, which takes its place when the block ends well.
+def writing(path: str | Path) -> Iterator[None]:
+    """Whatever cannot be written in the block raises `UserError` naming `path`: full disks, read-only folders.
 
-    Makes the folder if it is missing. Raises `UserError` naming the file when it cannot be written, `NameRefused` where
-    its name is why.
+    `NameRefused` where its name is why.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not TORCH_CANNOT_WRITE.search(str(error)):
+            raise
+        number, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (None, None)
+        kind = NameRefused if number in REFUSED else UserError
+        raise kind(f"cannot write {path}: {reason or ' '.join(str(error).split())[:150]}") from error
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A file of the same name in a hidden folder beside `path`, which takes its place when the block ends well.
+
+    Makes the folder if it is missing; whoever may read new files here may read this one. Raises `UserError` naming the
+    file when it cannot be written.
     """
     path = Path(path)
-    suffix = path.suffix if len(path.suffix) <= LONGEST_SUFFIX else ""
-    name = f"{zlib.crc32(os.fsencode(path.name)):08x}{suffix}"
-    partial = path.with_name(f".{_machine()}-{os.getpid()}-{get_ident()}~{name}")
+    with replacing_in(path.parent, path) as hidden:
+        yield hidden / path.name
+
+
+@contextmanager
+def replacing_in(folder: str | Path, named: Path | None = None) -> Iterator[Path]:
+    """A hidden folder in `folder`; the files in it take their places there, one by one, when the block ends well.
+
+    named: what a `UserError` calls what cannot be written; by default the folder.
+    """
+    folder = Path(folder)
+    hidden = folder / f".{_machine()}-{os.getpid()}-{get_ident()}-{next(_numbers)}~"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        kind = NameRefused if error.errno in REFUSED else UserError
-        raise kind(f"cannot write {path}: {error.strerror or error}") from error
+        with writing(named or folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            hidden.mkdir()
+            yield hidden
+            mode = hidden.stat().st_mode & 0o666  # by the user's umask; some writers keep files to themselves
+            for file in sorted(hidden.iterdir()):
+                file.chmod(mode)
+                file.replace(folder / file.name)
     finally:
-        with suppress(OSError):
-            partial.unlink()
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def remove_leftovers(folder: str | Path) -> list[Path]:
     """Remove what killed processes of this machine left half written in `folder` and below; returns what was removed.
 
-    Files of living processes and of other machines that share the folder stay.
+    What belongs to living processes, and to other machines that share the folder, stays.
     """
     removed = []
-    for path in Path(folder).rglob(".*~*"):
+    for path in list(Path(folder).rglob(".*~*")):
         match = PARTIAL_NAME.fullmatch(path.name)
         if match and match[1] == _machine() and not psutil.pid_exists(int(match[2])):
             with suppress(OSError):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
                 removed.append(path)
     return removed
 
@@ -67,6 +97,28 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file, so that the file is either whole or what it was before."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def create_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    """A file *.npy of zeros, mapped to be written; `UserError` where the disk has no room for all of it.
+
+    The room is taken before anything is mapped: a disk that is full later would end the process with SIGBUS.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    with writing(path), path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
+        _take_room(file.fileno(), file.tell() + np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64)))
+    return np.load(path, mmap_mode="r+")
+
+
+def _take_room(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    start = os.lseek(descriptor, 0, os.SEEK_END)
+    for place in range(start, size, 2**20):
+        os.write(descriptor, bytes(min(2**20, size - place)))
 
 
 def _machine() -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from NFC.datasets.synthetic.groups import read_groups
-from pose2id.files import write_text
+from pose2id.files import replacing_in, write_text
 from pose2id.flags import parse_command
 from pose2id.loop.loop import Loop
 from pose2id.loop.settings import LoopConfig
@@ -45,7 +45,8 @@ def main(arguments: Sequence[str]) -> None:
     sampler = PoseSampler(read_groups(Path(config.groups)), processor, cells, config.loop.batch_size)
 
     def export(path: Path) -> None:
-        save_estimator(network, processor, path / "pose_estimator")
+        with replacing_in(path / "pose_estimator") as hidden:
+            save_estimator(network, processor, hidden)
 
     loop = Loop(HeatmapLoss(network.train()), sampler, export, config.loop)
     loop.run()

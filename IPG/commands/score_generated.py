@@ -19,6 +19,7 @@ from torch.nn.functional import normalize
 from NFC import evaluate_ranking
 from NFC.datasets import build_dataset, generated_paths
 from NFC.features.extraction import extract_features
+from NFC.features.of_dataset import told_camids
 from NFC.networks import build_extractor
 from pose2id.devices import pick_device
 from pose2id.files import write_text
@@ -61,7 +62,8 @@ def score(config: ScoreConfig) -> None:
     real = [record.path for record in dataset.gallery]
     g_pids = torch.tensor([record.pid for record in dataset.gallery])
     g_camids = torch.tensor([record.camid for record in dataset.gallery])
-    feats = extract_features(extractor, real, g_camids.tolist(), device=device, description="gallery")
+    told = told_camids(dataset, dataset.gallery)
+    feats = extract_features(extractor, real, told, device=device, description="gallery")
     gallery = normalize(feats, dim=1)
 
     scores = {"pictures": len(pictures)}

@@ -17,6 +17,7 @@ from pose2id.devices import pick_device, this_process
 from pose2id.errors import UserError
 from pose2id.files import write_text
 from pose2id.flags import parse_command
+from pose2id.locks import locked
 from pose2id.loop.loop import Loop
 from pose2id.loop.settings import LoopConfig
 from pose2id.loop.state import Settings, named_settings, read_state
@@ -73,11 +74,12 @@ def train(config: TrainConfig) -> None:
         export_networks(networks, preset, folder, DTYPES[config.networks.export_dtype])
 
     loop = Loop(objective, pairs, export, config.loop, validation, settings_that_stay(config, learnt))
-    read_state(loop.path, loop.settings)  # refuses what cannot be gone on with, before anything is written
-    if main_process:
-        write_text(loop.path / "config.yaml", to_yaml(config))
-        export_frozen(vae_file, reid_file, loop.path)
-    loop.run()
+    with locked(loop.path, here=main_process):
+        read_state(loop.path, loop.settings)  # refuses what cannot be gone on with, before anything is written
+        if main_process:
+            write_text(loop.path / "config.yaml", to_yaml(config))
+            export_frozen(vae_file, reid_file, loop.path)
+        loop.run()
 
 
 def settings_that_stay(config: TrainConfig, material: Material) -> Settings:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from NFC.datasets import build_dataset
 from NFC.features.extraction import extract_features
+from NFC.features.of_dataset import told_camids
 from NFC.networks import build_extractor
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
@@ -73,7 +74,8 @@ def select_poses(config: SelectConfig) -> list[PoseRecord]:
         )
     device = pick_device(config.device)
     extractor = build_extractor(config.extractor, config.weights, config.preset, device)
-    paths, camids = zip(*((record.path, record.camid) for record, _ in pictures), strict=True)
+    records = [record for record, _ in pictures]
+    paths, camids = [record.path for record in records], told_camids(dataset, records)
     feats = extract_features(extractor, paths, camids, batch_size=config.batch_size, device=device)
     representative = [pictures[row][1] for row in representative_pictures(feats, pids, whole).tolist()]
     normalised = normalise_poses([sure_joints(pose.keypoints, config.confidence) for pose in representative])

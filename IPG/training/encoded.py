@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from NFC.networks import Extractor
 from pose2id.devices import this_process, usable_cores
+from pose2id.files import create_array, remove_leftovers, replacing
+from pose2id.locks import locked
 from pose2id.presets import Preset
 from pose2id.reading.numpy_files import fits_npy, map_npy
 
@@ -40,10 +42,12 @@ def encode_material(material: Material, vae: VAE, extractor: Extractor, preset: 
     """The outputs of both networks for all pictures, in a folder of `cache` named after networks and pictures.
 
     The networks work on their device, in float32. A run that was killed goes on where it stopped. Of several processes
-    the first computes and the others wait.
+    the first computes and the others wait, and so does another run with the same pictures and networks.
     """
     folder = cache / fingerprint(material, vae, extractor, preset)
-    with this_process().main_process_first():
+    process = this_process()
+    with process.main_process_first(), locked(folder, wait=True, here=process.is_main_process):
+        remove_leftovers(folder)
         latents, no_latents = _mapped(folder / "latents.npy", (len(material), *preset.latent_shape), np.float16)
         features, no_features = _mapped(folder / "features.npy", (len(material), extractor.feature_dim), np.float16)
         done, _ = _mapped(folder / "done.npy", (len(material),), np.bool_)
@@ -72,10 +76,8 @@ def _mapped(path: Path, shape: tuple[int, ...], dtype: type) -> tuple[np.ndarray
     """The array at `path`, writable, and whether it is new: zeros, where there is none yet, or one that was cut."""
     new = not fits_npy(path, shape, dtype)
     if new:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        np.lib.format.open_memmap(partial, "w+", dtype, shape).flush()
-        partial.replace(path)
+        with replacing(path) as partial:
+            create_array(partial, dtype, shape)
     return map_npy(path, "r+"), new
 
 

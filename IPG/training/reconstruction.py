@@ -9,6 +9,7 @@ from diffusers import AutoencoderDC
 from torch import Tensor, nn
 
 from NFC.datasets.synthetic.groups import Groups
+from pose2id.files import replacing_in
 
 EDGE_WEIGHT = 0.5
 LATENT_NOISE = 0.1
@@ -56,7 +57,8 @@ def export(vae: AutoencoderDC, groups: Groups, path: Path) -> None:
     kept = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
     rows = torch.linspace(0, len(groups.pictures) - 1, 512).long().numpy()
     normalise_latents(vae, to_range(torch.from_numpy(groups.pictures[rows, 1])))
-    vae.save_pretrained(path / "vae")
+    with replacing_in(path / "vae") as hidden:
+        vae.save_pretrained(hidden)
     vae.load_state_dict(kept)
 
 

@@ -38,7 +38,8 @@ class Dataset:
 
     `distractors` are the pids of gallery pictures that show nobody in particular: they are ranked, but have no
     identity density. Scores are means over `trials`; none means one trial with everything. `exclude` says which
-    gallery pictures do not exist for a query (see `NFC.datasets.rules`). `cmc` is "pictures", or "identities" where CMC
+    gallery pictures do not exist for a query (see `NFC.datasets.rules`). Where nobody noted `cameras`, camids keep this
+    rule from excluding anything, and no network is told of them. `cmc` is "pictures", or "identities" where CMC
     counts each gallery identity once. `infrared` holds the camids of infrared cameras. `published` holds the
     (pictures, pids) of the splits of the whole benchmark, those of query and gallery for one trial;
     `NFC.datasets.check` compares. `folders` says where the reader looked, and how many folders deeper each has its
@@ -57,6 +58,7 @@ class Dataset:
     infrared: frozenset[int] = frozenset()
     published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     folders: Mapping[Path, int] = field(default_factory=dict)
+    cameras: bool = True
 
     def __post_init__(self) -> None:
         for split in ("query", "gallery"):

@@ -14,7 +14,8 @@ Labels become integers: if all labels (of pids, or of cameras) are whole numbers
 their value; otherwise they are numbered from 0 in the order of their sorted text. Labels that are the same number are
 one. Pids are one name space for all splits; a negative one marks junk, which is left out. Cameras with numbers from
 MOST_CAMERAS on, such as dates, are counted from 0 in their order. Gallery pictures with the query's pid and camid are
-excluded. Without cameras those of query and training pictures are numbered 0, those of the gallery 1, so that none is.
+excluded. Without cameras those of query and training pictures are numbered 0, those of the gallery 1, so that none is;
+networks are told of no cameras then.
 
 Generated pictures lie as everywhere in `<folder>_gen/pose{k}/`, where `<folder>` is the folder of the split, and for a
 table the first folder below the table's that leads to the picture (`a` for `a/b/1.jpg`; the picture's own folder if
@@ -23,7 +24,7 @@ it lies elsewhere).
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pose2id.errors import UserError
@@ -44,13 +45,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Row:
-    """One picture with its labels as text."""
+    """One picture with its labels as text; without a camera, nobody noted any."""
 
     path: Path
     folder: Path
     split: str
     pid: str
-    camid: str
+    camid: str | None = None
 
 
 def read_custom(root: Path) -> Dataset:
@@ -60,13 +61,16 @@ def read_custom(root: Path) -> Dataset:
     exist or occurs twice, a pid with two folders in a split, and for a split without pictures.
     """
     rows = read_table(root) if root.is_file() else read_folders(root)
+    cameras = all(row.camid is not None for row in rows)
+    rows = rows if cameras else [replace(row, camid=CAMERA_OF_SPLIT[row.split]) for row in rows]
     pids = number_labels((row.pid for row in rows), f"custom: {root}")
     camids = _number_cameras(rows, root)
     splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
     for row in sorted(_without_junk(rows, pids, root), key=lambda row: row.path):
         splits[row.split].append(Record(row.path, pids[row.pid], camids[row.camid], row.folder))
     folders = {} if root.is_file() else {root / split: 1 for split in SPLITS if (root / split).is_dir()}
-    return Dataset("custom", root if root.is_dir() else root.parent, **splits, folders=folders)
+    place = root if root.is_dir() else root.parent
+    return Dataset("custom", place, **splits, cameras=cameras, folders=folders)
 
 
 def _number_cameras(rows: Sequence[Row], root: Path) -> dict[str, int]:
@@ -97,7 +101,7 @@ def read_folders(root: Path) -> list[Row]:
             if other != person:
                 raise UserError(f"custom: folders {other} and {person} are the same pid; remove or join them")
             pictures = list_pictures(person, "custom")
-            rows += [Row(path, root / split, split, person.name, CAMERA_OF_SPLIT[split]) for path in pictures]
+            rows += [Row(path, root / split, split, person.name) for path in pictures]
     return rows
 
 
@@ -129,4 +133,4 @@ def _read_line(values: Mapping[str, str], parent: Path, where: str) -> Row:
     path = listed_picture(parent, values["path"], where)
     inside = path.relative_to(parent).parts if path.is_relative_to(parent) else ()
     folder = parent / inside[0] if len(inside) > 1 and ".." not in inside else path.parent
-    return Row(path, folder, values["split"], values["pid"], values.get("camid", CAMERA_OF_SPLIT[values["split"]]))
+    return Row(path, folder, values["split"], values["pid"], values.get("camid"))

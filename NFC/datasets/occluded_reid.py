@@ -19,4 +19,4 @@ def read_occluded_reid(root: Path) -> Dataset:
         if parse_pid(start, f"occluded_reid: the name of {record.path}") != record.pid:
             raise UserError(f"occluded_reid: {record.path} has pid {start} in its name, another than its folder's")
     folders = occluded_whole_folders(root)
-    return Dataset("occluded_reid", root, (), query, gallery, published=PUBLISHED, folders=folders)
+    return Dataset("occluded_reid", root, (), query, gallery, published=PUBLISHED, folders=folders, cameras=False)

@@ -15,11 +15,11 @@ def read_p_dukemtmc(root: Path) -> Dataset:
     """
     train, test = root / "train", root / "test"
     query, gallery = read_occluded_whole(test, "p_dukemtmc")
-    if not train.is_dir():
+    pictures, published, places = (), PUBLISHED, [test]
+    if train.is_dir():
+        occluded, whole = read_occluded_whole(train, "p_dukemtmc")
+        pictures, places = [*occluded, *whole], [train, test]
+    else:
         published = {split: PUBLISHED[split] for split in ("query", "gallery")}
-        return Dataset(
-            "p_dukemtmc", root, (), query, gallery, published=published, folders=occluded_whole_folders(test)
-        )
-    occluded, whole = read_occluded_whole(train, "p_dukemtmc")
-    folders = occluded_whole_folders(train, test)
-    return Dataset("p_dukemtmc", root, [*occluded, *whole], query, gallery, published=PUBLISHED, folders=folders)
+    folders = occluded_whole_folders(*places)
+    return Dataset("p_dukemtmc", root, pictures, query, gallery, published=published, cameras=False, folders=folders)

@@ -1,5 +1,7 @@
 """Pictures on disk to features in memory, on one device or shared by the processes of `accelerate launch`."""
 
+import logging
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
@@ -19,6 +21,9 @@ from pose2id.errors import UserError
 from pose2id.pictures import read_picture
 
 from ..networks.base import Extractor
+from ..networks.reading import PictureReader
+
+logger = logging.getLogger(__name__)
 
 SHARD_PICTURES = 1024  # about as many features as a stopped extraction may lose
 
@@ -41,7 +46,7 @@ class Pictures(TorchDataset):
     """
 
     def __init__(self, extractor: Extractor, paths: Sequence[Path], camids: Sequence[int] | None) -> None:
-        self.sample, self.paths, self.original = extractor.sample, paths, camids is not None
+        self.read, self.paths, self.original = extractor.reader(), paths, camids is not None
         self.camids = camids if "camids" in extractor.inputs else None
 
     def __len__(self) -> int:
@@ -50,7 +55,7 @@ class Pictures(TorchDataset):
     def __getitem__(self, index: int) -> Batch | UserError:
         path = self.paths[index]
         try:
-            sample = self.sample(read_picture(path), path if self.original else None)
+            sample = self.read(read_picture(path), path if self.original else None)
         except UserError as error:
             return error
         return sample if self.camids is None else sample | {"camids": torch.tensor(self.camids[index])}
@@ -98,10 +103,11 @@ def extract_shards(
     batches = [range(i, min(i + batch_size, len(paths))) for i in range(first, len(paths), batch_size)]
     own = batches[state.process_index :: state.num_processes]
     pictures = Pictures(extractor, [Path(path) for path in paths], camids)
+    workers = min(_possible_workers(pictures, num_workers), len(own))
     loader = DataLoader(
-        pictures, batch_sampler=own, num_workers=num_workers, collate_fn=collate, pin_memory=device.type == "cuda"
+        pictures, batch_sampler=own, num_workers=workers, collate_fn=collate, pin_memory=device.type == "cuda"
     )
-    loaded = iter(loader)
+    loaded = _loaded(loader)
     turns = max(1, SHARD_PICTURES // (batch_size * state.num_processes))  # batches of each process in a shard
     shard = turns * batch_size * state.num_processes
     bar = {"total": len(paths), "initial": first, "desc": description, "unit": "picture"}
@@ -117,18 +123,45 @@ def extract_shards(
             yield parts.transpose(0, 1).flatten(0, 2)[: len(paths) - start]
 
 
+def _possible_workers(pictures: Pictures, wanted: int) -> int:
+    """Processes that are spawned have to be sent what reads the pictures; what cannot be sent is used in this one."""
+    if not wanted or isinstance(pictures.read, PictureReader) or multiprocessing.get_start_method() == "fork":
+        return wanted
+    logger.warning("the extractor has a `sample` of its own, so pictures are read without workers; see `reader`")
+    return 0
+
+
+def _loaded(loader: DataLoader) -> Iterator[Batch | UserError]:
+    """The batches of a loader; `UserError` for a worker that dies."""
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            "a process that reads pictures died, perhaps for lack of (shared) memory; try --num_workers 0"
+        ) from error
+
+
 @torch.inference_mode()
 def embed(
     extractor: Extractor, batch: Batch | UserError, device: torch.device, precision: Precision, flip: bool
 ) -> Tensor:
-    """A collated batch of B pictures -> (B, feature_dim) float32; an error in its place is raised."""
+    """A collated batch of B pictures -> (B, feature_dim) float32; an error in its place is raised.
+
+    So is a `UserError` where memory runs out.
+    """
     if isinstance(batch, UserError):
         raise batch
     batch = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
     reduced = precision is not Precision.float32
-    with torch.autocast(device.type, getattr(torch, precision.value), enabled=reduced):
-        feats = extractor(**batch).float()
-        return (feats + extractor(**extractor.mirror(batch)).float()) / 2 if flip else feats
+    try:
+        with torch.autocast(device.type, getattr(torch, precision.value), enabled=reduced):
+            feats = extractor(**batch).float()
+            return (feats + extractor(**extractor.mirror(batch)).float()) / 2 if flip else feats
+    except torch.OutOfMemoryError as error:
+        count = len(batch["pictures"])
+        raise UserError(f"memory ran out with {count} pictures at a time; try a lower --batch_size") from error
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The features that the rows of a table need of a data set: originals and generated pictures, each extracted once."""
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -12,10 +13,12 @@ from torch import Tensor
 from pose2id.errors import UserError
 
 from ..datasets import Dataset, Record, generated_paths
-from ..networks.base import Extractor
+from ..networks.base import NO_CAMERA, Extractor
 from .extraction import extract_shards
 from .feature_set import SPLITS, FeatureSet
 from .files import Origin, describe_pictures, through_file
+
+logger = logging.getLogger(__name__)
 
 
 class MissingGenerated(Enum):
@@ -50,6 +53,10 @@ def extract_dataset(
     it has. files: where features are kept and found again; None extracts everything. loading: see `extract_shards`.
     Raises `UserError` for a missing or unreadable picture, or features that are not finite.
     """
+    if extractor.uses_camids and not dataset.cameras:
+        logger.warning(
+            "nobody noted the cameras of %s: the network is told of none, as for generated pictures", dataset.name
+        )
     if poses < 1:
         raise UserError(f"poses must be at least 1, got {poses}")
     generated = {
@@ -73,7 +80,7 @@ class _Extraction:
         """A split's features; generated: (N, M) paths, where a record's own path means its own feature."""
         records: Sequence[Record] = getattr(self.dataset, name)
         labels = _labels(records)
-        feats = self._features(name, records, [record.path for record in records], labels["camids"].tolist())
+        feats = self._features(name, records, [record.path for record in records], told_camids(self.dataset, records))
         extra = None
         if generated:
             extra = feats[:, None].repeat(1, len(generated[0]), 1)  # (N, M, d): the originals, where nothing better is
@@ -96,6 +103,11 @@ class _Extraction:
         layout = self.extractor.layout
         beside = _labels(records) | ({layout.kind: torch.tensor(layout.sizes)} if layout.sizes else {})
         return through_file(self.files.folder / f"{name}.safetensors", origin, beside, extract)
+
+
+def told_camids(dataset: Dataset, records: Sequence[Record]) -> list[int]:
+    """The cameras of `records` as a network is told them: `NO_CAMERA` where nobody noted them."""
+    return [record.camid if dataset.cameras else NO_CAMERA for record in records]
 
 
 def _labels(records: Sequence[Record]) -> dict[str, Tensor]:

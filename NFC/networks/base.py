@@ -1,6 +1,6 @@
 """What every extractor offers: a network, its preprocessing, and what it wants to know besides the picture."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from pose2id.weights import name_list
 
 from ..features.kinds.layout import Layout
 from .preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from .reading import PictureReader, Sample
 
 __all__ = ["HALF", "IMAGENET_MEAN", "IMAGENET_STD", "NO_CAMERA", "Extractor", "Preprocessing", "measured_extractor"]
 
@@ -63,6 +64,16 @@ class Extractor(nn.Module):
         added, these are the arguments of `forward`.
         """
         return {"pictures": self.preprocess(picture)}
+
+    def reader(self) -> Callable[[Image.Image, Path | None], Sample]:
+        """What computes `sample`: a `PictureReader`, which other processes can be sent, or else the method itself.
+
+        The latter is so for subclasses with a `sample` or `preprocess` of their own that leave this as it is.
+        """
+        own = (type(self).sample, type(self).preprocess, type(self.preprocessing))
+        if own == (Extractor.sample, Extractor.preprocess, Preprocessing):
+            return PictureReader(self.preprocessing)
+        return self.sample
 
     def mirror(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The arguments of `forward` for the mirror images of a batch's pictures."""

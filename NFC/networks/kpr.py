@@ -21,6 +21,7 @@ from .blocks.prompted_swin import FUSED, PromptedSwin, StageFusion
 from .blocks.prompts import CHANNELS, keypoint_file, prompt_heatmaps, read_people, swap_sides
 from .blocks.swin import SoliderSwin, SwinV2
 from .files import build_from_file, build_from_tensors
+from .reading import PictureReader, Sample
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,22 @@ class KPR(PartNetwork):
         return self.msf(self.backbone_appearance_feature_extractor(pictures, camids, keypoints))
 
 
+@dataclass(frozen=True)
+class PromptReader(PictureReader):
+    """With a folder of keypoint files, original pictures come with their prompts."""
+
+    folder: Path | None = None
+
+    def __call__(self, picture: Image.Image, path: str | Path | None = None) -> Sample:
+        pictures = self.preprocessing(picture)
+        if self.folder is None or path is None:
+            return {"pictures": pictures}
+        file = keypoint_file(self.folder, Path(path))
+        source = picture.height, picture.width
+        people = read_people(file, source) if file else []
+        return {"pictures": pictures, "keypoints": prompt_heatmaps(people, source, pictures.shape[1:])}
+
+
 class KPRExtractor(PartExtractor):
     """KPR; with `use_keypoints`, original pictures come with a prompt."""
 
@@ -132,15 +149,12 @@ class KPRExtractor(PartExtractor):
             raise UserError(f"keypoint folder {folder} does not exist: check the path")
         self.keypoints = Path(folder)
 
-    def sample(self, picture: Image.Image, path: str | Path | None = None) -> dict[str, Tensor]:
+    def reader(self) -> "PromptReader":
+        return PromptReader(self.preprocessing, self.keypoints)
+
+    def sample(self, picture: Image.Image, path: str | Path | None = None) -> Sample:
         """The picture and, with keypoints, its prompt (8, H, W), empty for one without a path or a generated one."""
-        pictures = self.preprocessing(picture)
-        if self.keypoints is None or path is None:
-            return {"pictures": pictures}
-        file = keypoint_file(self.keypoints, Path(path))
-        source = picture.height, picture.width
-        people = read_people(file, source) if file else []
-        return {"pictures": pictures, "keypoints": prompt_heatmaps(people, source, pictures.shape[1:])}
+        return self.reader()(picture, path)
 
     def preprocess(self, picture: Image.Image, path: str | Path | None = None) -> Tensor:
         """(3, H, W), or (11, H, W) with keypoints: those of the file that belongs to the picture at `path`."""

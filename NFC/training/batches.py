@@ -11,7 +11,7 @@ from torch import Tensor
 from pose2id.loop.part import Part
 from pose2id.loop.state import Settings, named_settings
 
-from ..networks.base import Preprocessing
+from ..networks.base import NO_CAMERA, Preprocessing
 from .augmentation import AugmentationConfig, augment
 from .data import DataConfig, TrainingSet, resized_picture
 from .sampler import PKSampler
@@ -38,6 +38,7 @@ class Batches(Source):
     ) -> None:
         self.pictures, self.config, self.augmentation = pictures, config, augmentation
         self.batch_size, self.preprocessing = batch_size, preprocessing
+        self.told_camids = pictures.camids if pictures.cameras else np.full_like(pictures.camids, NO_CAMERA)
         self.relabel(pictures.labels)
 
     def relabel(self, labels: np.ndarray) -> None:
@@ -58,6 +59,7 @@ class Batches(Source):
     def __call__(self, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
         """pictures (B, 3, H, W) float32, preprocessed; labels, camids, rows in the set (B,) int64; generated (B,) bool.
 
+        Where nobody noted cameras, camids are `NO_CAMERA`.
         A batch is one draw, so all of its random numbers are those of the first generator.
         """
         generator = generators[0]
@@ -72,7 +74,7 @@ class Batches(Source):
         return {
             "pictures": self.preprocessing.normalise(pictures),
             "labels": torch.from_numpy(self.labels[rows]),
-            "camids": torch.from_numpy(self.pictures.camids[rows]),
+            "camids": torch.from_numpy(self.told_camids[rows]),
             "rows": torch.from_numpy(rows),
             "generated": generated,
         }

@@ -13,7 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from pose2id.errors import UserError
-from pose2id.files import replacing
+from pose2id.files import create_array, remove_leftovers, replacing
+from pose2id.locks import locked
 from pose2id.pictures import modified, picture_tensor, read_picture, reading
 from pose2id.reading.files import require_file
 from pose2id.reading.numpy_files import fits_npy
@@ -55,7 +56,7 @@ class TrainingSet:
     """N pictures (N, H, W, 3) uint8 RGB mapped from disk, labels and camids (N,) int64, both counted from 0.
 
     infrared: the camids of infrared cameras. generated: the files of each picture's generated ones; empty where none
-    are used.
+    are used. cameras: whether somebody noted them; else camids only tell splits apart.
     """
 
     pictures: np.ndarray
@@ -63,6 +64,7 @@ class TrainingSet:
     camids: np.ndarray
     infrared: frozenset[int] = frozenset()
     generated: Sequence[Sequence[Path]] = ()
+    cameras: bool = True
 
     @property
     def num_labels(self) -> int:
@@ -107,7 +109,7 @@ def _read_dataset(dataset: Dataset, config: DataConfig, preprocessing: Preproces
     generated = _find_generated(records, config) if config.generated_ratio else []
     pictures = _decoded([record.path for record in records], Path(config.cache), preprocessing)
     camids = np.array([record.camid for record in records])
-    return TrainingSet(pictures, labels, camids, frozenset(dataset.infrared), generated)
+    return TrainingSet(pictures, labels, camids, frozenset(dataset.infrared), generated, dataset.cameras)
 
 
 def _find_generated(records: Sequence[Record], config: DataConfig) -> list[list[Path]]:
@@ -138,11 +140,18 @@ def _decoded(paths: Sequence[Path], cache: Path, preprocessing: Preprocessing) -
         size = require_file(path, "picture", "replace or remove it").stat().st_size
         digest.update(os.fsencode(f"{path.resolve()}\0{size}\0{modified(path)}\0"))
     file = cache / f"pictures-{digest.hexdigest()[:16]}.npy"
-    if not fits_npy(file, (len(paths), *size, 3), np.uint8):
-        with replacing(file) as partial, ThreadPoolExecutor(DECODERS) as pool:
-            array = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(paths), *size, 3))
-            decoded = pool.map(lambda path: resized_picture(path, preprocessing), paths)
-            for row, picture in enumerate(tqdm(decoded, total=len(paths), desc="pictures", unit="picture")):
-                array[row] = picture
-            array.flush()
+    shape = len(paths), preprocessing.height, preprocessing.width, 3
+    with locked(cache, wait=True, here=not fits_npy(file, shape, np.uint8)):
+        if not fits_npy(file, shape, np.uint8):
+            remove_leftovers(cache)
+            _decode(paths, file, preprocessing)
     return np.load(file, mmap_mode="r")
+
+
+def _decode(paths: Sequence[Path], file: Path, preprocessing: Preprocessing) -> None:
+    with replacing(file) as partial, ThreadPoolExecutor(DECODERS) as pool:
+        array = create_array(partial, np.uint8, (len(paths), preprocessing.height, preprocessing.width, 3))
+        decoded = pool.map(lambda path: resized_picture(path, preprocessing), paths)
+        for row, picture in enumerate(tqdm(decoded, total=len(paths), desc="pictures", unit="picture")):
+            array[row] = picture
+        array.flush()

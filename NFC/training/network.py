@@ -85,6 +85,8 @@ def _create(config: NetworkConfig, num_labels: int, pictures: TrainingSet, seed:
     if config.camera_embedding:
         if not (zoo and trainable(config.name).learns_cameras):
             raise UserError(f"network '{config.name}' has no camera embedding; leave out network.camera_embedding")
+        if not pictures.cameras:
+            raise UserError("nobody noted the cameras of the training pictures; leave out network.camera_embedding")
         cameras = int(pictures.camids.max()) + 1
         if cameras > MOST_CAMERAS:
             raise UserError(f"camera {cameras - 1} is no number to count cameras by; number them from 0")

@@ -38,7 +38,7 @@ class Validation:
             raise UserError("groups have no query and gallery: name validation.dataset, or set loop.validate_every=0")
         known = network.sizes.num_cameras if network.learns_cameras else 0
         cameras = 1 + max(record.camid for record in (*self.dataset.query, *self.dataset.gallery))
-        if known and cameras > known:
+        if known and self.dataset.cameras and cameras > known:
             raise UserError(
                 f"{self.dataset.name} at {self.dataset.root} has {cameras} cameras, but training only {known}; "
                 "validate on another data set, or train without camera_embedding"

@@ -1,6 +1,7 @@
 """Losses of every step on disk: `losses.jsonl`, and curves for TensorBoard."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from accelerate.utils import reduce
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import write_text
+from ..files import write_text, writing
 from ..reading.text import mapping, read_json_lines
 
 LOSSES_FILE = "losses.jsonl"
@@ -27,7 +28,7 @@ def read_losses(path: Path) -> Iterator[tuple[str, dict[str, float]]]:
 class LossLog:
     """One line a step, {"step": 3, "loss": 0.25, ...}, averaged over processes. Only the main process writes.
 
-    Values stay on the device until `flush`, so that a GPU is not waited for at every step.
+    Values stay on the device until `settle`, so that a GPU is not waited for at every step.
     """
 
     def __init__(self, folder: Path, accelerator: Accelerator, tensorboard: bool) -> None:
@@ -35,6 +36,7 @@ class LossLog:
         self.folder = folder / "tensorboard" if tensorboard and accelerator.is_main_process else None
         self.writer = None
         self.waiting: list[tuple[dict[str, float], dict[str, Tensor]]] = []
+        self.rows: list[dict[str, float]] = []  # settled, not written yet
 
     def start(self, step: int) -> None:
         """Forget what a stopped run logged after `step`, the one that it is resumed from."""
@@ -52,20 +54,33 @@ class LossLog:
         measured = {name: torch.as_tensor(value, device=device).detach().float() for name, value in measured.items()}
         self.waiting.append(({"step": step} | known, measured))
 
-    def flush(self, last: dict[str, float]) -> dict[str, float]:
-        """Write what waits, with the values `last` added to the last step; returns the means of what was measured."""
+    def settle(self) -> dict[str, float]:
+        """Take the values that wait from the device; returns the means of what was measured.
+
+        Raises `UserError` in all processes for a loss that is not finite. Under float16 single ones may be, for their
+        steps are not taken.
+        """
         numbers = torch.stack([value for _, measured in self.waiting for value in measured.values()])
         numbers = iter(reduce(numbers, "mean").tolist())
-        rows = [known | {name: next(numbers) for name in measured} for known, measured in self.waiting]
-        rows[-1] |= last
+        self.rows = [known | {name: next(numbers) for name in measured} for known, measured in self.waiting]
         names = self.waiting[-1][1]
         self.waiting = []
+        wrong = [row for row in self.rows if not math.isfinite(row["loss"])]
+        if wrong and (self.accelerator.scaler is None or len(wrong) == len(self.rows)):
+            raise UserError(
+                f"the loss of step {wrong[0]['step']} is {wrong[0]['loss']}: training stops, and {self.path.parent} "
+                "keeps its last checkpoint; take a lower learning_rate or another precision, in another output_dir"
+            )
+        return {name: sum(row[name] for row in self.rows) / len(self.rows) for name in names}
+
+    def write(self, last: dict[str, float]) -> None:
+        """Write what is settled, with the values `last` added to the last step."""
+        self.rows[-1] |= last
         if self.accelerator.is_main_process:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
+            with writing(self.path), self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(row) + "\n" for row in self.rows)
         if self.writer:
-            for row in rows:
+            for row in self.rows:
                 for name in row.keys() - {"step"}:
                     self.writer.add_scalar(name, row[name], row["step"])
             self.writer.flush()
-        return {name: sum(row[name] for row in rows) / len(rows) for name in names}

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ..errors import Terminated, UserError
 from ..files import remove_leftovers
+from ..locks import locked
 from .log import LossLog
 from .optimizers import build_optimizer, learning_rate_factor
 from .part import Part
@@ -29,6 +30,7 @@ from .state import (
     STATE_FILE,
     Settings,
     changing_tensors,
+    check_finite,
     fixed_settings,
     load_changing_tensors,
     read_state,
@@ -91,9 +93,19 @@ class Loop:
         """Take steps until `max_train_steps` or `max_minutes`, resuming from the last checkpoint if there is one.
 
         On Ctrl-C or a polite kill the step is finished and a checkpoint written before `KeyboardInterrupt` is raised.
+        A run that has taken all of its steps exports once more, for it may have been killed before that. `UserError`
+        where another run uses the folder, and for a loss or weights that are not finite: the last checkpoint stays.
         """
+        with locked(self.path, here=self.accelerator.is_main_process):
+            self._resume()
+            if self._progress() >= 1 and self.accelerator.is_main_process:
+                self._export()
+            self._take_steps()
+        if number := self.stopped_by or self.asked:
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    def _take_steps(self) -> None:
         config = self.config
-        self._resume()
         started, before = time.monotonic(), self.seconds
         main = self.accelerator.is_main_process
         bar = tqdm(total=config.max_train_steps, initial=self.step, unit="step", disable=not main, mininterval=5)
@@ -104,14 +116,12 @@ class Loop:
                 bar.total = round(self.step / self._progress())  # under max_minutes an estimate
                 bar.update()
                 last = self._progress() >= 1 or self.stopped_by
-                scores = self._validate() if self._due(config.validate_every) else {}
                 if last or any(map(self._due, (config.log_every, config.validate_every, config.checkpoint_every))):
-                    means = self.log.flush(scores)
+                    means = self.log.settle()
+                    self.log.write(self._validate() if self._due(config.validate_every) else {})
                     bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()})
                 if last or self._due(config.checkpoint_every):
                     self._checkpoint()
-        if number := self.stopped_by or self.asked:
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
@@ -202,6 +212,8 @@ class Loop:
             return {f"validation/{name}": value for name, value in self.validate(self.path, self.step).items()}
 
     def _checkpoint(self) -> None:
+        tensors = changing_tensors(self.model)
+        check_finite(tensors, self.step, self.path)
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
@@ -210,13 +222,16 @@ class Loop:
             "step": self.step,
             "seconds": self.seconds,
             "settings": self.settings,
-            "model": changing_tensors(self.model),
+            "model": tensors,
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "scaler": scaler.state_dict() if scaler else None,
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
         }
         write_state(self.path, state)
+        self._export()
+
+    def _export(self) -> None:
         with self._averaged():
             self.export(self.path)
 

@@ -46,6 +46,16 @@ def changing_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
+def check_finite(tensors: Mapping[str, torch.Tensor], step: int, folder: Path) -> None:
+    """`UserError` if a tensor after `step` holds NaN or infinity; `folder` then keeps what it has."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(
+                f"'{name}' is not finite after step {step}: training stops, and {folder} keeps its last checkpoint; "
+                "take a lower learning_rate or another precision, in another output_dir"
+            )
+
+
 def load_changing_tensors(model: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Put what `changing_tensors` returned back; `UserError` naming `path` if it is not of this model."""
     try:

@@ -4,8 +4,6 @@ A group is one view re-shot in `POSES` poses: any of its pictures can be the ref
 """
 
 import json
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from pose2id.errors import UserError
+from pose2id.files import create_array, write_text
+from pose2id.locks import locked
 from pose2id.reading.numpy_files import map_npy
+from pose2id.workers import worker_pool
 
 from .occluders import KINDS
 from .pose import draw_pose
@@ -66,26 +67,25 @@ def _shoot_chunk(seed: int, first: int, last: int):
 def write_groups(root: Path, seed: int, num_groups: int, workers: int | None = None) -> None:
     """Render groups into `root`; the file `groups.json` is written last and marks them whole.
 
-    Raises `UserError` for less than one group.
+    Raises `UserError` for less than one group, a folder that another run writes to, and a disk without room for all.
     """
     if num_groups < 1:
         raise UserError(f"{num_groups} groups make no training material: ask for at least 1")
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "groups.json").unlink(missing_ok=True)
-    create = np.lib.format.open_memmap
-    pictures = create(root / "pictures.npy", "w+", np.uint8, (num_groups, POSES, HEIGHT, WIDTH, 3))
-    keypoints = create(root / "keypoints.npy", "w+", np.float32, (num_groups, POSES, 18, 3))
-    labels = create(root / "labels.npy", "w+", np.int64, (num_groups, 4))
-    starts = range(0, num_groups, CHUNK)
-    ends = [min(start + CHUNK, num_groups) for start in starts]
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool, tqdm(total=num_groups, unit="group") as progress:
-        for first, shot, points, label in pool.map(_shoot_chunk, [seed] * len(ends), starts, ends):
-            rows = slice(first, first + len(shot))
-            pictures[rows], keypoints[rows], labels[rows] = shot, points, label
-            progress.update(len(shot))
-    for array in (pictures, keypoints, labels):
-        array.flush()
-    (root / "groups.json").write_text(json.dumps({"seed": seed, "groups": num_groups}))
+    with locked(root):
+        (root / "groups.json").unlink(missing_ok=True)
+        pictures = create_array(root / "pictures.npy", np.uint8, (num_groups, POSES, HEIGHT, WIDTH, 3))
+        keypoints = create_array(root / "keypoints.npy", np.float32, (num_groups, POSES, 18, 3))
+        labels = create_array(root / "labels.npy", np.int64, (num_groups, 4))
+        starts = range(0, num_groups, CHUNK)
+        ends = [min(start + CHUNK, num_groups) for start in starts]
+        with worker_pool(workers) as pool, tqdm(total=num_groups, unit="group") as progress:
+            for first, shot, points, label in pool.map(_shoot_chunk, [seed] * len(ends), starts, ends):
+                rows = slice(first, first + len(shot))
+                pictures[rows], keypoints[rows], labels[rows] = shot, points, label
+                progress.update(len(shot))
+        for array in (pictures, keypoints, labels):
+            array.flush()
+        write_text(root / "groups.json", json.dumps({"seed": seed, "groups": num_groups}))
 
 
 def read_groups(root: Path) -> Groups:
@@ -95,5 +95,7 @@ def read_groups(root: Path) -> Groups:
     pictures, keypoints, labels = (map_npy(root / f"{name}.npy") for name in ("pictures", "keypoints", "labels"))
     count, members = (*pictures.shape, 0, 0)[:2]
     if pictures.ndim != 5 or keypoints.shape != (count, members, 18, 3) or labels.shape != (count, 4):
-        raise UserError(f"{root} holds groups that do not fit together; write them with make_synthetic --layout groups")
+        raise UserError(
+            f"{root} holds groups that do not fit together; write them with pose2id synthetic --layout groups"
+        )
     return Groups(pictures, keypoints, labels)

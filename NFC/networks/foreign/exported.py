@@ -19,6 +19,14 @@ from pose2id.errors import UserError
 from pose2id.reading.files import foreign_kind, one_line, require_file
 
 from ..base import HALF, Extractor, Preprocessing, measured_extractor
+from .program import Program, Signature, fitted
+
+ONNX_TYPES = {
+    "tensor(float)": torch.float32,
+    "tensor(float16)": torch.float16,
+    "tensor(double)": torch.float64,
+    "tensor(bfloat16)": torch.bfloat16,
+}
 
 
 @dataclass
@@ -43,10 +51,16 @@ class OnnxNetwork(nn.Module):
         except ImportError as error:
             raise UserError(f"{path} needs onnxruntime, which is not installed: pip install onnxruntime") from error
         self.session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        self.input = self.session.get_inputs()[0].name
+        self.inputs = self.session.get_inputs()
+
+    def signature(self) -> Signature:
+        shape = self.inputs[0].shape
+        known = tuple(size if isinstance(size, int) else None for size in shape) if shape else None
+        names = tuple(each.name for each in self.inputs)
+        return Signature(names, known, ONNX_TYPES.get(self.inputs[0].type), self.inputs[0].type)
 
     def forward(self, images: Tensor) -> Tensor:
-        feats, *_ = self.session.run(None, {self.input: images.float().cpu().numpy()})
+        feats, *_ = self.session.run(None, {self.inputs[0].name: images.cpu().numpy()})
         return torch.from_numpy(feats).to(images.device)
 
 
@@ -56,13 +70,38 @@ class ExportedProgram(nn.Module):
     def __init__(self, path: Path) -> None:
         super().__init__()
         with weights_only():
-            self.program = torch.export.load(path).module()
+            exported = torch.export.load(path)
+        wanted = set(exported.graph_signature.user_inputs)
+        self.inputs = [node for node in exported.graph.nodes if node.op == "placeholder" and node.name in wanted]
+        self.program = exported.module()
+
+    def signature(self) -> Signature:
+        first = self.inputs[0].meta["val"]
+        known = tuple(size if isinstance(size, int) else None for size in first.shape)
+        return Signature(tuple(node.name for node in self.inputs), known, first.dtype)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.program(images)
 
     def train(self, mode: bool = True) -> "ExportedProgram":
         return self
+
+
+class TorchScript(nn.Module):
+    """A scripted or traced module; which sizes it takes it does not say."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.program = torch.jit.load(path, map_location="cpu")
+
+    def signature(self) -> Signature:
+        _, *arguments = self.program.forward.schema.arguments
+        needed = tuple(argument.name for argument in arguments if not argument.has_default_value())
+        dtypes = [p.dtype for p in self.program.parameters() if p.is_floating_point()]
+        return Signature(needed, None, dtypes[0] if dtypes else torch.float32)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.program(images)
 
 
 @contextmanager
@@ -80,21 +119,20 @@ def weights_only() -> Iterator[None]:
             os.environ[name] = before
 
 
-def load_torchscript(path: Path) -> nn.Module:
-    return torch.jit.load(path, map_location="cpu")
-
-
 NETWORK = None  # programs are not trained
 
-LOADERS: dict[str, Callable[[Path], nn.Module]] = {
+LOADERS: dict[str, Callable[[Path], Program]] = {
     ".onnx": OnnxNetwork,
     ".pt2": ExportedProgram,
-    ".pt": load_torchscript,
+    ".pt": TorchScript,
 }
 
 
 def build(weights: str | Path | None, preset: str) -> Extractor:
-    """The network in the file `weights`, whatever the preset. A missing or damaged file raises `UserError`."""
+    """The network in the file `weights`, whatever the preset.
+
+    A missing or damaged file, and a network that cannot be given preprocessed pictures, raise `UserError`.
+    """
     if weights is None:
         raise UserError("extractor 'file' needs the network: --weights FILE, one of " + ", ".join(LOADERS))
     path = Path(weights)
@@ -107,12 +145,13 @@ def build(weights: str | Path | None, preset: str) -> Extractor:
     )
     try:
         network = LOADERS[path.suffix](path)
+        signature = network.signature()
     except UserError:
         raise
     except Exception as error:  # three libraries, each with its own exceptions
         kind = foreign_kind(path)
         reason = f"it is {kind}" if kind else one_line(error)
         raise UserError(f"cannot read the network in {path}: {reason}") from error
-    extractor = measured_extractor(network, preprocessing)
+    extractor = measured_extractor(fitted(network, signature, preprocessing, path), preprocessing)
     extractor.program = path
     return extractor

@@ -165,3 +165,15 @@ def test_poses_of_larger_networks_are_enlarged_as_inference_does(material, encod
     (_, targets) = Pairs(material, encoded, preset, targets=1).draw(generators(0)[0])
     enlarged = pose_picture(material.keypoints[targets[0]]).resize((128, 256), 1)  # 1: Lanczos
     assert np.array_equal(np.rint(255 * batch["poses"][0, 0].permute(1, 2, 0).numpy()), np.asarray(enlarged))
+
+
+@pytest.mark.parametrize("name", ["latents.npy", "features.npy", "done.npy"])
+def test_a_cache_that_is_cut_is_made_again(material, frozen, preset, tmp_path, name):
+    whole = encode_material(material, **frozen, preset=preset, cache=tmp_path)
+    latents, features = np.array(whole.latents), np.array(whole.features)
+    (file,) = tmp_path.glob(f"*/{name}")
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) - 10])
+    again = encode_material(material, **frozen, preset=preset, cache=tmp_path)
+    assert np.array_equal(again.latents, latents) and np.array_equal(again.features, features)
+    assert file.read_bytes() == content

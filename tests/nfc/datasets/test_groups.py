@@ -1,5 +1,9 @@
 """Groups: the training pictures of the generator, one person in several poses."""
 
+import errno
+import os
+import subprocess
+import sys
 from itertools import combinations
 from pathlib import Path
 
@@ -62,7 +66,7 @@ def test_writing_again_unmarks_the_folder_first(tmp_path, monkeypatch):
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("NFC.datasets.synthetic.groups.ProcessPoolExecutor", stop)
+    monkeypatch.setattr("NFC.datasets.synthetic.groups.worker_pool", stop)
     with pytest.raises(KeyboardInterrupt):
         write_groups(tmp_path, seed=4, num_groups=1, workers=1)
     with pytest.raises(UserError, match="no finished groups"):
@@ -72,3 +76,38 @@ def test_writing_again_unmarks_the_folder_first(tmp_path, monkeypatch):
 def test_no_groups_are_refused(tmp_path):
     with pytest.raises(UserError, match="at least 1"):
         write_groups(tmp_path, seed=0, num_groups=0, workers=1)
+
+
+SPAWNED = """
+import multiprocessing, sys
+from pathlib import Path
+from NFC.datasets.synthetic.groups import write_groups
+from NFC.datasets.synthetic.layouts import write_layout
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    write_groups(Path(sys.argv[2]) / "groups", seed=3, num_groups=2, workers=1)
+    write_layout("market1501", Path(sys.argv[2]) / "market", seed=3, train_pids=0, test_pids=1, workers=1, shots=1)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_may_be_started_either_way(tmp_path, method):
+    (tmp_path / "write.py").write_text(SPAWNED)
+    subprocess.run(
+        [sys.executable, tmp_path / "write.py", method, tmp_path],
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        timeout=120,
+    )
+    write_groups(tmp_path / "here", seed=3, num_groups=2, workers=1)
+    assert (tmp_path / "here/pictures.npy").read_bytes() == (tmp_path / "groups/pictures.npy").read_bytes()
+    assert list((tmp_path / "market").rglob("*.jpg"))
+
+
+def test_a_disk_without_room_is_one_line_before_anything_is_drawn(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(UserError, match=r"cannot write .*pictures\.npy: No space left on device"):
+        write_groups(tmp_path, seed=0, num_groups=1, workers=1)

@@ -197,7 +197,7 @@ def test_onnx(tmp_path, monkeypatch):
             assert path.endswith("x.onnx")
 
         def get_inputs(self):
-            return [type("Input", (), {"name": "pictures"})]
+            return [type("Input", (), {"name": "pictures", "shape": ["batch", 3, 20, 10], "type": "tensor(float)"})]
 
         def run(self, names, inputs):
             return [inputs["pictures"].mean((2, 3)), "another output"]

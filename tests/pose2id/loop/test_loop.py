@@ -80,7 +80,8 @@ def test_a_finished_run_takes_no_further_step(tmp_path):
     before, losses = state_of(tmp_path), losses_of(tmp_path)
     loop, exported = toy_loop(tmp_path)
     loop.run()
-    assert loop.step == 6 and not exported
+    assert loop.step == 6 and len(exported) == 1  # the first run may have been killed before it exported
+    assert any(torch.equal(exported[0], average) for average in before["ema"]["shadow_params"])
     assert_same_state(before, state_of(tmp_path))
     assert losses_of(tmp_path) == losses
 

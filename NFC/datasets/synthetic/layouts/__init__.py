@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pose2id.errors import UserError
+from pose2id.locks import LOCK_FILE, locked
 
 from .custom import custom
 from .job import Job, write_jobs
@@ -47,11 +48,11 @@ def write_layout(
         )
     if options.get("shots", 1) < 1:
         raise UserError(f"{options['shots']} shots make no data set: ask for at least 1")
-    if root.is_dir() and any(root.iterdir()):
-        raise UserError(f"folder {root} is not empty; name another, or empty it")
-    root.mkdir(parents=True, exist_ok=True)
-    jobs = list(LAYOUTS[name](root, seed, train_pids, test_pids, **options))
-    write_jobs(seed, jobs, workers)
+    with locked(root):
+        if any(path.name != LOCK_FILE for path in root.iterdir()):
+            raise UserError(f"folder {root} is not empty; name another, or empty it")
+        jobs = list(LAYOUTS[name](root, seed, train_pids, test_pids, **options))
+        write_jobs(seed, jobs, workers)
     return len(jobs)
 
 

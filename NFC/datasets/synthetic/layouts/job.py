@@ -1,6 +1,5 @@
 """Pictures to write, and writing them in parallel."""
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pose2id.errors import UserError
+from pose2id.workers import worker_pool
 
 from ..occluders import KINDS
 from ..world import View, World
@@ -30,7 +30,7 @@ class Job:
 def write_jobs(seed: int, jobs: list[Job], workers: int | None = None) -> None:
     """Render and write all pictures, in parallel."""
     chunks = [jobs[start : start + 100] for start in range(0, len(jobs), 100)]
-    with ProcessPoolExecutor(workers) as pool, tqdm(total=len(jobs), unit="image") as progress:
+    with worker_pool(workers) as pool, tqdm(total=len(jobs), unit="image") as progress:
         for count in pool.map(partial(_write, seed), chunks):
             progress.update(count)
 
