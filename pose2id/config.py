@@ -42,7 +42,7 @@ def load_config(
         if lacking := sorted(OmegaConf.missing_keys(config)):
             raise UserError(f"{' and '.join(lacking)} must be given: --{lacking[0]} or {lacking[0]}=...")
         built = OmegaConf.to_object(config)
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, TypeError) as error:  # TypeError: a list for a mapping, or back
         reason = " ".join(str(error).split("\n")[0].split())
         raise UserError(f"config {path or ''} {' '.join(overrides)}: {reason}") from error
     for keys, text in texts:
@@ -84,7 +84,8 @@ def plain(value: Any) -> Any:
 def _sorted_overrides(schema: type, overrides: Sequence[str]) -> tuple[list[tuple[list[str], Any]], list[str]]:
     """Overrides of text, as keys and value, and all others, which OmegaConf reads."""
     texts, others = [], []
-    for override in overrides:
+    last = {override.partition("=")[0]: override for override in overrides}  # of one key given twice
+    for override in last.values():
         name, equals, value = override.partition("=")
         keys = name.split(".")
         if equals and value not in ("", "null") and _is_text(schema, keys):

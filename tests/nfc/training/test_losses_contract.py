@@ -108,12 +108,12 @@ def test_a_list_and_the_short_form_are_read_alike():
         ({"label_smoothing": 1.0}, "label_smoothing"),
         ({"margin": 1.0}, "losses: .*margin"),
         ([{"name": "triplet"}, {"name": "triplet"}], "each once"),
-        ([{"name": "centre"}], "one of identity, triplet, contrastive"),
-        ([{"weight": 1}], "need name"),
-        (["triplet"], "need name"),
-        ([{"name": "triplet", "margin": 0.3}], "losses, triplet: .*margin"),
+        ([{"name": "centre"}], "one of: identity, triplet, contrastive"),
+        ([{"weight": 1}], "names nothing"),
+        ([3], "names nothing"),
+        ([{"name": "triplet", "margin": 0.3}], "losses: triplet: .*margin"),
         ([{"name": "contrastive", "temperature": 0.0}], "temperature must be above 0"),
-        ([{"name": "triplet", "weight": "much"}], "losses, triplet: .*much"),
+        ([{"name": "triplet", "weight": "much"}], "losses: triplet: .*much"),
     ],
 )
 def test_losses_that_cannot_be_are_one_line(values, told):

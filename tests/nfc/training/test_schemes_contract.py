@@ -91,7 +91,7 @@ def test_other_labels_decide_who_is_drawn():
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [({"name": "magic"}, "one of supervised"), ({}, "need name"), ({"name": "supervised", "epochs": 3}, "epochs")],
+    [({"name": "magic"}, "one of: supervised"), ({}, "names nothing"), ({"name": "supervised", "epochs": 3}, "epochs")],
 )
 def test_schemes_that_cannot_be_are_one_line(value, told):
     with pytest.raises(UserError, match=told):
