@@ -16,7 +16,7 @@ from pose2id.errors import UserError
 from pose2id.files import replacing
 from pose2id.pictures import modified, picture_tensor, read_picture, reading
 from pose2id.reading.files import require_file
-from pose2id.reading.numpy_files import fits_npy
+from pose2id.reading.numpy_files import fits_npy, map_npy
 
 from ..datasets import Dataset, Record, build_dataset, generated_paths
 from ..datasets.synthetic.groups import NUM_CAMERAS, read_groups
@@ -135,8 +135,8 @@ def _decoded(paths: Sequence[Path], cache: Path, preprocessing: Preprocessing) -
     size = preprocessing.height, preprocessing.width
     digest = hashlib.sha256(f"{size} {preprocessing.resize} {reading()}".encode())
     for path in paths:
-        size = require_file(path, "picture", "replace or remove it").stat().st_size
-        digest.update(os.fsencode(f"{path.resolve()}\0{size}\0{modified(path)}\0"))
+        state = require_file(path, "picture", "replace or remove it").stat()
+        digest.update(os.fsencode(f"{path.resolve()}\0{state.st_size}\0{modified(path)}\0"))
     file = cache / f"pictures-{digest.hexdigest()[:16]}.npy"
     if not fits_npy(file, (len(paths), *size, 3), np.uint8):
         with replacing(file) as partial, ThreadPoolExecutor(DECODERS) as pool:
@@ -145,4 +145,4 @@ def _decoded(paths: Sequence[Path], cache: Path, preprocessing: Preprocessing) -
             for row, picture in enumerate(tqdm(decoded, total=len(paths), desc="pictures", unit="picture")):
                 array[row] = picture
             array.flush()
-    return np.load(file, mmap_mode="r")
+    return map_npy(file)
