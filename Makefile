@@ -18,7 +18,7 @@ test: $(VENV)/installed-dev ## run the tests
 	$(PY) -m pytest
 
 reproduce: $(VENV)/installed ## the paper's tables and figures, on synthetic people
-	$(PY) scripts/reproduce.py all --world synthetic
+	$(PY) -m pose2id reproduce all --world synthetic
 
 lint: $(VENV)/installed-dev ## check style
 	$(PY) -m ruff check .
@@ -27,19 +27,19 @@ lint: $(VENV)/installed-dev ## check style
 bench: bench-nfc bench-ipg ## measure speed and memory on this machine
 
 bench-nfc: $(VENV)/installed ## NFC, ranking and re-ranking: plain implementations against ours
-	$(PY) scripts/bench_nfc.py
+	$(PY) -m pose2id bench nfc
 
 bench-ipg: $(VENV)/installed ## full-size generation: the official order of work against ours
-	$(PY) scripts/bench_ipg.py
+	$(PY) -m pose2id bench ipg
 
 bench-extractors: $(VENV)/installed ## pictures a second of every ReID network at full size
-	$(PY) scripts/bench_extractors.py
+	$(PY) -m pose2id bench extractors
 
 bench-mini: $(VENV)/installed ## the small networks on people of three unseen worlds
-	$(PY) scripts/bench_mini.py
+	$(PY) -m pose2id bench mini
 
 bench-quality: $(VENV)/installed ## what faster settings cost in quality
-	$(PY) scripts/bench_quality.py
+	$(PY) -m pose2id bench quality
 
 # Some Linux distributions ship Python without ensurepip; there the outer pip fills the environment.
 $(PY):

@@ -36,6 +36,9 @@ COMMANDS: dict[str, Command] = {
     "plot-losses": Command("NFC.commands.plot_losses", "curves of training runs"),
     "bench nfc": Command("NFC.benchmarks.nfc", "NFC, ranking and re-ranking against plain implementations"),
     "bench extractors": Command("NFC.benchmarks.extractors", "pictures a second of every ReID network"),
+    "bench reid-training": Command(
+        "NFC.benchmarks.reid_training", "mAP of every ReID network before and after training"
+    ),
     "bench ipg": Command("IPG.benchmarks.ipg", "full-size generation against the official order of work"),
     "bench gpu": Command("IPG.benchmarks.gpu", "generation on a GPU, setting by setting"),
     "bench quality": Command("IPG.benchmarks.quality", "what faster settings cost in quality"),

@@ -12,6 +12,7 @@
 
 import logging
 import os
+import warnings
 from functools import cache
 from importlib.util import find_spec
 from threading import Event
@@ -24,6 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from .errors import UserError, printable
 
 logger = logging.getLogger(__name__)
+warnings.filterwarnings("ignore", "Corrupt EXIF|Truncated File|Tag data larger", UserWarning)  # notes do not matter
 
 # Name in the picture library -> suffixes of such files.
 FORMATS = {

@@ -28,7 +28,7 @@ def list_pictures(folder: str | Path) -> tuple[list[Path], list[Path]]:
     Whatever has a picture's suffix counts as one, also where it turns out to be unreadable; not if its name is no
     UTF-8. Raises `UserError` when the folder does not exist or cannot be looked into.
     """
-    entries = [entry for entry in _entries(Path(folder)) if not entry.is_dir() and not is_side_file(entry.name)]
+    entries = [entry for entry in _entries(Path(folder)) if not _is_folder(entry) and not is_side_file(entry.name)]
     files = sorted((Path(entry.path) for entry in entries), key=natural_key)
     pictures = [path for path in files if is_picture(path)]
     return pictures, [path for path in files if not is_picture(path)]
@@ -133,11 +133,18 @@ def find_left_out(folders: Mapping[Path, int]) -> LeftOut:
 def _walk(folder: Path, depth: int, level: int = 0) -> Iterator[tuple[Path, int]]:
     """Files below `folder`, but hidden and side ones, with their level; links to folders count down to `depth`."""
     for entry in _entries(folder):
-        if entry.is_dir():
+        if _is_folder(entry):
             if not is_side_folder(entry.name) and (level < depth or not entry.is_symlink()):
                 yield from _walk(Path(entry.path), depth, level + 1)
         elif not is_side_file(entry.name):
             yield Path(entry.path), level
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -7,9 +7,8 @@ them was seen in training. The folder it writes to is emptied first, so every fi
 """
 
 import argparse
-import shlex
+import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,13 +16,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from IPG.benchmarks.steps import QUICK, run, say
 from IPG.canvas import make_contact_sheet
 from IPG.poses import read_pose_picture
-from pose2id.errors import UserError, run_command
+from pose2id.errors import run_command
 from pose2id.pictures import list_pictures, read_picture, write_picture
 
 WORLD = ["--seed", "1000", "--train_pids", "2", "--test_pids", "40"]  # a world that training never drew from
-QUICK = ["--steps", "8", "scheduler=unipc"]  # for thousands of pictures that only a network looks at
 
 
 def main() -> None:
@@ -32,49 +31,38 @@ def main() -> None:
     out = parser.parse_args().out.resolve()
     started = time.monotonic()
     shutil.rmtree(out, ignore_errors=True)
+    os.chdir(ROOT)
+    out = shown(out)  # so that the commands printed are short
     pictures, market, table, sheet = out / "pictures", out / "market1501", out / "table", out / "contact_sheet.png"
 
     say("1/4 Every person of ref/ in every pose of standard_poses/")
-    run("inference.py", "--preset", "mini", "--out_dir", pictures)
+    run("generate", "--preset", "mini", "--out_dir", pictures)
     write_contact_sheet(pictures, sheet)
 
     say("2/4 A small Market1501 of people nobody has seen")
-    run("scripts/make_synthetic.py", "--layout", "market1501", "--out", market, *WORLD)
+    run("synthetic", "--layout", "market1501", "--out", market, *WORLD)
 
     say("3/4 Generated pictures for its query and gallery")
-    run("inference.py", "--preset", "mini", "--dataset_dir", market, *QUICK)
+    run("generate", "--preset", "mini", "--dataset_dir", market, *QUICK)
 
     say("4/4 Retrieval without and with feature centralization")
-    run("scripts/score_generated.py", "--root", market, "--preset", "mini", "--out", table)
-    run("evaluate.py", "--dataset", "market1501", "--root", market, "--preset", "mini", "--ablation", "--out", table)
+    run("score-generated", "--root", market, "--preset", "mini", "--out", table)
+    run("evaluate", "--dataset", "market1501", "--root", market, "--preset", "mini", "--ablation", "--out", table)
 
     minutes = (time.monotonic() - started) / 60
     say(f"Done in {minutes:.1f} minutes")
     places = {
-        "pictures": f"{shown(pictures)}/ (canvases) and {shown(pictures)}/pose*/",
-        "table": f"{shown(table / 'results.md')} and {shown(table / 'results.json')}",
-        "contact sheet": shown(sheet),
+        "pictures": f"{pictures}/ (canvases) and {pictures}/pose*/",
+        "table": f"{table / 'results.md'} and {table / 'results.json'}",
+        "contact sheet": sheet,
     }
     for what, where in places.items():
         print(f"  {what:14} {where}")
 
 
-def say(line: str) -> None:
-    print(f"\n== {line}", flush=True)
-
-
-def shown(path: object) -> str:
+def shown(path: Path) -> Path:
     """A path as a user would type it from the repository's folder."""
-    return str(path.relative_to(ROOT) if isinstance(path, Path) and path.is_relative_to(ROOT) else path)
-
-
-def run(*command: object) -> None:
-    """Print and run one of the repository's commands; `UserError` when it fails (it has told why)."""
-    words = [shown(word) for word in command]
-    print(f"$ python {shlex.join(words)}", flush=True)
-    code = subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode
-    if code:
-        raise UserError(f"{words[0]} ended with exit code {code}; see its message above")
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def write_contact_sheet(pictures: Path, sheet: Path) -> None:

@@ -59,7 +59,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole job; `unused` has a line for each file that cannot be used. Without usable poses there are no jobs.
+    """A whole job; `unused` has a line for each file that cannot be used.
 
     `notes` are lines on what can be used but is worth a look.
     """
@@ -82,8 +82,8 @@ Folders = dict[Path, list[Task]]  # each folder to fill -> what goes there
 def make_plan(config: GenerationConfig) -> Plan:
     """Find and check everything that a resolved config names, without reading a network.
 
-    `UserError` for what makes the whole job impossible: missing folders or weights, an output folder that holds
-    pictures of other settings.
+    `UserError` for what makes the whole job impossible: missing folders or weights, no usable pose, an output
+    folder that holds pictures of other settings.
     """
     files = find_generator(config.ckpt_dir, config.preset, config.vae)
     poses, unused, notes = _read_poses(config)
@@ -94,7 +94,8 @@ def make_plan(config: GenerationConfig) -> Plan:
         unused += strangers
         notes += deeper
     if not poses:
-        return Plan(files, [], [], unused, notes)
+        more = f" ({len(unused) - 1} more lines like this)" if len(unused) > 1 else ""
+        raise UserError(f"no pose in {config.pose_dir} can be used: {unused[0]}{more}")
     weights = {role: manifest.fingerprint(path) for role, path in files.by_role().items()}
     jobs = [Job(out, tasks, _describe(config, tasks, poses, weights)) for out, tasks in folders.items()]
     for job in jobs:

@@ -45,8 +45,6 @@ def generate(config: GenerationConfig) -> list[str]:
     if process.is_main_process:
         _tell([*plan.notes, *plan.unused])
     failures = list(plan.unused)
-    if not plan.jobs:
-        return failures
     pipe = IPGPipeline.from_files(plan.weights, config.preset, config.device, DTYPES[config.dtype])
     pipe.optimise(config.attention, config.compile)
     on_cpu = config.device == "cpu"

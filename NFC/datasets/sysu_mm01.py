@@ -50,11 +50,13 @@ def read_sysu_mm01(root: Path, mode: str, shots: int, draw: str) -> Dataset:
     query = _flatten(_read_pictures(root, INFRARED, test))
     gallery = sorted({record for drawn in galleries for record in drawn}, key=lambda record: record.path)
     place = {record: number for number, record in enumerate(gallery)}
+    train = _read_train(root)
     pictures, people = PUBLISHED_GALLERY[mode]
+    published = PUBLISHED if train else {"query": PUBLISHED["query"]}
     return Dataset(
         name="sysu_mm01",
         root=root,
-        train=_flatten(_read_pictures(root, CAMERAS, _read_ids(root, "train") | _read_ids(root, "val"))),
+        train=train,
         query=query,
         gallery=gallery,
         trials=[Trial(range(len(query)), sorted(place[record] for record in drawn)) for drawn in galleries],
@@ -62,8 +64,15 @@ def read_sysu_mm01(root: Path, mode: str, shots: int, draw: str) -> Dataset:
         cmc="identities",
         infrared=frozenset(camera - 1 for camera in INFRARED),
         folders={root / f"cam{camera}": 1 for camera in CAMERAS if (root / f"cam{camera}").is_dir()},
-        published=PUBLISHED | {"gallery": (pictures * shots, people)},
+        published=published | {"gallery": (pictures * shots, people)},
     )
+
+
+def _read_train(root: Path) -> list[Record]:
+    """The people of both lists; none where there is neither: evaluation does without."""
+    if not any((root / "exp" / f"{split}_id.txt").exists() for split in ("train", "val")):
+        return []
+    return _flatten(_read_pictures(root, CAMERAS, _read_ids(root, "train") | _read_ids(root, "val")))
 
 
 def _read_ids(root: Path, split: str) -> set[int]:

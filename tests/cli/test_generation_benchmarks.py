@@ -1,33 +1,26 @@
-"""scripts/soak.py and scripts/benchmark_gpu.py run, in small."""
-
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""scripts/soak.py and `pose2id bench gpu` run, in small."""
 
 import pytest
 
+from tests.commands import program
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def run(script: str, *arguments: object) -> str:
-    command = [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)]
-    result = subprocess.run(command, cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, timeout=600)
+def run(*words: object) -> str:
+    result = program(*words)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
 
 def test_soak():
-    shown = run("soak.py", "--references", 12, "--steps", 1, "--damaged", 0.34)
+    shown = run("scripts/soak.py", "--references", 12, "--steps", 1, "--damaged", 0.34)
     assert "64 pictures in" in shown and "every damaged file is listed" in shown
 
 
 def test_benchmark_gpu():
-    shown = run(
-        "benchmark_gpu.py", "--preset", "mini", "--references", 1, "--steps", 2, "--batch_sizes", 8, "--no_compile"
-    )
+    small = ["--preset", "mini", "--references", 1, "--steps", 2, "--batch_sizes", 8, "--no_compile"]
+    shown = run("-m", "pose2id", "bench", "gpu", *small)
     for row in (
         "official order of work, float32",
         "official order of work, bfloat16",

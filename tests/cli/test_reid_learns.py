@@ -1,10 +1,10 @@
 """Short trainings through the command's job: the network tells unseen people apart better than its random self."""
 
-import runpy
 from pathlib import Path
 
 import pytest
 
+from NFC.benchmarks.reid_training import before_and_after
 from NFC.datasets.synthetic.groups import write_groups
 from NFC.datasets.synthetic.layouts import write_layout
 from NFC.training.job import ReIDTrainConfig
@@ -12,7 +12,6 @@ from pose2id.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs/train/reid"
-before_and_after = runpy.run_path(str(ROOT / "scripts/bench_reid_training.py"))["before_and_after"]
 
 
 @pytest.fixture(scope="module")

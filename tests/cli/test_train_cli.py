@@ -179,6 +179,6 @@ def test_the_settings_of_the_official_release(capsys):
 @pytest.mark.slow
 def test_the_real_command_and_the_benchmark():
     """A process of its own; one pair is learnt to more than 25 dB (exit code 1 otherwise)."""
-    result = program("scripts/bench_training.py", "overfit")
+    result = program("-m", "pose2id", "bench", "training", "overfit")
     assert result.returncode == 0, result.stdout + result.stderr
     assert " dB; before: " in result.stdout

@@ -1,7 +1,7 @@
 """Training of the generator: does it learn, and what does it need?
 
-python scripts/bench_training.py overfit [--steps 200]
-python scripts/bench_training.py sd15 [--batch_size 1] [--memory_gb 14]
+pose2id bench training overfit [--steps 200]
+pose2id bench training sd15 [--batch_size 1] [--memory_gb 14]
 
 overfit: the small networks, started from those shipped, learn one pair of pictures that they have never seen; prints
 the PSNR of the picture they then draw against the target, and fails (exit code 1) below 25 dB.
@@ -10,16 +10,13 @@ by arithmetic for weights, gradients and the two moments of Adam. A setting that
 --memory_gb is not run. Products are in bfloat16; on a GPU there are also compiled rows.
 """
 
-import argparse
 import multiprocessing
 import resource
-import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import psutil
@@ -29,21 +26,23 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from IPG.checkpoints import identity_network, load_vae
-from IPG.models import build_scheduler, decode_latents
-from IPG.training.data import Person, group_material
-from IPG.training.encoded import encode_material
-from IPG.training.networks import PARTS, NetworksConfig, build_networks, frozen_files
-from IPG.training.objective import IPGObjective, ObjectiveConfig
-from IPG.training.pairs import Pairs
-from IPG.training.validation import Validation, ValidationConfig, psnr
 from NFC.datasets.synthetic import World
 from NFC.datasets.synthetic.groups import Groups, shoot_group
 from pose2id.devices import pick_device
-from pose2id.errors import run_command
+from pose2id.errors import UserError
+from pose2id.flags import parse_command
 from pose2id.loop.loop import Loop
 from pose2id.loop.settings import LoopConfig
 from pose2id.presets import Preset, default_directory, load_preset
+
+from ..checkpoints import identity_network, load_vae
+from ..models import build_scheduler, decode_latents
+from ..training.data import Person, group_material
+from ..training.encoded import encode_material
+from ..training.networks import PARTS, NetworksConfig, build_networks, frozen_files
+from ..training.objective import IPGObjective, ObjectiveConfig
+from ..training.pairs import Pairs
+from ..training.validation import Validation, ValidationConfig, psnr
 
 BAR = 25.0  # dB
 SEED = 5000  # of the world: nothing was trained on it
@@ -196,27 +195,29 @@ def full_size(preset: str, batch_size: int, memory_gb: float, steps: int) -> Non
     Console(width=WIDTH).print(table)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what = parser.add_subparsers(dest="what", required=True)
-    one_pair = what.add_parser("overfit")
-    one_pair.add_argument("--steps", type=int, default=200)
-    step = what.add_parser("sd15")
-    step.add_argument("--preset", default="sd15")
-    step.add_argument("--batch_size", type=int, default=1)
-    step.add_argument("--steps", type=int, default=3, help="of which the fastest counts (%(default)s)")
-    step.add_argument("--memory_gb", type=float, default=None, help="of this machine, or of its GPU")
-    args = parser.parse_args()
-    if args.what == "overfit":
-        return 0 if overfit(args.steps) > BAR else 1
-    full_size(args.preset, args.batch_size, args.memory_gb or available_gb(), args.steps)
+@dataclass
+class BenchConfig:
+    what: list[str] = field(
+        default_factory=lambda: ["sd15"]
+    )  # overfit: learn one pair; sd15: memory and time of a step
+    preset: str = "sd15"
+    batch_size: int = 1
+    steps: int | None = None  # 200 of overfit; 3 of a step, of which the fastest counts
+    memory_gb: float | None = None  # of this machine, or of its GPU
+
+
+def main(arguments: Sequence[str]) -> int:
+    args = parse_command(BenchConfig, __doc__, arguments, positional="what")
+    if args is None:
+        return 0
+    if args.what == ["overfit"]:
+        return 0 if overfit(args.steps or 200) > BAR else 1
+    if args.what != ["sd15"]:
+        raise UserError(f"name overfit or sd15, got {' '.join(args.what)}")
+    full_size(args.preset, args.batch_size, args.memory_gb or available_gb(), args.steps or 3)
     return 0
 
 
 def available_gb() -> float:
     free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available
     return free / GB
-
-
-if __name__ == "__main__":
-    run_command(main)

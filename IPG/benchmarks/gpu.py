@@ -1,32 +1,29 @@
 """Generation speed on a GPU, with random weights: pictures a second, memory, and the share of the arithmetic limit.
 
-python scripts/benchmark_gpu.py [--peak_tflops 790] [--references 8]
+pose2id bench gpu [--peak_tflops 790] [--references 8]
 
-Every row draws `references` x 8 poses from latents to pictures: the official order of work (see bench_ipg.py), then
+Every row draws `references` x 8 poses from latents to pictures: the official order of work (see ipg.py), then
 ours with each attention kernel and batch size, eager and compiled, then each setting that trades quality for speed.
 Model FLOP utilisation is the arithmetic that the row's own order of work needs (UNets and decoder), over time and
 the limit of the device in bfloat16.
 """
 
-import argparse
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
-from bench_ipg import GUIDANCE, plain_latents, random_networks
 from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from IPG import IPGPipeline
-from IPG.models import stack_references
 from pose2id.devices import pick_device
-from pose2id.errors import run_command
+from pose2id.flags import parse_command
 from pose2id.presets import load_preset
+
+from .. import IPGPipeline
+from ..models import stack_references
+from .ipg import GUIDANCE, plain_latents, random_networks
 
 POSES = 8
 WIDTH = 120  # of the table, also where there is no terminal
@@ -131,16 +128,21 @@ class Report:
         Console(stderr=True, width=WIDTH).print(name, *cells)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="sd15")
-    parser.add_argument("--references", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[8, 16, 32, 64])
-    parser.add_argument("--peak_tflops", type=float, default=790.0, help="of this device in bfloat16 (H200: 790)")
-    parser.add_argument("--kernels", nargs="+", default=["sdpa", "xformers"])
-    parser.add_argument("--no_compile", action="store_true")
-    args = parser.parse_args()
+@dataclass
+class BenchConfig:
+    preset: str = "sd15"
+    references: int = 8
+    steps: int = 20
+    batch_sizes: list[int] = field(default_factory=lambda: [8, 16, 32, 64])
+    peak_tflops: float = 790.0  # of this device in bfloat16 (H200: 790)
+    kernels: list[str] = field(default_factory=lambda: ["sdpa", "xformers"])
+    no_compile: bool = False
+
+
+def main(arguments: Sequence[str]) -> None:
+    args = parse_command(BenchConfig, __doc__, arguments)
+    if args is None:
+        return
     device = pick_device()
     title = f"{args.preset}, {args.references} references x {POSES} poses, {args.steps} steps with guidance, {device}"
     report = Report(title, args.references, args.peak_tflops, device)
@@ -171,7 +173,3 @@ def main() -> None:
     for dial in DIALS:  # with the first kernel and the last mode and batch size
         ours(f"... {dial}", args.batch_sizes[-1], dial)
     Console(width=WIDTH).print(report.table)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,6 +1,6 @@
 """What the small networks are worth on people of worlds that training never drew from: means over several worlds.
 
-python scripts/bench_mini.py [--seeds 1000 1001 1002] [--out outputs/bench_mini]
+pose2id bench mini [--seeds 1000 1001 1002] [--out outputs/bench_mini]
 
 For each world: pictures of references that are visible, infrared and partly hidden, in poses whose true picture the
 world renders, compared with that truth (PSNR, SSIM) and with its pose, estimated again; then Market1501, SYSU-MM01 and
@@ -8,36 +8,36 @@ Occluded-REID of the world, generated and scored by the commands that a user wou
 done again; its figures are in OUT/<seed>/scores.json.
 """
 
-import argparse
 import json
 import shutil
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import numpy as np
-from demo import QUICK, run, say
 from PIL import Image
 from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 from skimage.metrics import structural_similarity
 
-from IPG import IPGPipeline
-from IPG.canvas import make_grid
-from IPG.poses import draw_skeleton
-from IPG.poses.error import joint_errors, share_within
-from IPG.poses.estimators import build_estimator, default_weights
-from IPG.sampling import DEFAULTS
-from IPG.training.validation import psnr
 from NFC.datasets.synthetic import View, World
 from NFC.datasets.synthetic.occluders import KINDS
 from NFC.datasets.synthetic.pose import draw_pose
 from pose2id.devices import pick_device
-from pose2id.errors import run_command
 from pose2id.files import write_text
+from pose2id.flags import parse_command
 from pose2id.pictures import write_picture
+from pose2id.resources import here_or_shipped
+
+from .. import IPGPipeline
+from ..canvas import make_grid
+from ..poses import draw_skeleton
+from ..poses.error import joint_errors, share_within
+from ..poses.estimators import build_estimator, default_weights
+from ..sampling import DEFAULTS
+from ..training.validation import psnr
+from .steps import QUICK, run, say
 
 PEOPLE, POSES, CAMERAS = 30, 2, 20
 LIGHTS = ("visible", "infrared", "occluded")
@@ -46,17 +46,22 @@ SETS = {  # layout: people and options
     "sysu_mm01": ["--train_pids", "2", "--test_pids", "12", "--shots", "2"],
     "occluded_reid": ["--train_pids", "0", "--test_pids", "12"],
 }
-KEYPOINTS = Path("standard_poses/keypoints.json")
+KEYPOINTS = here_or_shipped("standard_poses") / "keypoints.json"
 
 Scores = dict[str, float]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1000, 1001, 1002], help="worlds; training used 0")
-    parser.add_argument("--out", type=Path, default=Path("outputs/bench_mini"))
-    args = parser.parse_args()
-    worlds = [score_world(seed, args.out / str(seed)) for seed in args.seeds]
+@dataclass
+class BenchConfig:
+    seeds: list[int] = field(default_factory=lambda: [1000, 1001, 1002])  # worlds; training used 0
+    out: str = "outputs/bench_mini"
+
+
+def main(arguments: Sequence[str]) -> None:
+    args = parse_command(BenchConfig, __doc__, arguments)
+    if args is None:
+        return
+    worlds = [score_world(seed, Path(args.out) / str(seed)) for seed in args.seeds]
     table = Table("", *map(str, args.seeds), "mean", "deviation", box=MARKDOWN)
     for name in worlds[0]:
         values = np.array([scores[name] for scores in worlds])
@@ -119,14 +124,14 @@ def score_dataset(layout: str, seed: int, people: list[str], folder: Path) -> Sc
     if not root.is_dir():
         partial = folder / "unfinished"
         shutil.rmtree(partial, ignore_errors=True)
-        run("scripts/make_synthetic.py", "--layout", layout, "--seed", seed, "--out", partial, *people)
+        run("synthetic", "--layout", layout, "--seed", seed, "--out", partial, *people)
         partial.rename(root)
-    run("inference.py", "--preset", "mini", "--dataset", layout, "--dataset_dir", root, *QUICK)
-    run("evaluate.py", "--dataset", layout, "--root", root, "--preset", "mini", "--ablation", "--out", table)
+    run("generate", "--preset", "mini", "--dataset", layout, "--dataset_dir", root, *QUICK)
+    run("evaluate", "--dataset", layout, "--root", root, "--preset", "mini", "--ablation", "--out", table)
     scores = {}
     if layout == "market1501":
         judge = ["--dataset", layout, "--root", root, "--preset", "mini", "--keypoints", KEYPOINTS, "--out", table]
-        run("scripts/score_generated.py", *judge)
+        run("score-generated", *judge)
         judged = json.loads((table / "generated.json").read_text(encoding="utf-8"))
         scores["generated pictures: right person first"] = judged["whole_gallery"]["rank1"]
         scores["generated pictures: right person first, other cameras"] = judged["other_cameras"]["rank1"]
@@ -135,7 +140,3 @@ def score_dataset(layout: str, seed: int, people: list[str], folder: Path) -> Sc
         metrics = {"mAP": 100 * row["mAP"], "Rank-1": 100 * row["cmc"][0], "ID2": row["ID2"]}
         scores |= {f"{layout} {row['name']}: {metric}": value for metric, value in metrics.items()}
     return scores
-
-
-if __name__ == "__main__":
-    run_command(main)

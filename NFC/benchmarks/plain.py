@@ -1,4 +1,4 @@
-"""What the official code does, for `bench_nfc.py`: the whole distance matrix, loops over samples in Python."""
+"""What the official code does, for nfc.py: the whole distance matrix, loops over samples in Python."""
 
 import numpy as np
 import torch

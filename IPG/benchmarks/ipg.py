@@ -1,21 +1,16 @@
 """Full-size generation with random weights: the official order of work, written plainly, against IPGPipeline.
 
-python scripts/bench_ipg.py [--poses 2] [--steps 3] [--preset sd15]
+pose2id bench ipg [--poses 2] [--steps 3] [--preset sd15]
 
 Plain: float32; the reference UNet runs on the whole guidance batch, every self-attention sees the reference in both
 halves, and the unconditional half is then attended again without it. All in one run, on the same weights.
 """
 
-import argparse
 import gc
 import resource
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,8 +19,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from IPG import IPGPipeline, Sampling
-from IPG.models import (
+from NFC.networks import Extractor, Preprocessing
+from NFC.networks.transreid import TransReID
+from pose2id.flags import parse_command
+from pose2id.presets import Preset, load_preset
+
+from .. import IPGPipeline, Sampling
+from ..models import (
     build_denoising_unet,
     build_ifr,
     build_pose_guider,
@@ -33,10 +33,6 @@ from IPG.models import (
     build_scheduler,
     build_vae,
 )
-from NFC.networks import Extractor, Preprocessing
-from NFC.networks.transreid import TransReID
-from pose2id.errors import run_command
-from pose2id.presets import Preset, load_preset
 
 GUIDANCE = 3.5
 
@@ -137,12 +133,17 @@ def largest_difference(first: list[Image.Image], second: list[Image.Image]) -> i
     return max(int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max()) for a, b in pairs)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="sd15")
-    parser.add_argument("--poses", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=3)
-    args = parser.parse_args()
+@dataclass
+class BenchConfig:
+    preset: str = "sd15"
+    poses: int = 2
+    steps: int = 3
+
+
+def main(arguments: Sequence[str]) -> None:
+    args = parse_command(BenchConfig, __doc__, arguments)
+    if args is None:
+        return
     preset = load_preset(args.preset)
     networks = random_networks(preset)
     noise = np.random.default_rng(0)
@@ -176,7 +177,3 @@ def main() -> None:
     images, seconds = timed(lambda: ours(sampling))
     row("ours, bfloat16", seconds, str(largest_difference(expected, images[0])))
     Console().print(table)
-
-
-if __name__ == "__main__":
-    run_command(main)

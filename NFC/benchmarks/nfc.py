@@ -1,9 +1,9 @@
 """NFC, ranking and re-ranking against plain implementations: seconds, memory above the input, and equal answers.
 
-python scripts/bench_nfc.py              the sizes of Market1501 and MSMT17: minutes, and 12 GB for the plain ones
-python scripts/bench_nfc.py --small      the same at toy sizes, to see that it works
-python scripts/bench_nfc.py --million    NFC on 1,000,000 x 256 as well: many minutes
-python scripts/bench_nfc.py --processor_time    seconds of one thread, for a machine that has other work to do
+pose2id bench nfc              the sizes of Market1501 and MSMT17: minutes, and 12 GB for the plain ones
+pose2id bench nfc --small      the same at toy sizes, to see that it works
+pose2id bench nfc --million    NFC on 1,000,000 x 256 as well: many minutes
+pose2id bench nfc --processor_time    seconds of one thread, for a machine that has other work to do
 
 The plain ones do what the official code does: they hold the whole distance matrix, sort or search all of it, and loop
 over samples in Python. Every case runs in a process of its own, after a small run to warm up, so that peaks are its
@@ -12,22 +12,27 @@ new memory from the system, of which the plain ones need more. Features are L2-n
 noise around it, little for some pictures and much for others. Where there is a GPU, ours runs on it as well.
 """
 
-import argparse
 import resource
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 import numpy as np
 import torch
-from plain_nfc import (
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pose2id.flags import parse_command
+
+from .. import NFC, evaluate_ranking, k_reciprocal_rerank
+from ..neighbours.search import nearest_neighbours, pair_distances
+from .plain import (
     K1,
     K2,
     RERANK_K1,
@@ -39,15 +44,6 @@ from plain_nfc import (
     rank_and_score,
     row_sums,
 )
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor
-from torch.nn.functional import normalize
-
-from NFC import NFC, evaluate_ranking, k_reciprocal_rerank
-from NFC.neighbours.search import nearest_neighbours, pair_distances
-from pose2id.errors import run_command
 
 PICTURES_PER_PERSON, CAMERAS = 25, 6
 NOISE = (0.3, 1.6)  # length of a picture's noise relative to its centre, drawn between these
@@ -91,12 +87,17 @@ class Measured:
     answer: dict[str, np.ndarray]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="toy sizes")
-    parser.add_argument("--million", action="store_true", help="NFC on a million features as well")
-    parser.add_argument("--processor_time", action="store_true", help="of one thread: for a machine with other work")
-    args = parser.parse_args()
+@dataclass
+class BenchConfig:
+    small: bool = False  # toy sizes
+    million: bool = False  # NFC on a million features as well
+    processor_time: bool = False  # of one thread: for a machine with other work
+
+
+def main(arguments: Sequence[str]) -> None:
+    args = parse_command(BenchConfig, __doc__, arguments)
+    if args is None:
+        return
     cases = [*CASES, *GROWTH, *([MILLION] if args.million else [])]
     console, gpu = Console(width=140), torch.cuda.is_available()
     columns = ["work", *("plain s", "ours s", "ratio"), *("again", "again", "ratio"), "plain MiB", "ours MiB"]
@@ -241,7 +242,3 @@ def compare_rerank(ours: dict, plain: dict, sizes: Sizes) -> str:
 OURS = {"nfc": our_nfc, "ranking": our_ranking, "rerank": our_rerank}
 PLAIN = {"nfc": plain_nfc, "ranking": plain_ranking, "rerank": plain_rerank}
 COMPARE = {"nfc": compare_nfc, "ranking": compare_scores, "rerank": compare_rerank}
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,30 +1,28 @@
 """Speed of the ReID networks at full size, with random weights: pictures a second and peak memory.
 
-python scripts/bench_extractors.py [--only saai kpr] [--batch_size 8] [--repetitions 3]
+pose2id bench extractors [--only saai kpr] [--batch_size 8] [--repetitions 3]
 
 Preprocessed pictures to features, in float32 and bfloat16 (by autocast, as evaluate.py does), on the CPU and on a GPU
 if there is one. Each figure is the fastest of some repetitions after one to warm up, in a process of its own; memory is
 the process's on the CPU, the allocated one on a GPU.
 """
 
-import argparse
 import resource
-import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from NFC.networks import trainable
-from pose2id.errors import UserError, run_command
+from pose2id.errors import UserError
+from pose2id.flags import parse_command
+
+from ..networks import trainable
 
 WIDTH = 120  # of the table, also where there is no terminal
 
@@ -76,12 +74,17 @@ def measure(name: str, device: str, dtype: torch.dtype, batch_size: int, repetit
     return batch_size / fastest, (torch.cuda.max_memory_allocated() if device == "cuda" else on_cpu) / 2**30
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="extractors of the registry; default: all")
-    parser.add_argument("--batch_size", type=int, default=8)
-    parser.add_argument("--repetitions", type=int, default=3)
-    args = parser.parse_args()
+@dataclass
+class BenchConfig:
+    only: list[str] | None = None  # extractors of the registry; all
+    batch_size: int = 8
+    repetitions: int = 3
+
+
+def main(arguments: Sequence[str]) -> None:
+    args = parse_command(BenchConfig, __doc__, arguments)
+    if args is None:
+        return
     registered = {variant.extractor for variant in VARIANTS.values()}
     if unknown := set(args.only or ()) - registered:
         raise UserError(f"no network '{min(unknown)}'; choose among: {', '.join(sorted(registered))}")
@@ -107,7 +110,3 @@ def main() -> None:
     console = Console()
     console.width = max(console.width, WIDTH)
     console.print(table)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,26 +1,25 @@
 """What the settings that trade quality for speed cost, on the shipped weights and examples.
 
-python scripts/bench_quality.py [--references 3] [--poses 4]
+pose2id bench quality [--references 3] [--poses 4]
 
 PSNR of the pictures against those of 50 DDIM steps, which stand for the exact solution, and the time a picture takes,
 the better of two runs.
 """
 
-import argparse
-import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from IPG import IPGPipeline, Sampling
-from IPG.poses import read_pose_picture
-from pose2id.errors import run_command
+from pose2id.flags import parse_command
 from pose2id.pictures import list_pictures, read_picture
+from pose2id.resources import here_or_shipped
+
+from .. import IPGPipeline, Sampling
+from ..poses import read_pose_picture
 
 EXACT = Sampling(50)
 SETTINGS = {
@@ -38,14 +37,19 @@ SETTINGS = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--references", type=int, default=3)
-    parser.add_argument("--poses", type=int, default=4)
-    args = parser.parse_args()
+@dataclass
+class BenchConfig:
+    references: int = 3
+    poses: int = 4
+
+
+def main(arguments: Sequence[str]) -> None:
+    args = parse_command(BenchConfig, __doc__, arguments)
+    if args is None:
+        return
     pipe = IPGPipeline.from_pretrained(preset="mini")
-    references = [read_picture(path) for path in list_pictures("ref")[0][-args.references :]]
-    poses = [read_pose_picture(path) for path in list_pictures("standard_poses")[0][: args.poses]]
+    references = [read_picture(path) for path in list_pictures(here_or_shipped("ref"))[0][-args.references :]]
+    poses = [read_pose_picture(path) for path in list_pictures(here_or_shipped("standard_poses"))[0][: args.poses]]
 
     def draw(sampling: Sampling) -> tuple[np.ndarray, float]:
         seconds = []
@@ -64,7 +68,3 @@ def main() -> None:
         psnr = 10 * np.log10(255**2 / np.square(pictures - exact).mean())
         table.add_row(name, f"{psnr:.1f} dB", f"{1000 * seconds / len(exact):.0f}")
     Console().print(table)
-
-
-if __name__ == "__main__":
-    run_command(main)
