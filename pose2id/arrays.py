@@ -80,7 +80,8 @@ def shrunk_rows(values: Tensor) -> Tensor:
     """
     if not values.numel():
         return values
-    largest = values.abs().amax(-1, keepdim=True)
+    low, high = values.aminmax(dim=-1, keepdim=True)
+    largest = torch.maximum(high, -low)
     exponent = torch.frexp(largest.double()).exponent
     far = (exponent.abs() > HARMLESS_EXPONENT) & largest.isfinite()
     if not far.any():

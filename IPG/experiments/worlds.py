@@ -16,6 +16,7 @@ from pose2id.errors import UserError
 from pose2id.files import write_text
 from pose2id.pictures import list_pictures
 from pose2id.presets import default_directory
+from pose2id.reading.text import read_text
 from pose2id.resources import CONFIGS, here_or_shipped
 
 from ..job.run import generate
@@ -94,7 +95,7 @@ def make_dataset(settings: SyntheticWorld, key: str, source: DataSource) -> None
         write_layout(chosen.pop("layout"), unfinished, settings.seed, train_pids=1, **chosen)
         write_text(unfinished / "made_of.json", made_of)
         unfinished.replace(root)
-    elif (root / "made_of.json").read_text() != made_of:
+    elif read_text(root / "made_of.json", remedy="remove the folder") != made_of:
         raise UserError(f"{root} was made with other settings than {made_of}; delete it, or give another --out")
     config = GenerationConfig(
         preset="mini",

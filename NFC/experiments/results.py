@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from pose2id.files import write_text
+from pose2id.reading.text import mapping, read_json
 
 from ..report.formats import to_html
 from ..report.page import Section, picture_part, plot_part, rank_list_part, write_page
@@ -58,6 +59,7 @@ def write_index(folder: Path, names: Sequence[str], title: str, introduction: st
     for name in names:
         path = folder / name / "section.json"
         if path.is_file():
-            section = json.loads(path.read_text(encoding="utf-8"))
+            where = f"{path} is no section of a page; run {name} again"
+            section = mapping(read_json(path, "section", f"run {name} again"), where, "heading", "parts")
             sections.append(Section(name, section["heading"], section["parts"]))
     return write_page(folder / "index.html", title, introduction, sections)

@@ -17,7 +17,7 @@ from pose2id.files import create_array, remove_leftovers, replacing
 from pose2id.locks import locked
 from pose2id.pictures import modified, picture_tensor, read_picture, reading
 from pose2id.reading.files import require_file
-from pose2id.reading.numpy_files import fits_npy
+from pose2id.reading.numpy_files import fits_npy, map_npy
 
 from ..datasets import Dataset, Record, build_dataset, generated_paths
 from ..datasets.synthetic.groups import NUM_CAMERAS, read_groups
@@ -137,15 +137,15 @@ def _decoded(paths: Sequence[Path], cache: Path, preprocessing: Preprocessing) -
     size = preprocessing.height, preprocessing.width
     digest = hashlib.sha256(f"{size} {preprocessing.resize} {reading()}".encode())
     for path in paths:
-        size = require_file(path, "picture", "replace or remove it").stat().st_size
-        digest.update(os.fsencode(f"{path.resolve()}\0{size}\0{modified(path)}\0"))
+        state = require_file(path, "picture", "replace or remove it").stat()
+        digest.update(os.fsencode(f"{path.resolve()}\0{state.st_size}\0{modified(path)}\0"))
     file = cache / f"pictures-{digest.hexdigest()[:16]}.npy"
-    shape = len(paths), preprocessing.height, preprocessing.width, 3
+    shape = len(paths), *size, 3
     with locked(cache, wait=True, here=not fits_npy(file, shape, np.uint8)):
         if not fits_npy(file, shape, np.uint8):
             remove_leftovers(cache)
             _decode(paths, file, preprocessing)
-    return np.load(file, mmap_mode="r")
+    return map_npy(file)
 
 
 def _decode(paths: Sequence[Path], file: Path, preprocessing: Preprocessing) -> None:

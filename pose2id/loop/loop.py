@@ -33,6 +33,7 @@ from .state import (
     check_finite,
     fixed_settings,
     load_changing_tensors,
+    of_this_run,
     read_state,
     write_state,
 )
@@ -240,16 +241,17 @@ class Loop:
             remove_leftovers(self.path)
         state = read_state(self.path, self.settings)
         if state:
-            load_changing_tensors(self.model, state["model"], self.path / STATE_FILE)
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.ema:
-                self.ema.load_state_dict(state["ema"])
-                self.ema.to(self.accelerator.device)
-            if state.get("scaler"):
-                self.accelerator.scaler.load_state_dict(state["scaler"])
-            for name, kept in state.get("parts", {}).items():
-                if name in self.parts:
-                    self.parts[name].load_state_dict(kept)
+            with of_this_run(self.path / STATE_FILE):
+                load_changing_tensors(self.model, state["model"], self.path / STATE_FILE)
+                self.optimizer.load_state_dict(state["optimizer"])
+                if self.ema:
+                    self.ema.load_state_dict(state["ema"])
+                    self.ema.to(self.accelerator.device)
+                if state.get("scaler"):
+                    self.accelerator.scaler.load_state_dict(state["scaler"])
+                for name, kept in state.get("parts", {}).items():
+                    if name in self.parts:
+                        self.parts[name].load_state_dict(kept)
             self.step, self.seconds = state["step"], state["seconds"]
         if len(set(gather(torch.tensor([self.step], device=self.accelerator.device)).tolist())) > 1:
             raise UserError(

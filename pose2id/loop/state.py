@@ -1,6 +1,7 @@
 """The state file of a training run: everything needed to take the same steps as a run that was never stopped."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from ..errors import UserError
 from ..files import replacing
-from ..reading.files import require_file
+from ..reading.files import one_line, require_file
 from ..reading.torch_files import check_tensor, read_torch
 from .settings import LoopConfig
 
@@ -93,6 +94,19 @@ def read_state(folder: Path, settings: Settings) -> dict | None:
                 f"go on with {before}, or use another output_dir"
             )
     return state
+
+
+@contextmanager
+def of_this_run(path: Path) -> Iterator[None]:
+    """Whatever fails while parts of the state at `path` are put back is a `UserError`: it is of something else."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # optimizers and the like raise what they stumble over
+        raise UserError(
+            f"{path} is not of this run ({one_line(error)}); use another output_dir, or {REMEDY}"
+        ) from error
 
 
 def _check(state: object, path: Path) -> None:

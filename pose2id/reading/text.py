@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -51,29 +52,36 @@ def lines_of(text: str) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
+def _whole(digits: str) -> int:
+    if len(digits) > WIDEST_INT or abs(int(digits)) > LARGEST_INT:
+        raise ValueError(f"the number {digits[:WIDEST_INT]}... is too large")
+    return int(digits)
+
+
+def _real(digits: str) -> float:
+    if not isfinite(value := float(digits)):
+        raise ValueError(f"the number {digits[:WIDEST_INT]} is too large")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+# By whether numbers have to be finite.
+DECODERS = {
+    True: json.JSONDecoder(parse_int=_whole, parse_float=_real, parse_constant=_no_constant),
+    False: json.JSONDecoder(parse_int=_whole, parse_float=_real),
+}
+
+
 def parse_json(text: str, where: str, finite: bool = True) -> Any:
     """What a JSON text holds; `where` starts the `UserError` for anything but JSON with numbers of ordinary size.
 
     finite: NaN and Infinity, which are no JSON, are refused.
     """
-
-    def whole(digits: str) -> int:
-        if len(digits) > WIDEST_INT or abs(int(digits)) > LARGEST_INT:
-            raise ValueError(f"the number {digits[:WIDEST_INT]}... is too large")
-        return int(digits)
-
-    def real(digits: str) -> float:
-        if not np.isfinite(value := float(digits)):
-            raise ValueError(f"the number {digits[:WIDEST_INT]} is too large")
-        return value
-
-    def constant(name: str) -> float:
-        if finite:
-            raise ValueError(f"{name} is no number of JSON")
-        return float(name)
-
     try:
-        return json.loads(text, parse_int=whole, parse_float=real, parse_constant=constant)
+        return DECODERS[finite].decode(text)
     except RecursionError as error:
         raise UserError(f"{where}: brackets are nested too deep") from error
     except ValueError as error:

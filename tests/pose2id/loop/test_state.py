@@ -94,3 +94,30 @@ def test_a_folder_that_the_machines_do_not_share_is_one_line(run, monkeypatch):
     monkeypatch.setattr(pose2id.loop.loop, "gather", lambda steps: torch.cat([steps, torch.tensor([0])]))
     with pytest.raises(UserError, match="is not the same on all machines"):
         toy_loop(run)[0].run()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "x"},
+        {"model": None},
+        {"settings": 5},
+        {"optimizer": {"state": {}, "param_groups": []}},
+        {"optimizer": {"state": {0: 1}, "param_groups": [1]}},
+        {"ema": {"decay": "x"}},
+        {"model": {"layer.weight": torch.ones(2, 2).to_sparse()}},
+        {"model": {1: torch.ones(1)}},
+    ],
+)
+def test_an_odd_state_is_one_line(run, change):
+    torch.save(state_of(run) | change, run / STATE_FILE)
+    with pytest.raises(UserError, match=r"state\.pt") as error:
+        toy_loop(run)[0].run()
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [[1], None, {}, torch.ones(2), "x"])
+def test_what_is_no_state_is_one_line(run, content):
+    torch.save(content, run / STATE_FILE)
+    with pytest.raises(UserError, match=r"state\.pt holds no state of a training run"):
+        toy_loop(run)[0].run()
