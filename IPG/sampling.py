@@ -64,6 +64,18 @@ def picture_noise(seed: int, reference_name: str, pose_name: str, latent_shape: 
     return torch.randn(tuple(latent_shape), generator=generator)
 
 
+def finite(*tensors: Tensor) -> list[bool]:
+    """For each row of tensors (B, ...), whether all of its numbers are finite in all of them."""
+    rows = [tensor.flatten(1).isfinite().all(1) for tensor in tensors]
+    return torch.stack(rows).all(0).tolist()
+
+
+def not_finite(dtype: torch.dtype) -> str:
+    """What to say of a picture whose numbers stopped being finite in networks of `dtype`."""
+    remedy = "float16 overflows: take bfloat16" if dtype == torch.float16 else "check the weights and guidance_scale"
+    return f"numbers stopped being finite (NaN or infinite) while drawing; {remedy}"
+
+
 def denoise(
     unet: Predict,
     solver: SchedulerMixin,

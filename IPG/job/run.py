@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from pose2id.devices import this_process, usable_cores
 from pose2id.files import remove_leftovers
+from pose2id.locks import locked
 
 from .. import manifest
 from ..pipeline import IPGPipeline
@@ -54,16 +55,17 @@ def generate(config: GenerationConfig) -> list[str]:
     with torch_threads(1 if on_cpu else torch.get_num_threads()):
         worker = ChunkWorker(pipe, plan.poses, config.sampling, config.tile, at_once)
         for job in plan.jobs:
-            if process.is_main_process:
-                manifest.save(job.out, job.manifest)
-                remove_leftovers(job.out)
-            share = replace(job, tasks=job.tasks[process.process_index :: process.num_processes])
             noise = noise_kind(config.seed, [pose.path.name for pose in plan.poses], pipe.preset.latent_shape)
-            unused = _run(worker, share, noise, config.batch_size)
-            unused = gather_object(unused) if process.num_processes > 1 else unused
-            failures += unused
-            if process.is_main_process:
-                manifest.save(job.out, job.manifest, plan.unused + unused)
+            with locked(job.out, here=process.is_main_process):
+                if process.is_main_process:
+                    manifest.save(job.out, job.manifest)
+                    remove_leftovers(job.out)
+                share = replace(job, tasks=job.tasks[process.process_index :: process.num_processes])
+                unused = _run(worker, share, noise, config.batch_size)
+                unused = gather_object(unused) if process.num_processes > 1 else unused
+                failures += unused
+                if process.is_main_process:
+                    manifest.save(job.out, job.manifest, plan.unused + unused)
     return failures
 
 

@@ -5,6 +5,7 @@ the shards so far lie in `query.safetensors.parts/`; a run that was stopped goes
 """
 
 import hashlib
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,8 @@ from torch import Tensor
 
 from pose2id.devices import this_process
 from pose2id.errors import UserError
-from pose2id.files import replacing
+from pose2id.files import remove_leftovers, replacing
+from pose2id.locks import locked
 
 from ..networks.base import Extractor
 from .extraction import Precision
@@ -110,37 +112,52 @@ def through_file(
     """The features (N, d) in `path` if it was made the same way; else extract them and write it.
 
     beside: stored with them. extract(first): shards of the features from picture `first` on. Each shard is on disk
-    before the next begins. Only the main process of `accelerate launch` writes.
+    before the next begins. Only the main process of `accelerate launch` writes. Another run that extracts into the same
+    folder is waited for.
     Raises `UserError` for a file of another network or data set, which is left as it is; where only the pictures
     changed, a line is logged and they are extracted anew.
     """
-    if _fits(path, origin):
-        return read_feature_file(path)["feats"]
     process = this_process()
-    parts = path.with_name(f"{path.name}.parts")
-    shards = list(_read_parts(parts, origin))
-    first = sum(map(len, shards))
-    process.wait_for_everyone()  # all have read before one of them writes
-    for shard in extract(first):
+    with locked(path.parent, wait=True, here=process.is_main_process):
+        process.wait_for_everyone()
+        if _fits(path, origin):
+            return read_feature_file(path)["feats"]
         if process.is_main_process:
-            write_feature_file(parts / f"{first:09d}.safetensors", {"feats": shard}, origin)
-        shards.append(shard)
-        first += len(shard)
-    feats = torch.cat(shards)
-    if process.is_main_process:
-        write_feature_file(path, {"feats": feats, **beside}, origin)
-        shutil.rmtree(parts, ignore_errors=True)
+            remove_leftovers(path.parent)
+        parts = path.with_name(f"{path.name}.parts")
+        shards = list(_read_parts(parts, origin))
+        first = sum(map(len, shards))
+        process.wait_for_everyone()  # all have read before one of them writes
+        for shard in extract(first):
+            if process.is_main_process:
+                write_feature_file(parts / f"{first:09d}.safetensors", {"feats": shard}, origin)
+            shards.append(shard)
+            first += len(shard)
+        feats = torch.cat(shards)
+        if process.is_main_process:
+            write_feature_file(path, {"feats": feats, **beside}, origin)
+            shutil.rmtree(parts, ignore_errors=True)
     return feats
 
 
 def write_feature_file(path: Path, tensors: Mapping[str, Tensor], origin: Origin) -> None:
     """Write tensors with their origin as the header, so that the file is either whole or what it was before."""
     with replacing(path) as partial:
-        try:
-            contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(contiguous, partial, metadata=asdict(origin))
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, partial, metadata=asdict(origin))
+        sort_header(partial)
+
+
+def sort_header(path: Path) -> None:
+    """Put the metadata of a safetensors file in the order of its names; the library leaves them in any order."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(ordered) <= size:
+            file.seek(8)
+            file.write(ordered.ljust(size))
 
 
 def read_feature_file(path: Path) -> dict[str, Tensor]:
