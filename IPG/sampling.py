@@ -10,11 +10,20 @@ from torch import Tensor
 
 from pose2id.errors import UserError
 from pose2id.presets import Preset
+from pose2id.ranges import SEED, Range, check_ranges
 
 from .models import SCHEDULERS, ReferenceFeatures
 from .models.feature_cache import FeatureCache
 
-MOST_STEPS = 1000
+STEPS = Range(1, 1000)
+GUIDANCE = Range(-1000, 1000)
+RANGES = {
+    "steps": STEPS,
+    "guidance_scale": GUIDANCE,
+    "guidance_interval": Range(-1e6, 1e6),
+    "feature_interval": STEPS,
+    "seed": SEED,
+}
 
 # Latents, timestep, tokens, pose features, reference features -> v-prediction, as `DenoisingUNet.forward`.
 Predict = Callable[[Tensor, Tensor, Tensor, Tensor, ReferenceFeatures | None], Tensor]
@@ -40,12 +49,9 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.scheduler not in SCHEDULERS:
             raise UserError(f"scheduler '{self.scheduler}' is unknown; choose one of: {', '.join(SCHEDULERS)}")
-        if not 1 <= self.steps <= MOST_STEPS:
-            raise UserError(f"steps is {self.steps}; it must be 1 to {MOST_STEPS}")
         if len(self.guidance_interval) != 2:
             raise UserError(f"guidance_interval is {self.guidance_interval}; it must be two timesteps: least, most")
-        if self.feature_interval < 1:
-            raise UserError(f"feature_interval is {self.feature_interval}; it must be at least 1")
+        check_ranges(self, RANGES)
 
     def for_preset(self, preset: Preset) -> "Sampling":
         """The same with the preset's guidance where none is named."""
