@@ -8,9 +8,9 @@ from torch import Tensor
 
 from pose2id.errors import UserError
 
-from .models import ReferenceFeatures, build_scheduler, stack_references
+from .models import ReferenceFeatures, build_scheduler, decode_latents, decoded_pictures, stack_references
 from .networks import GeneratorNetworks, Picture, as_pil
-from .sampling import DEFAULTS, Sampling, denoise, picture_noise
+from .sampling import DEFAULTS, Sampling, denoise, finite, not_finite, picture_noise
 
 
 class IPGPipeline(GeneratorNetworks):
@@ -43,7 +43,6 @@ class IPGPipeline(GeneratorNetworks):
         pose_features = self.encode_pose(self.preprocess_poses(poses))
         return self.generate_from_features(references, pose_features, sampling, noise, batch_size)
 
-    @torch.inference_mode()
     def generate_from_features(
         self,
         references: Sequence[Picture],
@@ -56,8 +55,24 @@ class IPGPipeline(GeneratorNetworks):
 
         noise: (R, P, C, h, w) to start from; None is that of `sampling.seed` and the names "0", "1", ..., see
         `named_noise`. batch_size: pictures computed at a time. The last batch is filled up, so that a picture does not
-        depend, to the last bit, on how many others are asked for.
+        depend, to the last bit, on how many others are asked for. `UserError` where numbers stop being finite.
         """
+        pictures = self.draw(references, pose_features, sampling, noise, batch_size)
+        for r, row in enumerate(pictures):
+            if None in row:
+                raise UserError(f"reference {r}: {not_finite(self.dtype)}")
+        return pictures
+
+    @torch.inference_mode()
+    def draw(
+        self,
+        references: Sequence[Picture],
+        pose_features: Tensor,
+        sampling: Sampling,
+        noise: Tensor | None,
+        batch_size: int,
+    ) -> list[list[Image.Image | None]]:
+        """As `generate_from_features`, with None for a picture whose numbers stopped being finite."""
         sampling, pose_features = sampling.for_preset(self.preset), self._cast(pose_features)
         numbers = [[str(i) for i in range(len(items))] for items in (references, pose_features)]
         noise = self.named_noise(sampling.seed, *numbers) if noise is None else noise
@@ -70,7 +85,7 @@ class IPGPipeline(GeneratorNetworks):
         encoded = [self._encode_one(as_pil(reference)) for reference in references]
         uncond_tokens = self.encode_uncond()
         pairs = [(r, p) for r in range(len(references)) for p in range(len(pose_features))]
-        pictures: list[list[Image.Image]] = [[] for _ in references]
+        pictures: list[list[Image.Image | None]] = [[] for _ in references]
         for start in range(0, len(pairs), batch_size):
             batch = pairs[start : start + batch_size]
             filled = batch + batch[-1:] * (batch_size - len(batch))  # rows of padding keep the shape
@@ -87,8 +102,10 @@ class IPGPipeline(GeneratorNetworks):
                 sampling,
             )
             # 3. Decode.
-            for (r, _), picture in zip(batch, self.decode(latents), strict=False):
-                pictures[r].append(picture)
+            pixels = decode_latents(self._require_vae(), self._cast(latents))
+            drawn = decoded_pictures(pixels.nan_to_num(), self.preset.generation)
+            for (r, _), picture, whole in zip(batch, drawn, finite(latents, pixels), strict=False):
+                pictures[r].append(picture if whole else None)
         return pictures
 
     def _encode_one(self, reference: Image.Image) -> tuple[Tensor, ReferenceFeatures]:

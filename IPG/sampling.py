@@ -10,11 +10,20 @@ from torch import Tensor
 
 from pose2id.errors import UserError
 from pose2id.presets import Preset
+from pose2id.ranges import SEED, Range, check_ranges
 
 from .models import SCHEDULERS, ReferenceFeatures
 from .models.feature_cache import FeatureCache
 
-MOST_STEPS = 1000
+STEPS = Range(1, 1000)
+GUIDANCE = Range(-1000, 1000)
+RANGES = {
+    "steps": STEPS,
+    "guidance_scale": GUIDANCE,
+    "guidance_interval": Range(-1e6, 1e6),
+    "feature_interval": STEPS,
+    "seed": SEED,
+}
 
 # Latents, timestep, tokens, pose features, reference features -> v-prediction, as `DenoisingUNet.forward`.
 Predict = Callable[[Tensor, Tensor, Tensor, Tensor, ReferenceFeatures | None], Tensor]
@@ -40,12 +49,9 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.scheduler not in SCHEDULERS:
             raise UserError(f"scheduler '{self.scheduler}' is unknown; choose one of: {', '.join(SCHEDULERS)}")
-        if not 1 <= self.steps <= MOST_STEPS:
-            raise UserError(f"steps is {self.steps}; it must be 1 to {MOST_STEPS}")
         if len(self.guidance_interval) != 2:
             raise UserError(f"guidance_interval is {self.guidance_interval}; it must be two timesteps: least, most")
-        if self.feature_interval < 1:
-            raise UserError(f"feature_interval is {self.feature_interval}; it must be at least 1")
+        check_ranges(self, RANGES)
 
     def for_preset(self, preset: Preset) -> "Sampling":
         """The same with the preset's guidance where none is named."""
@@ -62,6 +68,18 @@ def picture_noise(seed: int, reference_name: str, pose_name: str, latent_shape: 
     digest = hashlib.sha256(f"{seed}\n{reference_name}\n{pose_name}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
     return torch.randn(tuple(latent_shape), generator=generator)
+
+
+def finite(*tensors: Tensor) -> list[bool]:
+    """For each row of tensors (B, ...), whether all of its numbers are finite in all of them."""
+    rows = [tensor.flatten(1).isfinite().all(1) for tensor in tensors]
+    return torch.stack(rows).all(0).tolist()
+
+
+def not_finite(dtype: torch.dtype) -> str:
+    """What to say of a picture whose numbers stopped being finite in networks of `dtype`."""
+    remedy = "float16 overflows: take bfloat16" if dtype == torch.float16 else "check the weights and guidance_scale"
+    return f"numbers stopped being finite (NaN or infinite) while drawing; {remedy}"
 
 
 def denoise(

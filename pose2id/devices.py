@@ -7,6 +7,8 @@ from accelerate import PartialState
 
 from .errors import UserError
 
+COMPUTING = ("cpu", "cuda", "mps", "xpu")  # kinds of devices; others hold no numbers, or need libraries of their own
+
 
 def this_process() -> PartialState:
     """This process among those that `accelerate launch` or `torchrun` started; without GPUs they share CPUs."""
@@ -20,10 +22,14 @@ def is_first_process() -> bool:
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
     """The named device, or by default this process's GPU if there is one; `UserError` if it cannot be used."""
+    told = f"device '{name}' cannot be used here; leave it out, or try cpu"
     try:
-        return torch.empty(0, device=name or this_process().device).device
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device '{name}' cannot be used here; leave it out, or try cpu") from error
+        device = torch.device(name or this_process().device)
+        if device.type not in COMPUTING:
+            raise UserError(told)
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
+        raise UserError(told) from error
 
 
 def usable_cores() -> int:

@@ -18,6 +18,7 @@ from pose2id.files import replacing_in, write_text
 from pose2id.flags import parse_command
 from pose2id.loop.loop import Loop
 from pose2id.loop.settings import LoopConfig
+from pose2id.ranges import COUNT, SEED, check_ranges
 from pose2id.resources import CONFIGS
 
 from ..poses.accuracy import accuracy_on_world
@@ -32,6 +33,9 @@ class TrainPoseConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
     held_out_seed: int = 3000  # the world of the accuracy; training used world 0
     held_out_people: int = 500
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"held_out_seed": SEED, "held_out_people": COUNT})
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from NFC.networks import build_extractor
 from pose2id.devices import pick_device
 from pose2id.files import write_text
 from pose2id.flags import parse_command
+from pose2id.ranges import POSES, check_ranges
 
 from ..poses import read_keypoints
 from ..poses.error import pose_errors, share_within
@@ -42,6 +43,9 @@ class ScoreConfig:
     poses: int = 8
     keypoints: str | None = None  # keypoints.json: measure pose error
     out: str | None = None  # folder for generated.json
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"poses": POSES})
 
 
 def main(arguments: Sequence[str]) -> None:

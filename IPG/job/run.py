@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from pose2id.devices import this_process, usable_cores
 from pose2id.files import remove_leftovers
+from pose2id.locks import locked
 
 from .. import manifest
 from ..pipeline import IPGPipeline
@@ -56,15 +57,16 @@ def generate(config: GenerationConfig) -> list[str]:
         lacking = [list(unfinished_chunks(share.tasks, plan.poses, config.batch_size)) for share in shares]
         estimate = _estimate(plan, lacking)
         for job, share, chunks in zip(plan.jobs, shares, lacking, strict=True):
-            if process.is_main_process:
-                manifest.save(job.out, job.manifest)
-                remove_leftovers(job.out)
             noise = noise_kind(config.seed, [pose.path.name for pose in plan.poses], pipe.preset.latent_shape)
-            unused = _run(worker, share, chunks, noise, estimate)
-            unused = gather_object(unused) if process.num_processes > 1 else unused
-            failures += unused
-            if process.is_main_process:
-                manifest.save(job.out, job.manifest, plan.unused + unused)
+            with locked(job.out, here=process.is_main_process):
+                if process.is_main_process:
+                    manifest.save(job.out, job.manifest)
+                    remove_leftovers(job.out)
+                unused = _run(worker, share, chunks, noise, estimate)
+                unused = gather_object(unused) if process.num_processes > 1 else unused
+                failures += unused
+                if process.is_main_process:
+                    manifest.save(job.out, job.manifest, plan.unused + unused)
     return failures
 
 

@@ -7,6 +7,7 @@ import torch
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.presets import default_directory, load_preset
+from pose2id.ranges import BATCH, check_ranges
 from pose2id.resources import here_or_shipped
 
 from ..models.reference_attention import KERNELS
@@ -112,6 +113,7 @@ def _check(config: GenerationConfig) -> None:
         if value not in choices:
             raise UserError(f"{name} '{value}' is unknown; choose one of: {', '.join(choices)}")
     check_splits(config.splits)
-    if config.batch_size < 1:
-        raise UserError(f"batch_size is {config.batch_size}; it must be at least 1")
+    check_ranges(config, {"batch_size": BATCH})
+    if config.attention == "xformers" and not config.device.startswith("cuda"):
+        raise UserError(f"attention=xformers computes on NVIDIA GPUs alone, not on {config.device}; use attention=sdpa")
     _ = config.sampling  # says what cannot work

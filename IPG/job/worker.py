@@ -15,7 +15,7 @@ from pose2id.pictures import read_picture, write_picture
 
 from ..canvas import make_canvas
 from ..pipeline import IPGPipeline
-from ..sampling import Sampling
+from ..sampling import Sampling, not_finite
 from .lacking import Chunk
 from .plan import Pose, Task
 
@@ -32,7 +32,10 @@ class ChunkWorker:
         self.pose_features = pipe.encode_pose(pipe.preprocess_poses([pose.picture for pose in poses]))
 
     def finish(self, chunk: Chunk, noise: Tensor) -> list[str]:
-        """Start from noise (tasks, missing poses, C, h, w); returns a line for each reference that cannot be used."""
+        """Start from noise (tasks, missing poses, C, h, w).
+
+        Returns a line for each reference that cannot be read, or of which some picture cannot be drawn or written.
+        """
         failures, rows, pictures = [], [], []
         for row, task in enumerate(chunk.tasks):
             try:
@@ -43,21 +46,25 @@ class ChunkWorker:
         with self.seats:
             drawn = self._draw(pictures, chunk.missing, noise[rows])
         for row, reference, images in zip(rows, pictures, drawn, strict=True):
+            task, found = chunk.tasks[row], dict(zip(chunk.missing, images, strict=True))
+            whole = {i: image for i, image in found.items() if image is not None}
+            if failed := ", ".join(self.poses[i].name for i in found if i not in whole):
+                failures.append(f"{printable(task.reference)} in {failed}: {not_finite(self.pipe.dtype)}")
             try:
-                self._write(chunk.tasks[row], reference, dict(zip(chunk.missing, images, strict=True)))
+                self._write(task, reference, whole, all_drawn=not failed)
             except NameRefused as error:
                 failures.append(printable(error))
         return failures
 
-    def _draw(self, references: list[Image.Image], missing: tuple[int, ...], noise: Tensor) -> list[list[Image.Image]]:
-        """Pictures of each reference in its missing poses."""
+    def _draw(
+        self, references: list[Image.Image], missing: tuple[int, ...], noise: Tensor
+    ) -> list[list[Image.Image | None]]:
+        """Pictures of each reference in its missing poses; None where numbers stopped being finite."""
         pose_features = self.pose_features[list(missing)]
         while True:
             tile = self.tile
             try:
-                return self.pipe.generate_from_features(
-                    references, pose_features, self.sampling, noise, batch_size=tile
-                )
+                return self.pipe.draw(references, pose_features, self.sampling, noise, batch_size=tile)
             except torch.OutOfMemoryError as error:
                 if tile == 1:
                     raise UserError("memory ran out even for one picture at a time; try --dtype bfloat16") from error
@@ -65,10 +72,10 @@ class ChunkWorker:
             torch.cuda.empty_cache()
             tqdm.write(f"memory ran out; going on with {self.tile} pictures at a time", file=sys.stderr)
 
-    def _write(self, task: Task, reference: Image.Image, drawn: dict[int, Image.Image]) -> None:
-        """Write a reference's new pictures and its canvas, which also shows those that were there before."""
+    def _write(self, task: Task, reference: Image.Image, drawn: dict[int, Image.Image], all_drawn: bool) -> None:
+        """Write a reference's new pictures and, of all, its canvas, which also shows those that were there before."""
         for i, image in drawn.items():
             write_picture(task.pictures[i], image)
-        if task.canvas:
+        if task.canvas and all_drawn:
             pictures = [read_picture(path) for path in task.pictures]
             write_picture(task.canvas, make_canvas(reference, [pose.picture for pose in self.poses], pictures))

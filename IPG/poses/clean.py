@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from pose2id.files import write_text
 from pose2id.pictures import read_picture, write_picture
+from pose2id.ranges import OPTIONAL, SHARE, Range, check_ranges
 
 from ..canvas import make_grid
 from .error import figure_height
@@ -33,6 +34,18 @@ BONES = {("shoulder", "elbow"): 0.186, ("elbow", "wrist"): 0.146, ("hip", "knee"
 TRUNK = 0.288  # shoulders to hips
 
 
+RANGES = {
+    "min_height": OPTIONAL,
+    "min_width": OPTIONAL,
+    "min_sharpness": Range(0, 1e6),
+    "confidence": SHARE,
+    "min_joints": Range(0, 13),
+    "max_bone": Range(0, 1e6),
+    "min_figure": Range(0, 100),
+    "min_trunk": Range(0, 100),
+}
+
+
 @dataclass
 class CleanConfig:
     """Thresholds. A picture that fails one is dropped, for that reason."""
@@ -45,6 +58,9 @@ class CleanConfig:
     max_bone: float = 1.8  # "limbs": a bone this many times its usual length; foreshortened ones are fine
     min_figure: float = 0.4  # "collapsed": the figure's height over the picture's
     min_trunk: float = 0.1  # "collapsed": shoulders to hips over the figure's height
+
+    def __post_init__(self) -> None:
+        check_ranges(self, RANGES, "clean")
 
 
 def sharpness(picture: Image.Image) -> float:

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from NFC.datasets import build_dataset
 from pose2id.devices import this_process
 from pose2id.errors import UserError, printable
-from pose2id.files import NameRefused
+from pose2id.files import NameRefused, remove_leftovers, writing
+from pose2id.locks import locked
 from pose2id.pictures import read_picture
 from pose2id.presets import SkeletonSizes, load_preset
 
@@ -40,7 +41,7 @@ def prepare(config: PrepareConfig) -> tuple[dict[str, int], list[str]]:
     """Run a resolved job; returns the counts of the cleaning and a line for each picture that cannot be read.
 
     `out_dir` gets keypoints.jsonl (see `PoseRecord`), pictures/<path>.png in the convention of `standard_poses/`, what
-    `clean` writes, and manifest.json with what all of it was made with.
+    `clean` writes, and manifest.json with what all of it was made with. `UserError` where another run works in it.
     """
     process = this_process()
     found = _find(config)
@@ -51,20 +52,22 @@ def prepare(config: PrepareConfig) -> tuple[dict[str, int], list[str]]:
         check_keypoints(estimator, names, root)
     description = _describe(config)
     manifest.check(out, description)
-    if process.is_main_process:
-        manifest.save(out, description)
-        _join(out, names)
-    process.wait_for_everyone()
-    done = {record.path for record in _read_joined(out)}
-    share = [name for name in names if name not in done][process.process_index :: process.num_processes]
-    failures = _estimate(estimator, config, root, share, process)
-    failures = gather_object(failures) if process.num_processes > 1 else failures
-    failures += found.unusable
-    process.wait_for_everyone()
-    counts: dict[str, int] = {}
-    if process.is_main_process:
-        counts = clean(_join(out, names), root, out, config.clean)
-        manifest.save(out, description, failures)
+    with locked(out, here=process.is_main_process):
+        if process.is_main_process:
+            remove_leftovers(out)
+            manifest.save(out, description)
+            _join(out, names)
+        process.wait_for_everyone()
+        done = {record.path for record in _read_joined(out)}
+        share = [name for name in names if name not in done][process.process_index :: process.num_processes]
+        failures = _estimate(estimator, config, root, share, process)
+        failures = gather_object(failures) if process.num_processes > 1 else failures
+        failures += found.unusable
+        process.wait_for_everyone()
+        counts: dict[str, int] = {}
+        if process.is_main_process:
+            counts = clean(_join(out, names), root, out, config.clean)
+            manifest.save(out, description, failures)
     return counts, failures
 
 
@@ -113,7 +116,7 @@ def _estimate(
     failures, thickness = [], load_preset(config.preset).skeleton
     part = Path(config.out_dir) / f"{KEYPOINTS}.part{process.process_index}"
     bar = tqdm(total=len(names), desc="poses", unit="picture", disable=not process.is_main_process)
-    with bar as progress, part.open("a", encoding="utf-8") as file:
+    with bar as progress, writing(part), part.open("a", encoding="utf-8") as file:
         for start in range(0, len(names), config.batch_size):
             batch = {}
             for name in names[start : start + config.batch_size]:

@@ -15,6 +15,7 @@ from NFC.networks import build_extractor
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.presets import load_preset
+from pose2id.ranges import BATCH, PIXELS, POSES, SHARE, check_ranges
 
 from ..splits import split_records
 from .clean import BODY, sure_joints
@@ -46,6 +47,10 @@ class SelectConfig:
     batch_size: int = 64
     device: str | None = None  # cuda where there is one
     out_dir: str = "outputs/poses"
+
+    def __post_init__(self) -> None:
+        sizes = {"height": PIXELS, "width": PIXELS, "batch_size": BATCH}
+        check_ranges(self, {**sizes, "count": POSES, "confidence": SHARE})
 
 
 def select_poses(config: SelectConfig) -> list[PoseRecord]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.presets import preset_file
+from pose2id.ranges import BATCH, PIXELS, check_ranges
 
 from ..splits import check_splits
 from .clean import CleanConfig
@@ -65,7 +66,4 @@ def _check(config: PrepareConfig) -> None:
     if config.estimator not in ESTIMATORS:
         raise UserError(f"estimator '{config.estimator}' is unknown; choose one of: {', '.join(ESTIMATORS)}")
     check_splits(config.splits)
-    numbers = {"batch_size": config.batch_size, "height": config.height, "width": config.width}
-    for name, value in numbers.items():
-        if value < 1:
-            raise UserError(f"{name} is {value}; it must be at least 1")
+    check_ranges(config, {"batch_size": BATCH, "height": PIXELS, "width": PIXELS})

@@ -13,6 +13,7 @@ from NFC.datasets import Record, build_dataset
 from NFC.datasets.synthetic.groups import Groups, read_groups
 from pose2id.errors import UserError
 from pose2id.pictures import modified, read_picture, reading
+from pose2id.ranges import SHARE, Range, check_ranges
 from pose2id.reading.files import require_file
 
 from ..poses.clean import sure_joints
@@ -31,6 +32,9 @@ class DataConfig:
     confidence: float = 0.3  # joints that are less sure are not drawn
     targets: int = 1  # pictures learnt at once from one reference
     cache: str = "runs/cache"  # what the frozen networks say of the pictures
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"confidence": SHARE, "targets": Range(1, 1024)}, "data")
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,6 @@ def build_material(config: DataConfig) -> Material:
         raise UserError("name either data.dataset_dir, a data set, or data.groups, a folder of synthetic groups")
     if config.dataset and not config.dataset_dir:
         raise UserError(f"data.dataset {config.dataset} needs data.dataset_dir, the folder it lies in")
-    if config.targets < 1:
-        raise UserError(f"data.targets is {config.targets}; it must be at least 1")
     return group_material(read_groups(Path(config.groups))) if config.groups else dataset_material(config)
 
 

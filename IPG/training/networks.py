@@ -15,6 +15,7 @@ from torch import nn
 from pose2id.errors import UserError
 from pose2id.files import replacing
 from pose2id.presets import Preset, default_directory
+from pose2id.ranges import Range, check_ranges
 from pose2id.weights import SUFFIXES, find_weights, load_tensors, read_tensors, write_safetensors
 
 from ..checkpoints import load_networks
@@ -57,8 +58,7 @@ class NetworksConfig:
                 raise UserError(f"networks.{name} '{value}' is not one of: {', '.join(known)}")
         if not self.trainable:
             raise UserError(f"networks.trainable is empty; name some of: {', '.join(PARTS)}")
-        if self.lora_rank < 0:
-            raise UserError(f"networks.lora_rank is {self.lora_rank}; it must be 0, for no LoRA, or more")
+        check_ranges(self, {"lora_rank": Range(0, 1024)}, "networks")
         if self.lora_rank and not set(UNETS) & set(self.trainable):
             raise UserError(f"networks.lora_rank needs {' or '.join(UNETS)} among networks.trainable")
 

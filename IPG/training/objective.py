@@ -7,9 +7,16 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
-from pose2id.errors import UserError
+from pose2id.ranges import SHARE, Range, check_ranges
 
 from ..models import IFR, DenoisingUNet, PoseGuider, ReferenceUNet
+
+RANGES = {
+    "uncond_ratio": SHARE,
+    "noise_offset": Range(0, 100),
+    "snr_gamma": Range(0, 1e6),
+    "timestep_shift": Range(0, 1000, above=True),
+}
 
 
 @dataclass
@@ -25,13 +32,7 @@ class ObjectiveConfig:
     timestep_shift: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.uncond_ratio <= 1:
-            raise UserError(f"objective.uncond_ratio is {self.uncond_ratio}; it must be from 0 to 1")
-        for name, value in (("noise_offset", self.noise_offset), ("snr_gamma", self.snr_gamma)):
-            if value < 0:
-                raise UserError(f"objective.{name} is {value}; it must be 0, for none, or more")
-        if self.timestep_shift <= 0:
-            raise UserError(f"objective.timestep_shift is {self.timestep_shift}; it must be above 0 (1: uniform)")
+        check_ranges(self, RANGES, "objective")
 
 
 def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float) -> Tensor:

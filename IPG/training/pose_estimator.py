@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation, VitPoseImageProcessor
 
 from NFC.datasets.synthetic.groups import Groups
+from pose2id.ranges import PIXELS, Range, check_ranges
 
 from ..poses.coco import COCO_NAMES, coco_from_openpose
 
@@ -34,6 +35,11 @@ class EstimatorSizes:
     depth: int = 4
     heads: int = 4
     upsampling: int = 2
+
+    def __post_init__(self) -> None:
+        small = Range(1, 256)
+        ranges = {"height": PIXELS, "width": PIXELS, "patch": small, "depth": small, "heads": small}
+        check_ranges(self, {**ranges, "dim": Range(1, 16384), "upsampling": Range(1, 64)}, "sizes")
 
 
 def build_vitpose(sizes: EstimatorSizes) -> tuple[VitPoseForPoseEstimation, VitPoseImageProcessor]:

@@ -14,11 +14,12 @@ from NFC.networks import Extractor
 from pose2id.errors import UserError
 from pose2id.pictures import write_picture
 from pose2id.presets import Preset
+from pose2id.ranges import COUNT, check_ranges
 
 from ..canvas import make_grid
 from ..models import VAE, named_parts
 from ..pipeline import IPGPipeline
-from ..sampling import Sampling
+from ..sampling import GUIDANCE, STEPS, Sampling
 from .data import Material
 from .networks import Networks
 from .pairs import draw_pair, pose_picture
@@ -41,9 +42,7 @@ class ValidationConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
             raise UserError(f"validation.held_out is {self.held_out}; it must be from 0 to below 1")
-        for name, value in (("pairs", self.pairs), ("steps", self.steps)):
-            if value < 1:
-                raise UserError(f"validation.{name} is {value}; it must be at least 1")
+        check_ranges(self, {"pairs": COUNT, "steps": STEPS, "guidance_scale": GUIDANCE}, "validation")
 
 
 class Validation:

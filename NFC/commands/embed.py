@@ -22,6 +22,7 @@ from pose2id.files import replacing
 from pose2id.flags import parse_command
 from pose2id.listing import list_nested
 from pose2id.presets import default_directory
+from pose2id.ranges import BATCH, WORKERS, check_ranges
 from pose2id.weights import find_weights
 
 from ..features.extraction import Precision, extract_features
@@ -42,6 +43,9 @@ class EmbedConfig:
     batch_size: int = 64
     num_workers: int = 2
     device: str | None = None  # a GPU if there is one
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"batch_size": BATCH, "num_workers": WORKERS})
 
 
 def main(arguments: Sequence[str]) -> None:

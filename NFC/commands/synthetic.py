@@ -15,6 +15,7 @@ from omegaconf import MISSING
 
 from pose2id.errors import UserError
 from pose2id.flags import parse_command
+from pose2id.ranges import SEED, Range, check_ranges
 
 from ..datasets.synthetic.groups import write_groups
 from ..datasets.synthetic.layouts import LAYOUTS, write_layout
@@ -32,6 +33,11 @@ class SyntheticConfig:
     shots: int | None = None  # pictures of a person by one camera; the layout's own
     groups: int = 12000
     workers: int | None = None  # processes; one a core
+
+    def __post_init__(self) -> None:
+        people = Range(0, 99_999)  # of a part of a world
+        counts = {"train_pids": people, "test_pids": people, "shots": Range(1, 10_000), "groups": Range(1, 10**9)}
+        check_ranges(self, {"seed": SEED, "workers": Range(1, 1024), **counts})
 
 
 def main(arguments: Sequence[str]) -> None:

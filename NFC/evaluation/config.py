@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pose2id.errors import UserError
+from pose2id.ranges import BATCH, COUNT, OPTIONAL, POSES, SHARE, WORKERS, Range, check_ranges
 
 from ..chain import Chain, Method
 from ..features.extraction import Precision
@@ -20,6 +21,22 @@ ABLATION: Mapping[str, tuple[Side, Side]] = {
     "+NFC": (Side.none, Side.both),
     "+IPG": (Side.both, Side.none),
     "+NFC+IPG": (Side.both, Side.both),
+}
+
+
+RANGES = {
+    "eta": Range(-1000, 1000),
+    "k1": COUNT,
+    "k2": COUNT,
+    "expansion": OPTIONAL,
+    "alpha": Range(0, 1000),
+    "rerank_k1": COUNT,
+    "rerank_k2": COUNT,
+    "rerank_lambda": SHARE,
+    "poses": POSES,
+    "batch_size": BATCH,
+    "num_workers": WORKERS,
+    "distractor": Range(-(2**63), 2**63 - 1),
 }
 
 
@@ -65,6 +82,9 @@ class EvaluateConfig:
     save_features: str | None = None  # folder for centralized features
     out: str | None = None  # folder for the report
     page: str | None = None  # HTML file with the table, curves and the queries that gained and lost most
+
+    def __post_init__(self) -> None:
+        check_ranges(self, RANGES)
 
     def rows(self) -> dict[str, Chain]:
         """The rows of the table by name.

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from pose2id.devices import this_process
 from pose2id.errors import UserError
+from pose2id.files import remove_leftovers
+from pose2id.locks import locked
 from pose2id.pictures import reading
 from pose2id.reading.safetensors_files import read_metadata, read_safetensors, write_safetensors_file
 
@@ -110,26 +112,31 @@ def through_file(
     """The features (N, d) in `path` if it was made the same way; else extract them and write it.
 
     beside: stored with them. extract(first): shards of the features from picture `first` on. Each shard is on disk
-    before the next begins. Only the main process of `accelerate launch` writes.
+    before the next begins. Only the main process of `accelerate launch` writes. Another run that extracts into the same
+    folder is waited for.
     Raises `UserError` for a file of another network or data set, which is left as it is; where only the pictures
     changed, a line is logged and they are extracted anew.
     """
-    if _fits(path, origin):
-        return _feats(path)
     process = this_process()
-    parts = path.with_name(f"{path.name}.parts")
-    shards = list(_read_parts(parts, origin))
-    first = sum(map(len, shards))
-    process.wait_for_everyone()  # all have read before one of them writes
-    for shard in extract(first):
+    with locked(path.parent, wait=True, here=process.is_main_process):
+        process.wait_for_everyone()
+        if _fits(path, origin):
+            return _feats(path)
         if process.is_main_process:
-            write_feature_file(parts / f"{first:09d}.safetensors", {"feats": shard}, origin)
-        shards.append(shard)
-        first += len(shard)
-    feats = torch.cat(shards)
-    if process.is_main_process:
-        write_feature_file(path, {"feats": feats, **beside}, origin)
-        shutil.rmtree(parts, ignore_errors=True)
+            remove_leftovers(path.parent)
+        parts = path.with_name(f"{path.name}.parts")
+        shards = list(_read_parts(parts, origin))
+        first = sum(map(len, shards))
+        process.wait_for_everyone()  # all have read before one of them writes
+        for shard in extract(first):
+            if process.is_main_process:
+                write_feature_file(parts / f"{first:09d}.safetensors", {"feats": shard}, origin)
+            shards.append(shard)
+            first += len(shard)
+        feats = torch.cat(shards)
+        if process.is_main_process:
+            write_feature_file(path, {"feats": feats, **beside}, origin)
+            shutil.rmtree(parts, ignore_errors=True)
     return feats
 
 

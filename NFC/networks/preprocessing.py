@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pose2id.errors import UserError
 from pose2id.pictures import RESIZE, picture_tensor
+from pose2id.ranges import PIXELS, Range, check_ranges
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -31,14 +32,14 @@ class Preprocessing:
     channel_order: str = "rgb"
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width) < 1:
-            raise UserError(f"preprocessing: height and width must be positive, got {self.height} and {self.width}")
+        check_ranges(self, {"height": PIXELS, "width": PIXELS, "mean": Range(-1e6, 1e6)}, "preprocessing")
+        check_ranges(self, {"std": Range(0, 1e6, above=True)}, "preprocessing")
         if self.resize not in RESIZE:
             raise UserError(f"preprocessing: unknown resize '{self.resize}'; choose one of: {', '.join(RESIZE)}")
         if self.channel_order not in CHANNEL_ORDERS:
             raise UserError(f"preprocessing: channel_order must be rgb or bgr, got '{self.channel_order}'")
-        if not len(self.mean) == len(self.std) == 3 or min(self.std) <= 0:
-            raise UserError(f"preprocessing: mean and std need three numbers, std above 0; got {self.mean}, {self.std}")
+        if not len(self.mean) == len(self.std) == 3:
+            raise UserError(f"preprocessing: mean and std need three numbers each; got {self.mean}, {self.std}")
 
     def __call__(self, picture: Image.Image) -> Tensor:
         return self.normalise(picture_tensor(picture, self.height, self.width, self.resize))

@@ -1,11 +1,11 @@
 """Fusion with generated pictures: Eq. 9 of Pose2ID, arXiv 2503.00938."""
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import ClassVar
 
 from pose2id.arrays import Array
 from pose2id.errors import UserError
+from pose2id.ranges import Range, check_ranges
 
 from ..features.feature_set import FeatureSet
 from ..features.kinds import Features, Reduction, as_kind, like
@@ -45,8 +45,7 @@ class GeneratedPictures(OneSetStep):
     def __post_init__(self) -> None:
         if self.reduction not in REDUCTIONS:
             raise UserError(f"reduction must be sum or mean, got '{self.reduction}'")
-        if not isfinite(self.eta):
-            raise UserError(f"eta must be a finite number, got {self.eta}")
+        check_ranges(self, {"eta": Range(-1000, 1000)})
 
     @property
     def label(self) -> str:

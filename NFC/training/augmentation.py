@@ -6,10 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pose2id.errors import UserError
+from pose2id.ranges import SHARE, Range, check_ranges
 
 ERASED_AREA = (0.02, 1 / 3)  # share of the picture, and ...
 ERASED_SHAPE = 0.3  # ... height / width between this and its inverse (Zhong et al., arXiv 1708.04896)
+
+
+SPREAD = Range(0, 10)  # of logarithms
+RANGES = {"flip": SHARE, "erase": SHARE, "pad": Range(0, 1024), "brightness": SPREAD, "cast": SPREAD}
 
 
 @dataclass
@@ -27,11 +31,7 @@ class AugmentationConfig:
     cast: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.flip <= 1 and 0 <= self.erase <= 1):
-            raise UserError(f"flip and erase are chances in [0, 1], got {self.flip} and {self.erase}")
-        if min(self.pad, self.brightness, self.cast) < 0:
-            given = f"{self.pad}, {self.brightness} and {self.cast}"
-            raise UserError(f"pad, brightness and cast must not be negative, got {given}")
+        check_ranges(self, RANGES, "augmentation")
 
 
 def augment(pictures: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:

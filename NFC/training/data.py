@@ -16,6 +16,7 @@ from pose2id.errors import UserError
 from pose2id.files import create_array, remove_leftovers, replacing
 from pose2id.locks import locked
 from pose2id.pictures import modified, picture_tensor, read_picture, reading
+from pose2id.ranges import POSES, SHARE, Range, check_ranges
 from pose2id.reading.files import require_file
 from pose2id.reading.numpy_files import fits_npy, map_npy
 
@@ -45,10 +46,7 @@ class DataConfig:
     pictures_per_person: int = 4
 
     def __post_init__(self) -> None:
-        if not 0 <= self.generated_ratio <= 1 or self.poses < 1:
-            raise UserError(
-                f"generated_ratio is a chance in [0, 1] and poses at least 1, got {self.generated_ratio}, {self.poses}"
-            )
+        check_ranges(self, {"generated_ratio": SHARE, "poses": POSES, "pictures_per_person": Range(2, 1024)}, "data")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pose2id.errors import UserError
+from pose2id.ranges import BATCH, check_ranges
 
 from ..chain import Chain
 from ..datasets import Dataset, build_dataset
@@ -23,6 +24,9 @@ class ValidationConfig:
     dataset_dir: str | None = None
     options: dict[str, str] = field(default_factory=dict)
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"batch_size": BATCH}, "validation")
 
 
 class Validation:

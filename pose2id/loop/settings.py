@@ -3,13 +3,29 @@
 from dataclasses import dataclass
 
 from ..errors import UserError
+from ..ranges import BATCH, COUNT, OPTIONAL, RATE, SEED, SHARE, Range, check_ranges
 
 CHOICES = {
     "optimizer": ("adamw", "adamw8bit", "sgd"),
     "lr_schedule": ("constant", "cosine"),
     "precision": ("float32", "bfloat16", "float16"),
 }
-POSITIVE = ("max_train_steps", "batch_size", "gradient_accumulation", "checkpoint_every", "log_every")
+RANGES = {
+    "max_train_steps": COUNT,
+    "max_minutes": Range(0, 1e7),
+    "batch_size": BATCH,
+    "gradient_accumulation": BATCH,
+    "momentum": SHARE,
+    "learning_rate": RATE,
+    "warmup_steps": OPTIONAL,
+    "weight_decay": RATE,
+    "max_grad_norm": Range(0, 1e9),
+    "ema_decay": SHARE,
+    "checkpoint_every": COUNT,
+    "log_every": COUNT,
+    "validate_every": OPTIONAL,
+    "seed": SEED,
+}
 
 
 @dataclass
@@ -27,7 +43,7 @@ class LoopConfig:
     lr_schedule: str = "constant"  # or "cosine"
     warmup_steps: int = 1
     weight_decay: float = 1e-2
-    max_grad_norm: float = 1.0
+    max_grad_norm: float = 1.0  # 0: gradients are not clipped
     ema_decay: float = 0.0  # 0: no moving average
     precision: str = "float32"  # or "bfloat16", "float16": that of the products, weights stay float32
     checkpoint_every: int = 500
@@ -40,6 +56,4 @@ class LoopConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"{name} '{getattr(self, name)}' is not one of: {', '.join(choices)}")
-        for name in POSITIVE:
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_ranges(self, RANGES)

@@ -59,7 +59,7 @@ def test_folders_that_make_no_sense(config, tmp_path, reference_folder):
 def test_smaller_batches_when_memory_runs_out(config, tmp_path, monkeypatch, capsys):
     generate(config)
     expected, sizes = read_all(tmp_path / "out"), []
-    draw = IPGPipeline.generate_from_features
+    draw = IPGPipeline.draw
 
     def small_device(self, *inputs, batch_size):
         sizes.append(batch_size)
@@ -67,7 +67,7 @@ def test_smaller_batches_when_memory_runs_out(config, tmp_path, monkeypatch, cap
             raise torch.OutOfMemoryError("out of memory")
         return draw(self, *inputs, batch_size=batch_size)
 
-    monkeypatch.setattr(IPGPipeline, "generate_from_features", small_device)
+    monkeypatch.setattr(IPGPipeline, "draw", small_device)
     assert generate(replace(config, out_dir=str(tmp_path / "small"))) == []
     assert_same_pictures(read_all(tmp_path / "small"), expected)
     assert sizes[-1] == 2 and "going on with 2 pictures at a time" in capsys.readouterr().err
@@ -77,7 +77,7 @@ def test_no_memory_at_all_is_one_line(config, monkeypatch):
     def no_device(self, *_: object, **__: object):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(IPGPipeline, "generate_from_features", no_device)
+    monkeypatch.setattr(IPGPipeline, "draw", no_device)
     with pytest.raises(UserError, match="memory ran out even for one picture"):
         generate(config)
 
@@ -95,10 +95,13 @@ def test_a_full_disk_stops_the_job_and_leaves_nothing_half_written(config, tmp_p
 
 def test_threads_of_pytorch_are_left_as_they_were(config, monkeypatch):
     before, during = torch.get_num_threads(), []
-    decode = IPGPipeline.decode
-    monkeypatch.setattr(
-        IPGPipeline, "decode", lambda self, latents: during.append(torch.get_num_threads()) or decode(self, latents)
-    )
+    draw = IPGPipeline.draw
+
+    def noting(self, *inputs, **options):
+        during.append(torch.get_num_threads())
+        return draw(self, *inputs, **options)
+
+    monkeypatch.setattr(IPGPipeline, "draw", noting)
     torch.set_num_threads(3)
     try:
         generate(config)

@@ -43,6 +43,15 @@ def wrong(weights):
 
 def maps(weights):
     return nn.Identity(), RECORD
+
+def fails(weights):
+    return RECORD / 2
+
+def other(path):
+    return MeanColour(path), RECORD
+
+def two(weights, size):
+    return MeanColour(weights), RECORD
 """
 RED = Image.new("RGB", (30, 60), (255, 0, 0))
 
@@ -70,6 +79,13 @@ def test_own_network(own, where):
         ("my_reid:wrong", r"extractor 'my_reid:wrong' has to return \(torch module, Preprocessing\)"),
         ("my_reid:nothing", "my_reid has no function 'nothing'"),
         ("my_reid:maps", r"has to turn \(B, 3, H, W\) into features \(B, d\), but gave \(1, 3, 20, 10\)"),
+        ("my_reid:fails", r"fails in .*my_reid\.py, line 28: TypeError: unsupported"),
+        ("my_reid:other", r"is no function of weights; write it as `def other\(weights\):`"),
+        ("my_reid:two", "is no function of weights"),
+        ("my_reid:RECORD", "my_reid has no function 'RECORD'|is no function of weights"),
+        ("os:system", "is no function of weights"),
+        ("json:loads", "is no function of weights"),
+        ("builtins:exit", "is no function of weights"),
         ("nowhere.reid:build", "no module 'nowhere.reid' can be imported"),
         ("nowhere.py:build", "file nowhere.py of the extractor does not exist"),
         ("my_reid", "unknown extractor 'my_reid'; choose one of: transreid, .*, timm:NAME, .*, file.py:function"),
