@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pose2id.errors import UserError
+from pose2id.errors import UserError, printable
 from pose2id.reading.arrays import ALONE, READERS, Arrays, read_arrays
-from pose2id.reading.files import require_file, shown
+from pose2id.reading.files import require_file
 from pose2id.reading.labels import whole_number
 from pose2id.reading.text import read_table
 
@@ -30,7 +30,9 @@ def read_file(path: Path, what: str = "feature file") -> Arrays:
     if suffix not in READERS:
         kinds = ", ".join([*READERS, *DELIMITERS])
         require_file(path, what)
-        raise UserError(f"{shown(path)} is not one of {kinds}; save it as .npz (pickles can run code and are not read)")
+        raise UserError(
+            f"{printable(path)} is not one of {kinds}; save it as .npz (pickles can run code and are not read)"
+        )
     arrays = read_arrays(path, is_known, what)
     return {"feats" if name == ALONE else name: array for name, array in arrays.items()}
 
@@ -40,7 +42,7 @@ def _read_labels(path: Path, delimiter: str, what: str) -> Arrays:
     names = [f"{prefix}{alias}" for aliases in NAMES.values() for alias in aliases for prefix in ("", *PREFIXES)]
     columns, lines = read_table(path, what, delimiter, names)
     return {
-        name: [whole_number(line.values[name], f"{shown(path)} line {line.number}", name) for line in lines]
+        name: [whole_number(line.values[name], f"{printable(path)} line {line.number}", name) for line in lines]
         for name in columns
         if is_known(name)
     }

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from .files import one_line, require_file, shown
+from ..errors import UserError, printable
+from .files import one_line, require_file
 from .mat_files import read_mat
 from .numpy_files import Wanted, read_npy, read_npz
 from .safetensors_files import read_safetensors
@@ -29,7 +29,9 @@ def read_arrays(path: str | Path, wanted: Wanted, what: str = "feature file") ->
     read = READERS.get(path.suffix.lower())
     if read is None:
         kinds = ", ".join(READERS)
-        raise UserError(f"{shown(path)} is not one of {kinds}; save it as .npz (pickles can run code and are not read)")
+        raise UserError(
+            f"{printable(path)} is not one of {kinds}; save it as .npz (pickles can run code and are not read)"
+        )
     return read(path, wanted, what)
 
 
@@ -42,14 +44,16 @@ def _torch(path: Path, wanted: Wanted, what: str) -> Arrays:
     try:
         content = read_torch(path, what)
     except NotPlain as error:
-        raise UserError(f"{shown(path)} holds more than tensors, numbers and lists; save a dict of tensors") from error
+        raise UserError(
+            f"{printable(path)} holds more than tensors, numbers and lists; save a dict of tensors"
+        ) from error
     if isinstance(content, Mapping):
         return {str(name): value for name, value in content.items()}
     if isinstance(content, Tensor):
         return {ALONE: content}
     kind = type(content).__name__
     kind += f" of {len(content)}" if isinstance(content, list | tuple) else ""
-    raise UserError(f"{shown(path)} holds a {kind}; save a dict of tensors, such as feats, pids and camids")
+    raise UserError(f"{printable(path)} holds a {kind}; save a dict of tensors, such as feats, pids and camids")
 
 
 READERS: dict[str, Callable[[Path, Wanted, str], Arrays]] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from ..errors import UserError
+from ..errors import UserError, printable
 
 NOT_ORDINARY = {
     stat.S_ISDIR: "is a folder, not a file",
@@ -35,11 +35,6 @@ LARGE = 2**28  # bytes; anything below may be as compressible as it likes
 EXPANSION = 200  # how many times its size on disk a larger array may have in memory
 
 
-def shown(path: str | Path) -> str:
-    """A path as text that can be printed and written, also where its name is no UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def fault_of(path: str | Path) -> str:
     """Why `path` cannot be opened as an ordinary file, as the end of a sentence; "" where it can. Opens nothing."""
     try:
@@ -59,7 +54,7 @@ def fault_of(path: str | Path) -> str:
 def require_file(path: str | Path, what: str, remedy: str = "") -> Path:
     """`path`, if it is an ordinary file; else a `UserError` "`what` PATH does not exist; `remedy`" or the like."""
     if fault := fault_of(path):
-        name = shown(path) if len(os.fspath(path)) <= 300 else f"{shown(path)[:300]}..."
+        name = printable(path) if len(os.fspath(path)) <= 300 else f"{printable(path)[:300]}..."
         raise UserError(f"{what} {name!s} {fault}{f'; {remedy}' if remedy else ''}".replace("\0", "\\0"))
     return Path(path)
 
@@ -82,7 +77,7 @@ def head_of(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(HEAD)
     except OSError as error:
-        raise UserError(f"cannot read {shown(path)}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {printable(path)}: {error.strerror or error}") from error
 
 
 def check_size(claimed: int, stored: int, where: str) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
-from .files import foreign_kind, one_line, require_file, shown
+from ..errors import UserError, printable
+from .files import foreign_kind, one_line, require_file
 from .numpy_files import Wanted, read_npz
 
 READER = Path(__file__).with_name("mat_child.py")
@@ -28,7 +28,7 @@ def read_mat(path: Path, wanted: Wanted = lambda name: True, what: str = "file")
     version 7.3, or takes too long or too much memory.
     """
     require_file(path, what)
-    start = f"cannot read {what} {shown(path)}"
+    start = f"cannot read {what} {printable(path)}"
     if kind := foreign_kind(path):
         raise UserError(f"{start}: it is {kind}")
     size = path.stat().st_size

@@ -9,8 +9,8 @@ from zipfile import ZipFile, ZipInfo
 import numpy as np
 from numpy.lib import format as npy
 
-from ..errors import UserError
-from .files import ZIP, check_size, foreign_kind, head_of, one_line, require_file, shown
+from ..errors import UserError, printable
+from .files import ZIP, check_size, foreign_kind, head_of, one_line, require_file
 
 Wanted = Callable[[str], bool]
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0, (3, 0): npy.read_array_header_2_0}
@@ -20,13 +20,13 @@ NPY = ".npy"
 def read_npy(path: Path, what: str = "file") -> np.ndarray:
     """The array in a `.npy` file; `UserError` for one that is damaged, or holds Python objects."""
     with _told(path, what), path.open("rb") as file:
-        return _read_array(file, path.stat().st_size, None, f"{what} {shown(path)}")
+        return _read_array(file, path.stat().st_size, None, f"{what} {printable(path)}")
 
 
 def map_npy(path: Path, mode: str = "r") -> np.ndarray:
     """The array in a `.npy` file, mapped from disk; `UserError` as `read_npy`, a file that was cut included."""
     with _told(path, "file"), path.open("rb") as file:
-        _read_header(file, path.stat().st_size, None, f"file {shown(path)}")
+        _read_header(file, path.stat().st_size, None, f"file {printable(path)}")
         return np.load(path, mmap_mode=mode, allow_pickle=False)
 
 
@@ -43,12 +43,12 @@ def read_npz(path: Path, wanted: Wanted, what: str = "file") -> dict[str, np.nda
     """The arrays of an `.npz` file by name, None for those that are not `wanted`, which are not read."""
     if not head_of(require_file(path, what)).startswith(ZIP):
         kind = foreign_kind(path) or "damaged, or no .npz file"
-        raise UserError(f"cannot read {what} {shown(path)}: it is {kind}")
+        raise UserError(f"cannot read {what} {printable(path)}: it is {kind}")
     arrays = {}
     with _told(path, what), ZipFile(path) as archive:
         for member in archive.infolist():
             name = member.filename.removesuffix(NPY)
-            arrays[name] = _read_member(archive, member, f"{name} in {shown(path)}") if wanted(name) else None
+            arrays[name] = _read_member(archive, member, f"{name} in {printable(path)}") if wanted(name) else None
     return arrays
 
 
@@ -100,4 +100,4 @@ def _told(path: Path, what: str) -> Iterator[None]:
     except Exception as error:  # of damaged files the readers raise whatever they stumble over
         kind = foreign_kind(path)
         reason = f"it is {kind}" if kind else one_line(error)
-        raise UserError(f"cannot read {what} {shown(path)}: {reason}") from error
+        raise UserError(f"cannot read {what} {printable(path)}: {reason}") from error

@@ -9,9 +9,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..files import replacing
-from .files import foreign_kind, one_line, require_file, shown
+from .files import foreign_kind, one_line, require_file
 from .torch_files import plain_fault
 
 DTYPES = {
@@ -57,7 +57,7 @@ def _opened(path: Path, what: str, remedy: str) -> Iterator[safe_open]:
         kind = foreign_kind(path)
         reason = f"it is {kind}" if kind else one_line(error)
         end = "" if ":" in kind else f"; {remedy}"
-        raise UserError(f"cannot read {what} from {shown(path)}: {reason}{end}") from error
+        raise UserError(f"cannot read {what} from {printable(path)}: {reason}{end}") from error
 
 
 def write_safetensors_file(
@@ -74,7 +74,7 @@ def write_safetensors_file(
     end = 0
     for name, tensor in ordered:
         if tensor.dtype not in DTYPES or (plain_fault(tensor) and not tensor.is_complex()):
-            raise UserError(f"{shown(path)}: tensor {name} of {tensor.dtype} cannot be written as safetensors")
+            raise UserError(f"{printable(path)}: tensor {name} of {tensor.dtype} cannot be written as safetensors")
         start, end = end, end + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")

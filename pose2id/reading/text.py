@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UserError
-from .files import foreign_kind, one_line, require_file, shown
+from ..errors import UserError, printable
+from .files import foreign_kind, one_line, require_file
 
 LARGEST_TEXT = 2**30  # bytes
 LARGEST_INT = 2**63 - 1
@@ -27,22 +27,22 @@ def read_text(path: str | Path, what: str = "file", remedy: str = "", limit: int
     end = f"; {remedy}" if remedy else ""
     try:
         if (size := path.stat().st_size) > limit:
-            raise UserError(f"{what} {shown(path)} is too large: {size:,} bytes; such a file has at most {limit:,}")
+            raise UserError(f"{what} {printable(path)} is too large: {size:,} bytes; such a file has at most {limit:,}")
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{what} {shown(path)} cannot be read: {error.strerror or error}{end}") from error
+        raise UserError(f"{what} {printable(path)} cannot be read: {error.strerror or error}{end}") from error
     if (kind := foreign_kind(path)) and content:
-        raise UserError(f"{what} {shown(path)} cannot be read: it is {kind}")
+        raise UserError(f"{what} {printable(path)} cannot be read: it is {kind}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         reason = "it is UTF-16" if utf_16 else f"byte {error.object[error.start]:#x} at place {error.start}"
         raise UserError(
-            f"{what} {shown(path)} cannot be read as UTF-8 text: {reason}; {remedy or 'save it as UTF-8'}"
+            f"{what} {printable(path)} cannot be read as UTF-8 text: {reason}; {remedy or 'save it as UTF-8'}"
         ) from error
     if "\0" in text:
-        raise UserError(f"{what} {shown(path)} cannot be read as UTF-8 text: it is binary, or UTF-16{end}")
+        raise UserError(f"{what} {printable(path)} cannot be read as UTF-8 text: it is binary, or UTF-16{end}")
     return text
 
 
@@ -90,7 +90,7 @@ def parse_json(text: str, where: str, finite: bool = True) -> Any:
 
 def read_json(path: str | Path, what: str = "file", remedy: str = "", finite: bool = True) -> Any:
     """What a JSON file holds; see `read_text` and `parse_json`."""
-    return parse_json(read_text(path, what, remedy), f"{what} {shown(path)} is not JSON", finite)
+    return parse_json(read_text(path, what, remedy), f"{what} {printable(path)} is not JSON", finite)
 
 
 def read_json_lines(
@@ -108,7 +108,7 @@ def read_json_lines(
     """
     lines = lines_of(read_text(path, what, remedy))
     for number, line in enumerate(lines, start=1):
-        where = f"{shown(path)}, line {number} {wrong}".rstrip()
+        where = f"{printable(path)}, line {number} {wrong}".rstrip()
         if line.strip():
             try:
                 value = parse_json(line, where, finite)
@@ -181,8 +181,10 @@ def read_table(path: Path, what: str, delimiter: str = ",", wanted: Sequence[str
                 values = {name: value.strip() for name, value in zip(columns, padded, strict=False)}
                 lines.append(Line(reader.line_num, values))
     except csv.Error as error:
-        raise UserError(f"{what} {shown(path)}: line {reader.line_num}: {one_line(error)}; mend that line") from error
+        raise UserError(
+            f"{what} {printable(path)}: line {reader.line_num}: {one_line(error)}; mend that line"
+        ) from error
     for name in wanted:
         if columns.count(name) > 1:
-            raise UserError(f"{what} {shown(path)} has the column {name} twice; leave one")
+            raise UserError(f"{what} {printable(path)} has the column {name} twice; leave one")
     return columns, lines

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from .files import ZIP, check_size, foreign_kind, head_of, one_line, require_file, shown
+from ..errors import UserError, printable
+from .files import ZIP, check_size, foreign_kind, head_of, one_line, require_file
 
 # What torchreid-style savers put beside the tensors. The config class stands for a plain dictionary.
 HARMLESS = [
@@ -37,23 +37,23 @@ def read_torch(path: Path, what: str = "file", remedy: str = "get the file again
     """
     require_file(path, what)
     if kind := foreign_kind(path):
-        raise UserError(f"cannot read {what} from {shown(path)}: it is {kind}{_end(kind, remedy)}")
+        raise UserError(f"cannot read {what} from {printable(path)}: it is {kind}{_end(kind, remedy)}")
     zipped = head_of(path).startswith(ZIP)
     if zipped:
         verify_archive(path, what, remedy)
     elif not head_of(path).startswith(pickle.PROTO):
         head = head_of(path)[:20]
         raise UserError(
-            f"cannot read {what} from {shown(path)}: it starts with {head!r}, as no torch file does; {remedy}"
+            f"cannot read {what} from {printable(path)}: it starts with {head!r}, as no torch file does; {remedy}"
         )
     try:
         with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        raise NotPlain(f"{shown(path)} is damaged, or cannot be read without executing a pickle") from error
+        raise NotPlain(f"{printable(path)} is damaged, or cannot be read without executing a pickle") from error
     except Exception as error:  # of damaged files the reader raises whatever it stumbles over
-        raise UserError(f"cannot read {what} from {shown(path)}: {one_line(error)}; {remedy}") from error
+        raise UserError(f"cannot read {what} from {printable(path)}: {one_line(error)}; {remedy}") from error
 
 
 def _end(kind: str, remedy: str) -> str:
@@ -63,7 +63,7 @@ def _end(kind: str, remedy: str) -> str:
 
 def verify_archive(path: Path, what: str, remedy: str) -> None:
     """`UserError` for an archive that is not one of torch, whose checksums are wrong, or that claims too much."""
-    start = f"cannot read {what} from {shown(path)}"
+    start = f"cannot read {what} from {printable(path)}"
     try:
         with ZipFile(path) as archive:
             names = [member.filename for member in archive.infolist()]
@@ -72,7 +72,7 @@ def verify_archive(path: Path, what: str, remedy: str) -> None:
             if not any(name.endswith("data.pkl") for name in names):
                 raise UserError(f"{start}: it is a zip archive: unpack it, and give the file inside")
             for member in archive.infolist():
-                check_size(member.file_size, member.compress_size, f"{member.filename} in {shown(path)}")
+                check_size(member.file_size, member.compress_size, f"{member.filename} in {printable(path)}")
                 with archive.open(member) as file:
                     while file.read(CHUNK):  # the end of a member compares its checksum
                         pass

@@ -7,8 +7,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import UserError
-from .files import one_line, shown
+from ..errors import UserError, printable
+from .files import one_line
 from .text import read_text
 
 LARGEST_YAML = 2**22  # bytes
@@ -18,7 +18,7 @@ MOST_VALUES = 10**5  # once everything that refers to something else is written 
 def read_yaml(path: str | Path, what: str = "config file") -> DictConfig:
     """The mapping in a YAML file, empty for an empty file; `UserError` naming the file for anything else."""
     text = read_text(path, what, limit=LARGEST_YAML)
-    start = f"{what} {shown(path)}"
+    start = f"{what} {printable(path)}"
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is None:

@@ -6,9 +6,8 @@ from PIL import Image
 
 from IPG.poses import draw_skeleton, read_keypoints, read_pose_picture, to_pixels
 from IPG.poses.recognise import looks_swapped, remarks
-from pose2id.presets import PRETRAINED, load_preset
-
-STANDARD = PRETRAINED.parent / "standard_poses"
+from pose2id.presets import load_preset
+from pose2id.resources import STANDARD_POSES
 
 
 def drawn(keypoints: np.ndarray, size: tuple[int, int], preset: str) -> Image.Image:
@@ -19,7 +18,7 @@ def drawn(keypoints: np.ndarray, size: tuple[int, int], preset: str) -> Image.Im
 @pytest.mark.parametrize("size", [(128, 64), (512, 256)])
 def test_exchanged_channels(preset, size):
     rng = np.random.default_rng(0)
-    for keypoints in read_keypoints(STANDARD / "keypoints.json").values():
+    for keypoints in read_keypoints(STANDARD_POSES / "keypoints.json").values():
         keypoints[:, :2] += rng.normal(0, 0.01, (18, 2))
         keypoints[rng.integers(0, 18, 2), 2] = 0
         picture = drawn(keypoints, size, preset)
@@ -28,7 +27,7 @@ def test_exchanged_channels(preset, size):
 
 
 def test_the_standard_poses():
-    for path in sorted(STANDARD.glob("*.png")):
+    for path in sorted(STANDARD_POSES.glob("*.png")):
         assert not looks_swapped(read_pose_picture(path, "bgr")) and looks_swapped(read_pose_picture(path, "rgb"))
         assert remarks(read_pose_picture(path)) == []
 
@@ -51,13 +50,13 @@ def test_sd15_is_lit_as_the_released_poses_are():
     """11.8 % of the pixels of the released eight are lit; ours for the mini preset 8.3 %, unchanged."""
     lit = {}
     for preset in ("sd15", "mini"):
-        poses = read_keypoints(STANDARD / "keypoints.json")
+        poses = read_keypoints(STANDARD_POSES / "keypoints.json")
         pictures = [np.asarray(drawn(keypoints, (128, 64), preset)) for keypoints in poses.values()]
         lit[preset] = np.mean([(picture.max(axis=2) > 20).mean() for picture in pictures])
     assert abs(lit["sd15"] - 0.118) < 0.004 and abs(lit["mini"] - 0.083) < 0.004
 
 
 def test_mini_draws_the_shipped_poses():
-    for name, keypoints in read_keypoints(STANDARD / "keypoints.json").items():
+    for name, keypoints in read_keypoints(STANDARD_POSES / "keypoints.json").items():
         picture = np.asarray(drawn(keypoints, (128, 64), "mini"), int)
-        assert np.abs(picture - np.asarray(read_pose_picture(STANDARD / f"{name}.png"), int)).max() <= 1, name
+        assert np.abs(picture - np.asarray(read_pose_picture(STANDARD_POSES / f"{name}.png"), int)).max() <= 1, name

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from pose2id.errors import UserError
+from pose2id.errors import UserError, printable
 from pose2id.reading.arrays import read_arrays
-from pose2id.reading.files import fault_of, require_file, shown
+from pose2id.reading.files import fault_of, require_file
 from pose2id.weights import read_tensors
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"
@@ -41,7 +41,7 @@ def test_what_is_no_ordinary_file_is_not_opened(tmp_path):
         with pytest.raises(UserError, match=fault) as error:
             require_file(path, "file")
         assert len(str(error.value).splitlines()) == 1 and str(error.value).encode()
-    assert shown(os.fsdecode(b"a\xff")) == r"a\xff"
+    assert printable(os.fsdecode(b"a\xff")) == r"a\udcff"
 
 
 @pytest.mark.parametrize(
