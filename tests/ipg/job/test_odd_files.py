@@ -49,15 +49,13 @@ def test_what_is_worth_a_look_is_told_and_used(config, reference_folder, pose_fo
 
 
 def test_channels_that_are_exchanged(config, pose_folder):
-    with pytest.raises(UserError, match="no pose in .* can be used: pose .*pose1.png shows red and blue exchanged"):
+    with pytest.raises(UserError, match=r"no pose in .* can be used: pose .*pose1\.png shows red and blue exchanged"):
         make_plan(replace(config, pose_channel_order="rgb"))
     write_pose_picture(pose_folder / "pose3.png", read_picture(pose_folder / "pose1.png"))
     plan = make_plan(config)
     (line,) = plan.unused
-    assert (
-        "pose3.png shows red and blue exchanged when read as pose_channel_order bgr; give pose_channel_order rgb"
-        in line
-    )
+    assert "pose3.png shows red and blue exchanged when read as pose_channel_order bgr" in line
+    assert "give pose_channel_order rgb" in line
     assert [pose.number for pose in plan.poses] == [1, 2]
 
 
