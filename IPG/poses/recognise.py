@@ -10,7 +10,7 @@ LIT = 60  # of 255; darker pixels are ground
 BRIGHT = 0.8 * 255  # joints are, limbs are not
 PURE = 0.2  # a palette colour may be this far off, over its largest channel; neighbours are 0.33 apart
 LARGEST = 256  # rows that are looked at
-SURE = 4  # limbs between the right joints
+SURE = 3  # limbs between the right joints
 
 
 def looks_swapped(picture: Image.Image) -> bool:
@@ -19,7 +19,7 @@ def looks_swapped(picture: Image.Image) -> bool:
     Exchanging them maps the palette to itself, so colours alone do not tell: limbs must join the right joints.
     """
     pixels = _pixels(picture)
-    return _joined_limbs(pixels[..., ::-1]) >= max(SURE, 3 * _joined_limbs(pixels))
+    return _joined_limbs(pixels[..., ::-1]) >= max(SURE, 2 * _joined_limbs(pixels))
 
 
 def remarks(picture: Image.Image) -> list[str]:
@@ -35,7 +35,7 @@ def remarks(picture: Image.Image) -> list[str]:
         found.append("is empty")
     elif (_palette_index(pixels)[lit] >= 0).mean() < 0.5:
         found.append("shows no skeleton in the colours of OpenPose")
-    if _several_people(pixels):
+    elif _several_people(pixels):
         found.append("shows several people")
     return found
 
