@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
@@ -39,9 +39,9 @@ def load_config(
         lacking = OmegaConf.missing_keys(config)
         for name in lacking & {".".join(keys) for keys, _ in texts}:
             OmegaConf.update(config, name, "")  # what is given stands there soon
-        if lacking := sorted(OmegaConf.missing_keys(config)):
-            raise UserError(f"{' and '.join(lacking)} must be given: --{lacking[0]} or {lacking[0]}=...")
-        built = OmegaConf.to_object(config)
+        if still := sorted(OmegaConf.missing_keys(config)):
+            raise UserError(f"{' and '.join(still)} must be given: --{still[0]} or {still[0]}=...")
+        built = cast(Schema, OmegaConf.to_object(config))
     except (OmegaConfBaseException, yaml.YAMLError, TypeError) as error:  # TypeError: a list for a mapping, or back
         reason = " ".join(str(error).split("\n")[0].split())
         raise UserError(f"config {path or ''} {' '.join(overrides)}: {reason}") from error
@@ -58,7 +58,7 @@ def read_values(schema: type[Schema], values: Mapping[str, Any], what: str) -> S
     config = OmegaConf.structured(schema)
     OmegaConf.set_readonly(config, False)
     try:
-        return OmegaConf.to_object(OmegaConf.merge(config, OmegaConf.create(dict(values))))
+        return cast(Schema, OmegaConf.to_object(OmegaConf.merge(config, OmegaConf.create(dict(values)))))
     except OmegaConfBaseException as error:
         raise UserError(f"{what}: {' '.join(str(error).splitlines()[0].split())}") from error
 
@@ -106,4 +106,4 @@ def _is_text(schema: type, keys: Sequence[str]) -> bool:
 
 def _with(config: Schema, keys: Sequence[str], value: Any) -> Schema:
     first, *rest = keys
-    return replace(config, **{first: _with(getattr(config, first), rest, value) if rest else value})
+    return replace(cast(Any, config), **{first: _with(getattr(config, first), rest, value) if rest else value})

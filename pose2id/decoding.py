@@ -13,6 +13,7 @@
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from threading import Event
@@ -127,7 +128,7 @@ def _grey(picture: Image.Image, name: object) -> np.ndarray:
     return np.where(values == key, np.uint8(BACKGROUND[0]), grey) if isinstance(key, int) else grey
 
 
-def _range(picture: Image.Image, tags: dict[int, object]) -> float:
+def _range(picture: Image.Image, tags: Mapping[int, object]) -> float:
     """The largest value of the picture's type; ValueError where nobody knows which part of it cameras use."""
     if picture.mode == "F":
         return 1.0

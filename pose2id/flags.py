@@ -9,7 +9,7 @@ import tokenize
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from .config import load_config, to_yaml
 from .errors import UserError
@@ -42,7 +42,7 @@ def parse_command(
         parser.add_argument("--config", metavar="FILE", help="YAML file with any of these settings", default=default)
     parser.add_argument("--dry_run", action="store_true", help="print the settings as they came out, and stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings; of sections, section.key=value")
-    for field in fields(schema):
+    for field in fields(cast(Any, schema)):
         if not is_dataclass(hints[field.name]):
             _add_flag(parser, field, hints[field.name], notes.get(field.name, ""))
     given = vars(parser.parse_intermixed_args(arguments))
@@ -54,7 +54,7 @@ def parse_command(
         if OVERRIDE.fullmatch(words[0]):
             raise UserError(f"unknown setting '{words[0]}'; --help lists them")
         raise UserError(f"'{words[0]}' is neither a flag nor key=value; --help lists the settings")
-    if words:
+    if words and positional:
         given[positional] = words
     texts = {name: given.pop(name) for name, hint in hints.items() if _is_text(hint) and given.get(name) is not None}
     config = resolve(load_config(schema, path, [*_as_overrides(given), *overrides], given=texts))
@@ -112,7 +112,8 @@ def _notes(schema: type) -> dict[str, str]:
         source = inspect.getsource(schema)
     except OSError:  # no source at hand
         return {}
-    notes, named = {}, ""
+    notes: dict[str, str] = {}
+    named = ""
     for token in tokenize.generate_tokens(io.StringIO(inspect.cleandoc(source)).readline):
         if match := re.match(r"    (\w+):", token.line):
             named = match[1]

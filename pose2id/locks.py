@@ -14,7 +14,7 @@ from .files import writing
 try:
     import fcntl
 except ImportError:  # Windows: there runs are not kept apart
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 LOCK_FILE = ".lock"
 TAKEN = (errno.EACCES, errno.EAGAIN)

@@ -5,6 +5,7 @@
 
 import stat
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
 PNG, PPM = {"format": "PNG"}, {"format": "PPM"}
 # By suffix, how pictures are written; the other formats lose nothing. Those that lose colours, or that not every
 # installation can write, are written as PNG under their name: pictures are told by content.
-WRITING = {
+WRITING: dict[str, dict[str, Any]] = {
     **dict.fromkeys(FORMATS["JPEG"], JPEG),
     **dict.fromkeys((*FORMATS["GIF"], *FORMATS["AVIF"], *FORMATS["HEIF"], *FORMATS["PNG"]), PNG),
     **dict.fromkeys(FORMATS["PPM"], PPM),

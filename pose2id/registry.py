@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from omegaconf import OmegaConf
 
@@ -29,7 +29,9 @@ def read_named(
     if name not in registry:
         raise UserError(f"{what}: '{name}' is unknown; choose one of: {', '.join(registry)}")
     values = {**numbers.get(name, {}), **own}
-    needed = [field.name for field in fields(registry[name]) if field.default is field.default_factory is MISSING]
+    needed = [
+        field.name for field in fields(cast(Any, registry[name])) if field.default is field.default_factory is MISSING
+    ]
     if lacking := [number for number in needed if number not in values]:
         given = ",".join(f"{number}=..." for number in lacking)
         raise UserError(f"{what}: {name} needs {', '.join(lacking)}; give {name}:{given}, or leave out {name}")

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +71,7 @@ def unwrap(content: object, path: str | Path) -> dict[str, Tensor]:
     return _checked(content, path)
 
 
-def _checked(tensors: Mapping[object, Tensor], path: str | Path) -> dict[str, Tensor]:
+def _checked(tensors: Mapping[Any, Tensor], path: str | Path) -> dict[str, Tensor]:
     """`tensors`, if all have names and are plain arrays of real numbers."""
     if unnamed := [name for name in tensors if not isinstance(name, str)]:
         raise UserError(f"{path} has a tensor named {unnamed[0]!r}, which is no text; save the network's state_dict()")

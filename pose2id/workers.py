@@ -37,5 +37,7 @@ def start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    wait([parent_process().sentinel])
+    parent = parent_process()
+    assert parent is not None  # this is a worker
+    wait([parent.sentinel])
     os._exit(1)

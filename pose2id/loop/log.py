@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +14,9 @@ from torch import Tensor
 from ..errors import UserError
 from ..files import write_text, writing
 from ..reading.text import mapping, read_json_lines
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 LOSSES_FILE = "losses.jsonl"
 
@@ -34,7 +38,7 @@ class LossLog:
     def __init__(self, folder: Path, accelerator: Accelerator, tensorboard: bool) -> None:
         self.path, self.accelerator = folder / LOSSES_FILE, accelerator
         self.folder = folder / "tensorboard" if tensorboard and accelerator.is_main_process else None
-        self.writer = None
+        self.writer: SummaryWriter | None = None
         self.waiting: list[tuple[dict[str, float], dict[str, Tensor]]] = []
         self.rows: list[dict[str, float]] = []  # settled, not written yet
 
@@ -51,8 +55,8 @@ class LossLog:
     def add(self, step: int, known: dict[str, float], measured: dict[str, Tensor | float]) -> None:
         """Note a step: values that all processes have alike, and values that each has measured on its share."""
         device = self.accelerator.device
-        measured = {name: torch.as_tensor(value, device=device).detach().float() for name, value in measured.items()}
-        self.waiting.append(({"step": step} | known, measured))
+        tensors = {name: torch.as_tensor(value, device=device).detach().float() for name, value in measured.items()}
+        self.waiting.append(({"step": step} | known, tensors))
 
     def settle(self) -> dict[str, float]:
         """Take the values that wait from the device; returns the means of what was measured.

@@ -1,6 +1,7 @@
 """Optimizers and the learning-rate schedule."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from .settings import LoopConfig
 
 def build_optimizer(parameters: list[nn.Parameter], config: LoopConfig) -> torch.optim.Optimizer:
     """The optimizer that `config` names, over `parameters`; `UserError` when a package for it is missing."""
-    common = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    common: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     if config.optimizer == "sgd":
         return torch.optim.SGD(parameters, momentum=config.momentum, fused=True, **common)
     if config.optimizer == "adamw":

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -82,7 +83,7 @@ def read_state(folder: Path, settings: Settings) -> dict | None:
         return None
     require_file(path, "state", REMEDY)
     try:
-        state = read_torch(path)
+        state: Any = read_torch(path)
     except UserError as error:
         raise UserError(f"{path} is damaged; {REMEDY}") from error
     _check(state, path)
@@ -109,7 +110,7 @@ def of_this_run(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _check(state: object, path: Path) -> None:
+def _check(state: Any, path: Path) -> None:
     """`UserError` unless a state is what `Loop` puts into one."""
     for name, kind in STATE.items():
         if not isinstance(state, Mapping) or not isinstance(state.get(name), kind):

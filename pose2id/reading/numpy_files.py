@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Literal
 from zipfile import ZipFile, ZipInfo
 
 import numpy as np
@@ -23,7 +23,7 @@ def read_npy(path: Path, what: str = "file") -> np.ndarray:
         return _read_array(file, path.stat().st_size, None, f"{what} {printable(path)}")
 
 
-def map_npy(path: Path, mode: str = "r") -> np.ndarray:
+def map_npy(path: Path, mode: Literal["r", "r+"] = "r") -> np.ndarray:
     """The array in a `.npy` file, mapped from disk; `UserError` as `read_npy`, a file that was cut included."""
     with _told(path, "file"), path.open("rb") as file:
         _read_header(file, path.stat().st_size, None, f"file {printable(path)}")
@@ -60,7 +60,7 @@ def _read_member(archive: ZipFile, member: ZipInfo, where: str) -> np.ndarray:
         return _read_array(file, member.file_size, member.compress_size, where)
 
 
-def _read_array(file: BinaryIO, size: int, stored: int | None, where: str) -> np.ndarray:
+def _read_array(file: IO[bytes], size: int, stored: int | None, where: str) -> np.ndarray:
     shape, fortran, dtype = _read_header(file, size, stored, where)
     count = int(np.prod(shape, dtype=object))
     content = file.read(count * dtype.itemsize)
@@ -70,7 +70,7 @@ def _read_array(file: BinaryIO, size: int, stored: int | None, where: str) -> np
     return array.reshape(shape, order="F" if fortran else "C")
 
 
-def _read_header(file: BinaryIO, size: int, stored: int | None, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_header(file: IO[bytes], size: int, stored: int | None, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, order and type that the header claims, where `size` bytes in all can hold it."""
     version = npy.read_magic(file)
     if version not in HEADERS:

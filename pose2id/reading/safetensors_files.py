@@ -88,4 +88,4 @@ def write_safetensors_file(
 def raw_bytes(tensor: Tensor) -> memoryview:
     """The numbers of a tensor as they lie in a file."""
     flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy().data

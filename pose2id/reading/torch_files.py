@@ -5,6 +5,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -14,11 +15,12 @@ from torch import Tensor
 from ..errors import UserError, printable
 from .files import ZIP, check_size, foreign_kind, head_of, one_line, require_file
 
+SCALAR = np.float64(0).__reduce__()[0]  # what NumPy's scalars are pickled with
 # What torchreid-style savers put beside the tensors. The config class stands for a plain dictionary.
-HARMLESS = [
+HARMLESS: list[Any] = [
     (OrderedDict, "yacs.config.CfgNode"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    (SCALAR, "numpy._core.multiarray.scalar"),
+    (SCALAR, "numpy.core.multiarray.scalar"),
     np.dtype,
     *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)),
 ]

@@ -28,7 +28,9 @@ def read_yaml(path: str | Path, what: str = "config file") -> DictConfig:
             raise UserError(f"{start} holds {kind}; it must hold names and values, such as 'device: cpu'")
         if _written_out(root, {}) > MOST_VALUES:
             raise UserError(f"{start} holds more than {MOST_VALUES:,} values; remove what refers to itself (& and *)")
-        return OmegaConf.load(io.StringIO(text))
+        loaded = OmegaConf.load(io.StringIO(text))
+        assert isinstance(loaded, DictConfig)  # the root is a mapping
+        return loaded
     except UserError:
         raise
     except RecursionError as error:
