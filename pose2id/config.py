@@ -1,18 +1,21 @@
 """YAML files and command-line overrides, read into typed dataclasses, and dataclasses as YAML."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
 
 Schema = TypeVar("Schema")
+
+MARK = "\ue000"  # stands for a dollar sign while YAML is read; no text has it
 
 
 def load_config(
@@ -34,7 +37,7 @@ def load_config(
         if path is not None:
             loaded = _read_yaml(path)
             config = OmegaConf.merge(config, loaded[section] if section else loaded)
-        config = OmegaConf.merge(config, OmegaConf.from_dotlist(others))
+        config = OmegaConf.merge(config, read_dotlist(others))
         lacking = OmegaConf.missing_keys(config)
         for name in lacking & {".".join(keys) for keys, _ in texts}:
             OmegaConf.update(config, name, "")  # what is given stands there soon
@@ -57,9 +60,38 @@ def read_values(schema: type[Schema], values: Mapping[str, Any], what: str) -> S
     config = OmegaConf.structured(schema)
     OmegaConf.set_readonly(config, False)
     try:
-        return OmegaConf.to_object(OmegaConf.merge(config, OmegaConf.create(dict(values))))
+        return OmegaConf.to_object(OmegaConf.merge(config, OmegaConf.create(_literal(dict(values)))))
     except OmegaConfBaseException as error:
         raise UserError(f"{what}: {' '.join(str(error).splitlines()[0].split())}") from error
+
+
+def read_dotlist(overrides: Sequence[str]) -> DictConfig:
+    """`key=value` pairs as a config; values are YAML, but `${...}` in them is text like any other."""
+    config = OmegaConf.create()
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        parsed = OmegaConf.from_dotlist([f"value={MARK.join(value.split('$'))}"]).value if equals else None
+        plain_value = OmegaConf.to_container(parsed) if OmegaConf.is_config(parsed) else parsed
+        OmegaConf.update(config, key, _literal(_unmarked(plain_value)))
+    return config
+
+
+def _unmarked(value: Any) -> Any:
+    return _texts(value, lambda text: text.replace(MARK, "$"))
+
+
+def _literal(value: Any) -> Any:
+    """The same with `${` so that OmegaConf takes it as text."""
+    return _texts(value, lambda text: re.sub(r"(\\*)\$\{", r"\1\1\\${", text))
+
+
+def _texts(value: Any, change: Callable[[str], str]) -> Any:
+    """The same with all of its texts changed, keys too."""
+    if isinstance(value, Mapping):
+        return {_texts(key, change): _texts(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_texts(item, change) for item in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def to_yaml(config: object) -> str:

@@ -84,6 +84,8 @@ def _add_flag(parser: argparse.ArgumentParser, field: Field, hint: Any, note: st
 
 def _is_text(hint: Any) -> bool:
     """Text or a list of texts, or one of these or nothing: taken as they stand, without a look at what is in them."""
+    if get_origin(hint) is dict:
+        return False
     choices = {choice for choice in get_args(hint) if choice is not type(None)} or {hint}
     return hint == list[str] or choices <= {str, list[str]}
 

@@ -33,4 +33,4 @@ def main(arguments: Sequence[str]) -> None:
         console.width = max(console.width, TABLE_WIDTH)
         console.print(terminal_table(scores, config.title))
         for path in written:
-            console.print(f"wrote {path}", soft_wrap=True, markup=False, highlight=False)
+            print(f"wrote {path}")
