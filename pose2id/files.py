@@ -29,10 +29,15 @@ def writing(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not TORCH_CANNOT_WRITE.search(str(error)):
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        elif isinstance(error, SafetensorError):
+            reason = " ".join(str(error).split())[:150]
+        elif TORCH_CANNOT_WRITE.search(str(error)):
+            reason = "No space left on device, or it fails"
+        else:
             raise
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise UserError(f"cannot write {path}: {reason or ' '.join(str(error).split())[:150]}") from error
+        raise UserError(f"cannot write {path}: {reason}") from error
 
 
 @contextmanager
