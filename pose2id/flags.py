@@ -57,6 +57,10 @@ def parse_command(
     if words:
         given[positional] = words
     texts = {name: given.pop(name) for name, hint in hints.items() if _is_text(hint) and given.get(name) is not None}
+    for name, value in texts.items():
+        if isinstance(value, list):  # a flag takes all words that follow it, and settings may be among them
+            overrides += [word for word in value if _is_override(word, hints)]
+            texts[name] = [word for word in value if not _is_override(word, hints)]
     config = resolve(load_config(schema, path, [*_as_overrides(given), *overrides], given=texts))
     if dry_run:
         print(note(config).rstrip())

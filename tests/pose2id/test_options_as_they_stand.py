@@ -37,6 +37,10 @@ def test_odd_values_of_every_kind_of_option(odd):
     assert read_values(Options, {"chosen": {"key": odd}, "text": odd}, "options") == Options(odd, [], {"key": odd})
 
 
+def test_settings_may_follow_a_flag_that_takes_several_words():
+    assert parse_command(Options, "", ["--texts", "a", "b=c", "text=d"]) == Options("d", ["a", "b=c"])
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.sampled_from("${}\\.:ab[]/ "), max_size=12))
 def test_values_of_dictionaries(text):
