@@ -44,7 +44,7 @@ def load_config(
         if lacking := sorted(OmegaConf.missing_keys(config)):
             raise UserError(f"{' and '.join(lacking)} must be given: --{lacking[0]} or {lacking[0]}=...")
         built = OmegaConf.to_object(config)
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, TypeError) as error:  # TypeError: a list where settings were
         reason = " ".join(str(error).split("\n")[0].split())
         raise UserError(f"config {path or ''} {' '.join(overrides)}: {reason}") from error
     for keys, text in texts:
@@ -67,13 +67,8 @@ def read_values(schema: type[Schema], values: Mapping[str, Any], what: str) -> S
 
 def read_dotlist(overrides: Sequence[str]) -> DictConfig:
     """`key=value` pairs as a config; values are YAML, but `${...}` in them is text like any other."""
-    config = OmegaConf.create()
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        parsed = OmegaConf.from_dotlist([f"value={MARK.join(value.split('$'))}"]).value if equals else None
-        plain_value = OmegaConf.to_container(parsed) if OmegaConf.is_config(parsed) else parsed
-        OmegaConf.update(config, key, _literal(_unmarked(plain_value)))
-    return config
+    config = OmegaConf.from_dotlist([override.replace("$", MARK) for override in overrides])
+    return OmegaConf.create(_literal(_unmarked(OmegaConf.to_container(config))))
 
 
 def _unmarked(value: Any) -> Any:
@@ -128,6 +123,7 @@ def _sorted_overrides(schema: type, overrides: Sequence[str]) -> tuple[list[tupl
             quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
             texts.append((keys, value[1:-1] if quoted else value))
         else:
+            texts = [text for text in texts if text[0] != keys]  # the last one holds
             others.append(override)
     return texts, others
 

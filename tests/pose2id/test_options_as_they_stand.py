@@ -41,6 +41,11 @@ def test_settings_may_follow_a_flag_that_takes_several_words():
     assert parse_command(Options, "", ["--texts", "a", "b=c", "text=d"]) == Options("d", ["a", "b=c"])
 
 
+def test_the_last_of_two_values_holds():
+    assert load_config(Options, overrides=["text=a", "text=null"]).text is None
+    assert load_config(Options, overrides=["text=null", "text=a"]).text == "a"
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.sampled_from("${}\\.:ab[]/ "), max_size=12))
 def test_values_of_dictionaries(text):
