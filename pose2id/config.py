@@ -1,19 +1,22 @@
 """YAML files and command-line overrides, read into typed dataclasses, and dataclasses as YAML."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
 from .reading.yaml_files import read_yaml
 
 Schema = TypeVar("Schema")
+
+MARK = "\ue000"  # stands for a dollar sign while YAML is read; no text has it
 
 
 def load_config(
@@ -35,14 +38,14 @@ def load_config(
         if path is not None:
             loaded = read_yaml(path)
             config = OmegaConf.merge(config, loaded[section] if section else loaded)
-        config = OmegaConf.merge(config, OmegaConf.from_dotlist(others))
+        config = OmegaConf.merge(config, read_dotlist(others))
         lacking = OmegaConf.missing_keys(config)
         for name in lacking & {".".join(keys) for keys, _ in texts}:
             OmegaConf.update(config, name, "")  # what is given stands there soon
         if still := sorted(OmegaConf.missing_keys(config)):
             raise UserError(f"{' and '.join(still)} must be given: --{still[0]} or {still[0]}=...")
         built = cast(Schema, OmegaConf.to_object(config))
-    except (OmegaConfBaseException, yaml.YAMLError, TypeError) as error:  # TypeError: a list for a mapping, or back
+    except (OmegaConfBaseException, yaml.YAMLError, TypeError) as error:  # TypeError: a list where settings were
         reason = " ".join(str(error).split("\n")[0].split())
         raise UserError(f"config {path or ''} {' '.join(overrides)}: {reason}") from error
     for keys, text in texts:
@@ -58,9 +61,33 @@ def read_values(schema: type[Schema], values: Mapping[str, Any], what: str) -> S
     config = OmegaConf.structured(schema)
     OmegaConf.set_readonly(config, False)
     try:
-        return cast(Schema, OmegaConf.to_object(OmegaConf.merge(config, OmegaConf.create(dict(values)))))
+        return cast(Schema, OmegaConf.to_object(OmegaConf.merge(config, OmegaConf.create(_literal(dict(values))))))
     except OmegaConfBaseException as error:
         raise UserError(f"{what}: {' '.join(str(error).splitlines()[0].split())}") from error
+
+
+def read_dotlist(overrides: Sequence[str]) -> DictConfig:
+    """`key=value` pairs as a config; values are YAML, but `${...}` in them is text like any other."""
+    config = OmegaConf.from_dotlist([override.replace("$", MARK) for override in overrides])
+    return OmegaConf.create(_literal(_unmarked(OmegaConf.to_container(config))))
+
+
+def _unmarked(value: Any) -> Any:
+    return _texts(value, lambda text: text.replace(MARK, "$"))
+
+
+def _literal(value: Any) -> Any:
+    """The same with `${` so that OmegaConf takes it as text."""
+    return _texts(value, lambda text: re.sub(r"(\\*)\$\{", r"\1\1\\${", text))
+
+
+def _texts(value: Any, change: Callable[[str], str]) -> Any:
+    """The same with all of its texts changed, keys too."""
+    if isinstance(value, Mapping):
+        return {_texts(key, change): _texts(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_texts(item, change) for item in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def to_yaml(config: object) -> str:
@@ -92,6 +119,7 @@ def _sorted_overrides(schema: type, overrides: Sequence[str]) -> tuple[list[tupl
             quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
             texts.append((keys, value[1:-1] if quoted else value))
         else:
+            texts = [text for text in texts if text[0] != keys]  # the last one holds
             others.append(override)
     return texts, others
 

@@ -38,11 +38,16 @@ def writing(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not TORCH_CANNOT_WRITE.search(str(error)):
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        elif isinstance(error, SafetensorError):
+            reason = " ".join(str(error).split())[:150]
+        elif TORCH_CANNOT_WRITE.search(str(error)):
+            reason = "No space left on device, or it fails"
+        else:
             raise
-        number, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (None, None)
-        kind = NameRefused if number in REFUSED else UserError
-        raise kind(f"cannot write {path}: {reason or ' '.join(str(error).split())[:150]}") from error
+        kind = NameRefused if isinstance(error, OSError) and error.errno in REFUSED else UserError
+        raise kind(f"cannot write {path}: {reason}") from error
 
 
 @contextmanager

@@ -57,6 +57,10 @@ def parse_command(
     if words and positional:
         given[positional] = words
     texts = {name: given.pop(name) for name, hint in hints.items() if _is_text(hint) and given.get(name) is not None}
+    for name, value in texts.items():
+        if isinstance(value, list):  # a flag takes all words that follow it, and settings may be among them
+            overrides += [word for word in value if _is_override(word, hints)]
+            texts[name] = [word for word in value if not _is_override(word, hints)]
     config = resolve(load_config(schema, path, [*_as_overrides(given), *overrides], given=texts))
     if dry_run:
         print(note(config).rstrip())
@@ -84,6 +88,8 @@ def _add_flag(parser: argparse.ArgumentParser, field: Field, hint: Any, note: st
 
 def _is_text(hint: Any) -> bool:
     """Text or a list of texts, or one of these or nothing: taken as they stand, without a look at what is in them."""
+    if get_origin(hint) is dict:
+        return False
     choices = {choice for choice in get_args(hint) if choice is not type(None)} or {hint}
     return hint == list[str] or choices <= {str, list[str]}
 

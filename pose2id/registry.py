@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, cast
 
-from omegaconf import OmegaConf
-
-from .config import read_values
+from .config import read_dotlist, read_values
 from .errors import UserError
 
 Thing = TypeVar("Thing")
@@ -42,7 +40,7 @@ def _read(entry: object, what: str) -> tuple[str, dict[str, Any]]:
     """The name and the numbers of an entry."""
     if isinstance(entry, str):
         name, _, numbers = entry.partition(":")
-        return name, dict(OmegaConf.from_dotlist(numbers.split(","))) if numbers else {}
+        return name, dict(read_dotlist(numbers.split(","))) if numbers else {}
     if not isinstance(entry, Mapping) or "name" not in entry:
         raise UserError(f"{what}: '{entry}' names nothing; write NAME, NAME:number=4 or {{name: NAME, number: 4}}")
     # YAML reads the bare word `on` as true

@@ -83,6 +83,6 @@ def run(name: str, world: World, out: Path) -> bool:
     if result.table:
         console.print(to_terminal(result.table))
     for _, caption in (*result.plots.values(), *result.galleries.values()):
-        console.print(caption, markup=False)
+        print(caption)
     save_result(out, name, result)
     return True

@@ -1,6 +1,7 @@
 """Settings of a generation job: what they are, what they default to, and which of them decide a picture."""
 
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 
 import torch
 
@@ -116,4 +117,6 @@ def _check(config: GenerationConfig) -> None:
     check_ranges(config, {"batch_size": BATCH})
     if config.attention == "xformers" and not config.device.startswith("cuda"):
         raise UserError(f"attention=xformers computes on NVIDIA GPUs alone, not on {config.device}; use attention=sdpa")
+    if config.attention == "xformers" and find_spec("xformers") is None:
+        raise UserError("attention=xformers needs xformers, which is not installed; install it, or use attention=sdpa")
     _ = config.sampling  # says what cannot work

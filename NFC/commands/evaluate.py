@@ -34,4 +34,4 @@ def main(arguments: Sequence[str]) -> None:
             written += write_report(Path(config.out), scores, config.title, plain(config))
         console.print(terminal_table(scores, config.title))
     for path in written:
-        console.print(f"wrote {printable(path)}", soft_wrap=True, markup=False, highlight=False)
+        print(f"wrote {printable(path)}")

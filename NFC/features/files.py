@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from PIL import Image
 from torch import Tensor
 
@@ -118,9 +119,11 @@ def through_file(
     changed, a line is logged and they are extracted anew.
     """
     process = this_process()
+    if _fits_everywhere(path, origin):  # no lock: the folder may be read-only
+        return _feats(path)
     with locked(path.parent, wait=True, here=process.is_main_process):
         process.wait_for_everyone()
-        if _fits(path, origin):
+        if _fits_everywhere(path, origin):  # another run has made it meanwhile
             return _feats(path)
         if process.is_main_process:
             remove_leftovers(path.parent)
@@ -181,6 +184,12 @@ def _fits(path: Path, origin: Origin) -> bool:
         return False
     said = ", ".join(f"{name} {getattr(made, name)}, not {getattr(origin, name)}" for name in differences)
     raise UserError(f"{path} holds other features ({said}); give another folder, or delete the file")
+
+
+def _fits_everywhere(path: Path, origin: Origin) -> bool:
+    """The same answer in all processes that work together."""
+    fits = _fits(path, origin)
+    return all(gather_object([fits])) if this_process().num_processes > 1 else fits
 
 
 def _read_parts(parts: Path, origin: Origin) -> Iterator[Tensor]:

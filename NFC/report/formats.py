@@ -4,8 +4,8 @@ import csv
 from html import escape
 from io import StringIO
 
-from rich.markup import escape as escape_markup
 from rich.table import Table
+from rich.text import Text
 
 from .table import ResultTable
 
@@ -23,14 +23,15 @@ def to_terminal(table: ResultTable) -> Table:
     """A rich table, for `Console().print`; notes stand below it, and the paper's figures have short headers."""
     notes = [f"{row.name}: {row.note}" for row in table.rows if row.note]
     caption = "\n".join([table.caption, *notes]).strip()
-    drawn = Table(title=escape_markup(table.title), caption=escape_markup(caption) or None, caption_justify="left")
+    title, below = Text(table.title, "table.title"), Text(caption, "table.caption") if caption else None
+    drawn = Table(title=title, caption=below, caption_justify="left")
     header = [column for column in table.header if column != "Note"]
     for column in header:
         short = "paper" if column.endswith(" paper") else column
         justify, width = ("right", None) if column else ("left", 20)
         drawn.add_column(short, justify=justify, min_width=width, no_wrap=bool(column), overflow="fold")
     for cells in table.cells:
-        drawn.add_row(*map(escape_markup, cells[: len(header)]))
+        drawn.add_row(*map(Text, cells[: len(header)]))  # names may look like markup
     return drawn
 
 

@@ -109,7 +109,7 @@ def test_a_data_set_with_cameras_generated_pictures_and_validation(market, tmp_p
     ("overrides", "told"),
     [
         (["loop.steps=3"], "steps"),
-        (["data.groups=nowhere"], "pose2id synthetic"),
+        (["data.groups=nowhere"], "pose2id synthetic --layout groups"),
         (["data.groups=null"], "data.groups or data.dataset"),
         (["loop.batch_size=9"], "9"),
         (["loop.batch_size=96"], "24 people"),

@@ -1,6 +1,9 @@
 """The job that estimates poses: what it writes, how it goes on, what it refuses."""
 
 import json
+import multiprocessing
+import os
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from IPG.poses.prepare import prepare
 from IPG.poses.records import PoseRecord, read_kept, read_records, write_records
 from IPG.poses.settings import PrepareConfig, resolve
 from pose2id.errors import UserError
+from pose2id.files import replacing
+from pose2id.locks import locked
 
 
 def write_pictures(folder, sizes):
@@ -154,3 +159,31 @@ def test_records_round_trip_and_a_cut_line_is_told(tmp_path, standing):
     assert len(read_records(path, partial=True)) == 2
     with pytest.raises(UserError, match="line 3 holds no pose"):
         read_records(path)
+
+
+def test_one_run_at_a_time_and_nothing_is_left_of_killed_ones(folder):
+    tmp_path, config, poses = folder
+    out = tmp_path / "pictures_poses"
+    with replacing(out / "keypoints.jsonl") as partial:
+        left = out / partial.parent.name.replace(str(os.getpid()), "999999999")
+    left.mkdir(parents=True)
+    processes = multiprocessing.get_context("fork")
+    ready = processes.Event()
+    other = processes.Process(target=hold, args=(out, ready))
+    other.start()
+    assert ready.wait(30)
+    try:
+        with pytest.raises(UserError, match="pictures_poses is in use by another run"):
+            prepare(config)
+    finally:
+        other.kill()
+        other.join()
+    prepare(config)
+    assert len(read_records(out / "keypoints.jsonl")) == len(poses)
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+def hold(folder, ready):
+    with locked(folder):
+        ready.set()
+        time.sleep(600)

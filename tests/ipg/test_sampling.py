@@ -111,10 +111,10 @@ def test_both_streams_take_over_features_of_their_own(pipe, inputs):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"steps": 0}, "steps is 0; it must be 1 to 1000"),
+        ({"steps": 0}, "steps is 0; it must be from 1 to 1000"),
         ({"scheduler": "heun"}, "scheduler 'heun' is unknown; choose one of: ddim, dpm"),
         ({"guidance_interval": (1, 2, 3)}, "two timesteps: least, most"),
-        ({"feature_interval": 0}, "feature_interval is 0; it must be at least 1"),
+        ({"feature_interval": 0}, "feature_interval is 0; it must be from 1 to 1000"),
     ],
 )
 def test_settings_that_cannot_work_are_told(settings, told):

@@ -48,7 +48,7 @@ def test_dry_run_prints_the_resolved_config(capsys):
         (["--root", "nowhere"], "nowhere does not exist"),
         (["--root", "nowhere", "--dataset", "x"], "unknown data set 'x'"),
         (["--root", "nowhere", "--ipg", "x"], "expected one of"),
-        (["--root", "nowhere", "--k1", "0"], "at least 1"),
+        (["--root", "nowhere", "--k1", "0"], "k1 is 0; it must be from 1"),
         (["--root", "nowhere", "--ablation", "--save_features", "x"], "one row"),
         (["--root", "nowhere", "--precision", "int8"], "float16"),
         (["--root", ".", "--options", "mode=indoor"], "has no option 'mode'"),

@@ -1,6 +1,9 @@
 """Feature files: used again where they fit, refused where they do not, and resumed after a stop."""
 
+import multiprocessing
 import os
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -13,6 +16,8 @@ from NFC.features.extraction import Precision
 from NFC.features.files import describe_network, describe_pictures, read_feature_file, read_origin
 from NFC.features.of_dataset import FeatureFolder, MissingGenerated, extract_dataset
 from pose2id.errors import UserError
+from pose2id.files import replacing
+from pose2id.locks import LOCK_FILE, locked
 from tests.nfc.toy import GALLERY, QUERY, MeanColour, write_generated, write_market
 
 LOADING = {"device": "cpu", "batch_size": 2}
@@ -167,3 +172,51 @@ def test_distractors_stand_in_for_themselves(market):
 def test_features_that_are_not_finite_are_refused(market):
     with pytest.raises(UserError, match=r"query of market1501.*3 of 3 rows"):
         extract_dataset(market, Counting(scale=torch.inf), **LOADING)
+
+
+def test_files_are_the_same_from_run_to_run_and_as_readable_as_others(market, tmp_path):
+    extract(market, tmp_path, Counting())
+    first = (tmp_path / "features/query.safetensors").read_bytes()
+    for number in range(3):  # the library orders metadata anew for every file
+        extract(market, tmp_path / str(number), Counting())
+        assert (tmp_path / f"{number}/features/query.safetensors").read_bytes() == first
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "features/query.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert not [path for path in (tmp_path / "features").iterdir() if path.name.startswith(".")]
+
+
+def test_what_a_killed_run_left_goes_and_another_run_is_waited_for(market, tmp_path):
+    folder = tmp_path / "features"
+    with replacing(folder / "query.safetensors") as partial:
+        left = folder / partial.parent.name.replace(str(os.getpid()), "999999999")
+    left.mkdir(parents=True)
+    ready = multiprocessing.get_context("fork").Event()
+    other = multiprocessing.get_context("fork").Process(target=hold, args=(folder, ready))
+    other.start()
+    assert ready.wait(30)
+    killer = threading.Timer(0.3, other.kill)
+    killer.start()
+    extract(market, tmp_path, Counting())
+    other.join()
+    assert not left.exists() and not (folder / LOCK_FILE).exists()
+
+
+def hold(folder, ready):
+    with locked(folder):
+        ready.set()
+        time.sleep(600)
+
+
+def test_finished_files_are_read_from_a_folder_that_is_in_use(market, tmp_path):
+    extract(market, tmp_path, Counting())
+    ready = multiprocessing.get_context("fork").Event()
+    other = multiprocessing.get_context("fork").Process(target=hold, args=(tmp_path / "features", ready))
+    other.start()
+    assert ready.wait(30)
+    try:
+        again = Counting()
+        extract(market, tmp_path, again)
+        assert again.seen == 0
+    finally:
+        other.kill()
+        other.join()

@@ -127,8 +127,8 @@ def test_nobody_with_two_pictures(market, standing):
         ({"groups": "a", "dataset_dir": "b"}, "name either"),
         ({"groups": "a", "dataset": "market1501"}, "needs data.dataset_dir"),
         ({"dataset_dir": "nowhere"}, "nowhere does not exist"),
-        ({"groups": "nowhere"}, "pose2id synthetic"),
-        ({"groups": "nowhere", "targets": 0}, "at least 1"),
+        ({"groups": "nowhere"}, "pose2id synthetic --layout groups"),
+        ({"groups": "nowhere", "targets": 0}, "targets is 0; it must be from 1"),
     ],
 )
 def test_configs_that_cannot_work(options, told):

@@ -52,11 +52,12 @@ def test_any_kind_of_picture(mode):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"height": 0}, "height and width must be positive"),
+        ({"height": 0}, r"preprocessing\.height is 0; it must be from 1"),
         ({"resize": "area"}, "unknown resize 'area'; choose one of: nearest, bilinear"),
         ({"channel_order": "hsv"}, "channel_order must be rgb or bgr"),
         ({"mean": (0.5,)}, "mean and std need three numbers"),
-        ({"std": (1, 0, 1)}, "mean and std need three numbers"),
+        ({"std": (1, 0, 1)}, r"preprocessing\.std is 0; it must be above 0"),
+        ({"height": 10**9}, r"preprocessing\.height is 1000000000; it must be"),
     ],
 )
 def test_mistakes(fields, message):
