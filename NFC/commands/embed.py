@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from omegaconf import MISSING
@@ -74,7 +75,7 @@ def embed(config: EmbedConfig) -> Path:
         flip=config.flip,
     )
     layout = extractor.layout
-    sizes = {layout.kind: np.array(layout.sizes)} if layout.sizes else {}
+    sizes: dict[str, Any] = {layout.kind: np.array(layout.sizes)} if layout.sizes else {}
     if this_process().is_main_process:
         with replacing(out) as partial, partial.open("wb") as file:
             np.savez(file, feats=feats.numpy(), paths=np.array([str(path) for path in paths]), **sizes)

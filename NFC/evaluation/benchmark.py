@@ -10,8 +10,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from pose2id.reading.yaml_files import read_yaml
 from pose2id.resources import CONFIGS
 
 from ..datasets import DATASETS
@@ -26,8 +25,8 @@ def benchmark_numbers(
     dataset: None where the features are of no data set in particular; then there are the given ones alone.
     """
     path = CONFIGS / "evaluate" / f"{dataset}.yaml"
-    known = given or (OmegaConf.to_container(OmegaConf.load(path)).get("numbers", {}) if path.is_file() else {})
-    reader = DATASETS.get(dataset)
+    known: Any = given or (read_yaml(path).get("numbers", {}) if path.is_file() else {})
+    reader = DATASETS.get(dataset) if dataset else None
     defaults = {name: choices[0] for name, choices in reader.options.items()} if reader else {}
     chosen = {name: str(value) for name, value in (defaults | dict(options)).items()}
     return {

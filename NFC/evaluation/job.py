@@ -27,7 +27,7 @@ def evaluate(config: EvaluateConfig) -> tuple[list[Scores], list[Path]]:
     Under `accelerate launch` only the main process scores; the others help to extract and return nothing.
     Raises `UserError` for whatever the user can repair, before anything is written.
     """
-    rows = config.rows()
+    rows: Mapping[str, Chain] = config.rows()
     device = pick_device(config.device)
     dataset = build_dataset(config.dataset, config.root, **config.options) if config.root else None
     if dataset and this_process().is_main_process:
@@ -40,7 +40,7 @@ def evaluate(config: EvaluateConfig) -> tuple[list[Scores], list[Path]]:
         return [], []
     query, gallery = (features.to(device) for features in sets)
     scores, written = _score(config, query, gallery, rows, protocol), []
-    if config.page and scores:
+    if config.page and scores and dataset:
         written.append(write_score_page(Path(config.page), config.title, scores, dataset, query, gallery))
     if config.save_features:
         (chain,) = rows.values()

@@ -1,6 +1,7 @@
 """Centralized features as files of their own, to take elsewhere."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,5 +37,6 @@ def write_centralized(path: Path, features: FeatureSet) -> Path:
     if layout.sizes:
         arrays[layout.kind] = torch.tensor(layout.sizes)
     with replacing(path) as partial, partial.open("wb") as file:
-        np.savez(file, **{name: tensor.cpu().numpy() for name, tensor in arrays.items() if tensor is not None})
+        held: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in arrays.items() if tensor is not None}
+        np.savez(file, **held)
     return path

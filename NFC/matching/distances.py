@@ -1,5 +1,6 @@
 """Distances of two sets, given in blocks of rows, so that no Q x G matrix need be in memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +16,7 @@ class Distances(Protocol):
     """(Q, G), smaller is nearer, infinity allowed; a plain tensor is one too."""
 
     @property
-    def shape(self) -> tuple[int, int]: ...
+    def shape(self) -> Sequence[int]: ...
 
     @property
     def device(self) -> torch.device: ...

@@ -88,7 +88,8 @@ def less_equal(values: Tensor, limits: Tensor) -> Tensor:
 def true_positions(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Rows and columns (P,) int64 of the true entries of `mask` (R, C), by row; NumPy skips zeros the faster."""
     if mask.device.type != "cpu":
-        return mask.nonzero(as_tuple=True)
+        rows, columns = mask.nonzero(as_tuple=True)
+        return rows, columns
     positions = torch.from_numpy(np.flatnonzero(mask.numpy()))
     row = positions // mask.shape[1]
     return row, positions - row * mask.shape[1]

@@ -116,7 +116,7 @@ def rank_gallery(
     ranks = torch.full((compared.shape[0], k), -1, dtype=torch.int64)
     if isinstance(compared, EuclideanDistances):
         nearest, _ = nearest_in_gallery(compared.query, compared.gallery, k, labels.excluded)
-        ranks[:, : nearest.shape[1]] = nearest.cpu()
+        ranks[:, : nearest.shape[1]] = as_tensor(nearest, "ranks").cpu()
         return ranks.numpy()
     for rows in row_blocks(torch.arange(len(ranks)), compared.shape[1]):
         block = compared[rows.to(compared.device)].double()

@@ -15,6 +15,7 @@ from torch import Tensor
 from pose2id.errors import UserError
 
 from ..datasets.rules import Exclude
+from ..matching.distances import Distances
 from ..neighbours.distances import pair_bounds, pair_distances, table_by_row
 from ..neighbours.products import FLOAT64, Centring, Packed, Precision, error_bounds, multiply, pack, precisions
 from ..neighbours.tiles import true_positions
@@ -68,7 +69,7 @@ class Ranks:
     wrong_before_first: Tensor  # (B,) int64: the same for the nearest, in pictures or identities
 
 
-def ranks_by_distances(matrix: Tensor, labels: Labels, identities: bool) -> Iterator[Ranks]:
+def ranks_by_distances(matrix: Distances, labels: Labels, identities: bool) -> Iterator[Ranks]:
     """matrix: (Q, G), smaller is nearer. `identities`: the nearest true match is ranked among identities."""
     for rows in row_blocks(torch.arange(matrix.shape[0], device=matrix.device), matrix.shape[1]):
         block = matrix[rows].double()

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from functools import reduce
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor
@@ -95,7 +95,7 @@ class Features(ABC):
 
     @property
     def _tensors(self) -> tuple[Tensor, ...]:
-        return tuple(getattr(self, field.name) for field in fields(self))
+        return tuple(getattr(self, field.name) for field in fields(cast(Any, self)))
 
     def _apply(self, change: Callable[[Tensor], Tensor]) -> Self:
         return type(self)(*map(change, self._tensors))

@@ -41,8 +41,9 @@ class PartFeatures(Features):
             )
 
     @classmethod
-    def unflatten(cls, flat: Tensor, parts: int) -> Self:
-        """What `flatten` made (..., P * d + P), apart again; `UserError` when it cannot hold `parts` parts."""
+    def unflatten(cls, flat: Tensor, *sizes: int) -> Self:
+        """What `flatten` made (..., P * d + P), apart again; `UserError` when it cannot hold the P of `sizes`."""
+        (parts,) = sizes
         if parts < 1 or flat.shape[-1] % parts or flat.shape[-1] < 2 * parts:
             raise UserError(f"features of {flat.shape[-1]} numbers do not hold {parts} parts with visibility")
         return cls(flat[..., :-parts].unflatten(-1, (parts, -1)), flat[..., -parts:])
@@ -86,8 +87,8 @@ class PartFeatures(Features):
             raise UserError(f"generated must be (N, M, P, d) for feats {shape}, got {tuple(extra.shape)}")
         dtype = compute_dtype(original)
         weight = generated.visibility.to(original.device, dtype)
-        extra = extra.to(original.device).unbind(1)
-        pooled = sum_in_order(u[..., None] * g.to(dtype) for u, g in zip(weight.unbind(1), extra, strict=True))
+        pictures = extra.to(original.device).unbind(1)
+        pooled = sum_in_order(u[..., None] * g.to(dtype) for u, g in zip(weight.unbind(1), pictures, strict=True))
         if reduction == "mean":
             pooled = pooled / sum_in_order(weight.unbind(1)).clamp(min=torch.finfo(dtype).tiny)[..., None]
         fused = original.to(dtype) * seen.to(dtype)[..., None] + eta * pooled

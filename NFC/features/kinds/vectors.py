@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from pose2id.arrays import as_features, compute_dtype, unit_rows
+from pose2id.arrays import as_features, as_tensor, compute_dtype, unit_rows
 from pose2id.errors import UserError
 
 from ...neighbours import approximate_neighbours, nearest_neighbours
@@ -25,7 +25,7 @@ class VectorFeatures(Features):
     values: Tensor
 
     @classmethod
-    def unflatten(cls, flat: Tensor) -> Self:
+    def unflatten(cls, flat: Tensor, *sizes: int) -> Self:
         return cls(flat)
 
     def flatten(self) -> Tensor:
@@ -52,7 +52,9 @@ class VectorFeatures(Features):
 
     def nearest(self, k: int, approximate: bool = False) -> Tensor:
         """By squared Euclidean distance; ties go to the lower index. approximate: by the optional faiss."""
-        return approximate_neighbours(self.values, k) if approximate else nearest_neighbours(self.values, k)[0]
+        if approximate:
+            return approximate_neighbours(self.values, k)
+        return as_tensor(nearest_neighbours(self.values, k)[0], "neighbours")
 
     def sums(self, members: Tensor) -> Self:
         first, *others = members.T
