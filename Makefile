@@ -4,12 +4,12 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test reproduce lint bench bench-nfc bench-ipg bench-extractors bench-mini bench-quality
+.PHONY: help venv demo test test-slow wheel reproduce lint bench bench-nfc bench-ipg bench-extractors bench-mini bench-quality
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
-venv: $(VENV)/installed ## make .venv and install the pinned requirements
+venv: $(VENV)/installed ## make .venv with the pinned requirements and the command pose2id
 
 demo: $(VENV)/installed ## pictures from ref/ and standard_poses/, then a scored table on synthetic people
 	$(PY) scripts/demo.py
@@ -17,12 +17,19 @@ demo: $(VENV)/installed ## pictures from ref/ and standard_poses/, then a scored
 test: $(VENV)/installed-dev ## run the tests
 	$(PY) -m pytest
 
+test-slow: $(VENV)/installed-dev ## the tests that take minutes: golden figures at full size, pages of docs/, trainings
+	$(PY) -m pytest -m slow
+
+wheel: $(VENV)/installed ## build the wheel, install it into an empty environment, generate and evaluate there
+	$(PY) scripts/check_wheel.py
+
 reproduce: $(VENV)/installed ## the paper's tables and figures, on synthetic people
 	$(PY) -m pose2id reproduce all --world synthetic
 
-lint: $(VENV)/installed-dev ## check style
+lint: $(VENV)/installed-dev ## check style and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 bench: bench-nfc bench-ipg ## measure speed and memory on this machine
 
@@ -48,6 +55,7 @@ $(PY):
 
 $(VENV)/installed: requirements.txt | $(PY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed

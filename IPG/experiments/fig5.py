@@ -8,8 +8,7 @@ from torch.nn.functional import cosine_similarity
 
 from NFC.experiments.figures import draw_fig5
 from NFC.experiments.results import Result
-from NFC.experiments.world import GeneratorSource, Lacking, World, collect
-from pose2id.errors import UserError
+from NFC.experiments.world import GeneratorSource, Lacking, World, collect, refused
 from pose2id.pictures import list_pictures, read_picture, write_picture
 from pose2id.resources import here_or_shipped
 
@@ -44,10 +43,8 @@ def fig5(world: World, out: Path) -> Result:
 
 def load_generator(source: GeneratorSource, device: str | None) -> IPGPipeline:
     """The generator; `Lacking` where its weights are not in their place."""
-    try:
+    with refused("generator", source.get):
         return IPGPipeline.from_pretrained(source.directory, source.preset, device=device)
-    except UserError as error:
-        raise Lacking({"generator": f"generator: {error}; get: {source.get}"}) from error
 
 
 def draw_once(pipe: IPGPipeline, reference: Path, poses: list[Path], folder: Path, identity: bool) -> list[Image.Image]:

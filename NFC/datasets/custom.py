@@ -6,7 +6,9 @@ are ignored:
 - `path`: the picture, absolute or relative to the table's folder;
 - `pid`: whom it shows, any text;
 - `split`: `train`, `query` or `gallery`; the first may be missing;
-- `camid` (may be left out): which camera took it, any text.
+- `camid` (may be left out): which camera took it, any text;
+- `distractor` (may be left out): 1 for gallery pictures whose pid shows nobody in particular, as Market1501's 0
+  (they are ranked, but have no identity density), 0 or nothing for the others.
 
 Folders: `root` holds `query/<pid>/*`, `gallery/<pid>/*` and, if there is one, `train/<pid>/*`.
 
@@ -36,7 +38,7 @@ from .disk import list_folders, list_pictures, listed_picture
 
 SPLITS = ("train", "query", "gallery")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-NEEDED = ("path", "pid", "split")
+NEEDED, OPTIONAL = ("path", "pid", "split"), ("camid", "distractor")
 CAMERA_OF_SPLIT = {"train": "0", "query": "0", "gallery": "1"}
 MOST_CAMERAS = 1000
 
@@ -52,13 +54,15 @@ class Row:
     split: str
     pid: str
     camid: str | None = None
+    distractor: bool = False
 
 
 def read_custom(root: Path) -> Dataset:
     """Read the table or the folders at `root`, as the module says.
 
     `UserError` names the line or folder for missing columns or values, an unknown split, a picture that does not
-    exist or occurs twice, a pid with two folders in a split, and for a split without pictures.
+    exist or occurs twice, a pid with two folders in a split, one that is a distractor and is not, and for a split
+    without pictures.
     """
     rows = read_table(root) if root.is_file() else read_folders(root)
     cameras = all(row.camid is not None for row in rows)
@@ -70,7 +74,16 @@ def read_custom(root: Path) -> Dataset:
         splits[row.split].append(Record(row.path, pids[row.pid], camids[row.camid], row.folder))
     folders = {} if root.is_file() else {root / split: 1 for split in SPLITS if (root / split).is_dir()}
     place = root if root.is_dir() else root.parent
-    return Dataset("custom", place, **splits, cameras=cameras, folders=folders)
+    distractors = _distractors(rows, pids, root)
+    return Dataset("custom", place, **splits, distractors=distractors, cameras=cameras, folders=folders)
+
+
+def _distractors(rows: Sequence[Row], pids: Mapping[str, int], root: Path) -> frozenset[int]:
+    marked = frozenset(pids[row.pid] for row in rows if row.distractor)
+    for row in rows:
+        if pids[row.pid] in marked and not row.distractor:
+            raise UserError(f"custom: pid {row.pid} of {root} is a distractor in some lines and somebody in {row.path}")
+    return marked
 
 
 def _number_cameras(rows: Sequence[Row], root: Path) -> dict[str, int]:
@@ -110,7 +123,7 @@ def read_table(table: Path) -> list[Row]:
     if table.suffix.lower() not in DELIMITERS:
         raise UserError(f"custom: {table} is no table; give a .csv or .tsv file, or a folder")
     delimiter = DELIMITERS[table.suffix.lower()]
-    columns, lines = reading.read_table(table, "custom: file", delimiter, (*NEEDED, "camid"))
+    columns, lines = reading.read_table(table, "custom: file", delimiter, (*NEEDED, *OPTIONAL))
     missing = [column for column in NEEDED if column not in columns]
     if missing:
         raise UserError(f"custom: {table} lacks the columns {', '.join(missing)}; its first line must name them")
@@ -133,4 +146,7 @@ def _read_line(values: Mapping[str, str], parent: Path, where: str) -> Row:
     path = listed_picture(parent, values["path"], where)
     inside = path.relative_to(parent).parts if path.is_relative_to(parent) else ()
     folder = parent / inside[0] if len(inside) > 1 and ".." not in inside else path.parent
-    return Row(path, folder, values["split"], values["pid"], values.get("camid"))
+    distractor = values.get("distractor", "")
+    if distractor not in ("", "0", "1") or (distractor == "1" and values["split"] != "gallery"):
+        raise UserError(f"{where} has the distractor '{distractor:.80}'; give 1 (in the gallery only), 0 or nothing")
+    return Row(path, folder, values["split"], values["pid"], values.get("camid"), distractor == "1")

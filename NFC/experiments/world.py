@@ -1,7 +1,8 @@
 """A world: which data sets and networks there are, what is lacking, and the features of one on the other."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +34,17 @@ class Lacking(UserError):
     @property
     def note(self) -> str:
         return "needs " + ", ".join(self.needs)
+
+
+@contextmanager
+def refused(what: str, get: str) -> Iterator[None]:
+    """What cannot be read in the block is `Lacking`: one damaged or unfitting file ends one row, not the run."""
+    try:
+        yield
+    except Lacking:
+        raise
+    except UserError as error:
+        raise Lacking({what: f"{what}: {error}; get: {get}"}) from error
 
 
 @dataclass
@@ -118,7 +130,8 @@ class World:
             self.prepare(key, source)
         if not Path(source.root).exists():
             raise Lacking({f"data set {key}": f"data set {key}: no folder {source.root}; get: {source.get}"})
-        return build_dataset(source.dataset, source.root, **source.options)
+        with refused(f"data set {key}", source.get):
+            return build_dataset(source.dataset, source.root, **source.options)
 
     def network(self, key: str) -> Extractor | nn.Module:
         """The network of a key; `Lacking` where it is not built yet, or its weights are not in their place."""
@@ -130,7 +143,8 @@ class World:
             raise Lacking({what: f"network {key}: {what} is not built yet"})
         if source.weights and not Path(source.weights).is_file():
             raise Lacking({f"weights of {key}": f"network {key}: no weights {source.weights}; get: {source.get}"})
-        return build_extractor(source.extractor, source.weights, source.preset, self.sources.device)
+        with refused(f"network {key}", source.get):
+            return build_extractor(source.extractor, source.weights, source.preset, self.sources.device)
 
     def remember(self, error: Lacking) -> None:
         """Keep the lines of an experiment, or of a row of it, that could not be run."""

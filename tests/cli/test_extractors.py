@@ -115,14 +115,14 @@ def test_keypoints_are_for_networks_that_take_them(drawn, mini_weights, tmp_path
     flags = ["--root", drawn("market1501").root, "--preset", "mini"]
     flags += ["--weights", mini_weights / "transformer_20.safetensors", "--device", "cpu"]
     assert here("evaluate", *flags, "--keypoints", tmp_path) == 2
-    assert "extractor 'transreid' takes no keypoints" in capsys.readouterr().err
+    assert "the network takes no keypoints; leave them out, or use kpr" in capsys.readouterr().err
 
 
 def test_affinity_belongs_to_its_benchmarks(drawn, mini_weights, tmp_path, capsys):
     flags = ["--preset", "mini", "--weights", mini_weights / "transformer_20.safetensors", "--device", "cpu"]
     assert here("evaluate", *flags, "--root", drawn("market1501").root, "--affinity") == 2
     error = capsys.readouterr().err.strip()
-    assert "affinity inference is defined for sysu_mm01 and regdb" in error and len(error.splitlines()) == 1
+    assert "affinity needs k1, k2; give affinity:k1=...,k2=..." in error and len(error.splitlines()) == 1
     sysu = ["--dataset", "sysu_mm01", "--root", drawn("sysu_mm01").root, "--affinity"]
     assert here("evaluate", *flags, *sysu, "--out", tmp_path) == 0
     assert "affinity" in json.loads((tmp_path / "results.json").read_text())["rows"][0]["name"]

@@ -49,6 +49,13 @@ def rows_of(folder: Path, name: str) -> dict[str, dict]:
     return {row["name"]: row for row in json.loads((folder / name / f"{name}.json").read_text())["rows"]}
 
 
+def test_weights_that_do_not_fit_end_their_row_and_not_the_run(reproduce, real, tmp_path, mini_weights, capsys):
+    unfit = f"networks.generic.weights={mini_weights / 'IFR.safetensors'}"
+    assert reproduce("table2", "table5", *real, unfit) == 1
+    assert "network generic: " in capsys.readouterr().err
+    assert rows_of(tmp_path / "out" / "real", "table2") and not (tmp_path / "out/real/table5").exists()
+
+
 def test_nothing_in_place_lists_what_is_missing_and_where_to_get_it(reproduce, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert reproduce("all") == 2

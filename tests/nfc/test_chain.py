@@ -61,7 +61,7 @@ def test_yaml_with_the_bare_word_on(tmp_path):
         ("nfc:k2=-1", "k1 and k2 must be at least 1, got k1=2, k2=-1"),
         ("nfc:on=left", "Invalid value 'left', expected one of"),
         ("generated:reduction=max", "reduction must be sum or mean, got 'max'"),
-        ("generated:eta=.nan", "eta must be a finite number, got nan"),
+        ("generated:eta=.nan", "eta is nan; it must be from -1000 to 1000"),
         ("query_expansion:k=0", "query expansion needs k of at least 1, got 0"),
         ("query_expansion:alpha=-0.5", "alpha must be at least 0 and finite, got -0.5"),
         ("k_reciprocal:k1=0", "need k1, k2 >= 1 and 0 <= lambda_value <= 1, got 0, 6, 0.3"),

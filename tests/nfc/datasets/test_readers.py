@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from NFC.datasets import build_dataset
+from pose2id.errors import UserError
 from tests.nfc.datasets.trees import MSMT
 
 
@@ -82,3 +83,18 @@ def test_custom_tables(tree):
     assert dataset.root == root
     dataset = build_dataset("custom", root / "list.tsv")
     assert labels(root, (*dataset.query, *dataset.gallery)) == [("query/ann/1.png", 7, 0), ("gallery/ann/2.jpeg", 7, 0)]
+
+
+def test_custom_tables_mark_distractors(tree):
+    root = tree("custom")
+    table = root / "marked.csv"
+    table.write_text("path,pid,split,distractor\nquery/ann/1.png,7,query,\ngallery/ann/2.jpeg,0,gallery,1\n")
+    assert build_dataset("custom", table).distractors == {0}
+    table.write_text("path,pid,split,distractor\nquery/ann/1.png,7,query,1\ngallery/ann/2.jpeg,7,gallery,0\n")
+    with pytest.raises(
+ .* has the distractor .1.; give 1 .in the gallery only., 0"
+    ):
+        build_dataset("custom", table)
+    table.write_text("path,pid,split,distractor\nquery/ann/1.png,7,query,\ngallery/ann/2.jpeg,7,gallery,1\n")
+    with pytest.raises(UserError, match=r"pid 7 of .* is a distractor in some lines and somebody in .*png"):
+        build_dataset("custom", table)

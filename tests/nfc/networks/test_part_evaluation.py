@@ -49,17 +49,16 @@ def tiny_extractor(kind):
 
 @torch.no_grad()
 def features_by_hand(extractor, records, keypoints=False):
-    """Originals (N, P) with camera and prompt, generated (N, M, P) without both."""
+    """Originals (N, P) with prompt, generated (N, M, P) without; nobody noted the cameras of Occluded-REID."""
     extractor.eval()
 
-    def embed(path, camid, prompted):
+    def embed(path, prompted):
         picture = Image.open(path).convert("RGB")
         images = extractor.preprocess(picture, path) if prompted else extractor.preprocess(picture)
-        camids = torch.tensor([camid]) if camid is not None and extractor.uses_camids else None
-        return extractor(images[None], camids)[0]
+        return extractor(images[None], None)[0]
 
-    originals = torch.stack([embed(r.path, r.camid, keypoints) for r in records])
-    generated = [torch.stack([embed(path, None, False) for path in generated_paths(r, POSES)]) for r in records]
+    originals = torch.stack([embed(r.path, keypoints) for r in records])
+    generated = [torch.stack([embed(path, False) for path in generated_paths(r, POSES)]) for r in records]
     return [PartFeatures.unflatten(f, extractor.parts).normalized() for f in (originals, torch.stack(generated))]
 
 

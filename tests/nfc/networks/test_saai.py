@@ -152,4 +152,4 @@ def test_the_data_set_says_which_cameras_are_infrared(tmp_path, layout):
         pixels = network.backbone(images).flatten(2).transpose(1, 2)
         before = torch.cat([network.attn_pool(pixels), pixels.mean(1, keepdim=True)], dim=1).flatten(1)
         neck = network.bn_neck.bn_neck_i if infrared else network.bn_neck.bn_neck_v
-        torch.testing.assert_close(features.feats, neck(before), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(features.feats.flatten(), neck(before), rtol=1e-4, atol=1e-5)

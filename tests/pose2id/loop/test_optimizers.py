@@ -28,7 +28,7 @@ def test_learning_rate_factors():
         ({"lr_schedule": "linear"}, "'linear' is not one of: constant, cosine"),
         ({"optimizer": "lion"}, "'lion' is not one of: adamw, adamw8bit, sgd"),
         ({"precision": "half"}, "'half' is not one of: float32, bfloat16, float16"),
-        ({"checkpoint_every": 0}, "checkpoint_every is 0; it must be at least 1"),
+        ({"checkpoint_every": 0}, "checkpoint_every is 0; it must be from 1 to 2,147,483,647"),
         ({"gradient_accumulation": 0}, "gradient_accumulation is 0"),
     ],
 )
