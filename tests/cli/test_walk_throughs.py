@@ -11,15 +11,25 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def command_folder(folder: Path) -> Path:
+    """A folder to put on PATH, with `pose2id`, `python` and what lies beside this interpreter."""
+    folder.mkdir()
+    (folder / "pose2id").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pose2id "$@"\n')
+    (folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    for program in folder.iterdir():
+        program.chmod(0o755)
+    return folder
+
+
 def walk(text: str, folder: Path) -> set[str]:
     """Run each block of commands with `folder` in place of outputs/tour; returns the files that are there then."""
     blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     assert len(blocks) >= 5
+    places = [command_folder(folder / "bin"), Path(sys.executable).parent, os.environ["PATH"]]
+    environment = os.environ | {"PATH": os.pathsep.join(map(str, places))}
     for block in blocks:
-        command = block.replace("outputs/tour", str(folder)).replace("python ", f"{sys.executable} ")
-        result = subprocess.run(
-            ["bash", "-e", "-c", command], cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True
-        )
+        command = ["bash", "-e", "-c", block.replace("outputs/tour", str(folder))]
+        result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert result.returncode == 0, f"{block}\n{result.stderr}"
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 

@@ -91,9 +91,7 @@ def test_custom_tables_mark_distractors(tree):
     table.write_text("path,pid,split,distractor\nquery/ann/1.png,7,query,\ngallery/ann/2.jpeg,0,gallery,1\n")
     assert build_dataset("custom", table).distractors == {0}
     table.write_text("path,pid,split,distractor\nquery/ann/1.png,7,query,1\ngallery/ann/2.jpeg,7,gallery,0\n")
-    with pytest.raises(
- .* has the distractor .1.; give 1 .in the gallery only., 0"
-    ):
+    with pytest.raises(UserError, match=r"line 2 .* has the distractor .1.; give 1 .in the gallery only., 0"):
         build_dataset("custom", table)
     table.write_text("path,pid,split,distractor\nquery/ann/1.png,7,query,\ngallery/ann/2.jpeg,7,gallery,1\n")
     with pytest.raises(UserError, match=r"pid 7 of .* is a distractor in some lines and somebody in .*png"):
