@@ -9,7 +9,7 @@ from NFC import ID2, NFC, evaluate_ranking, fuse_generated
 from NFC.features.kinds.parts import PartFeatures, part_distance_blocks, part_distances
 from pose2id.errors import UserError
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "bpbreid.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "bpbreid.npz"
 
 
 def random_parts(*shape, seed=0, visible="bool", clusters=3):
