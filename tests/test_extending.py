@@ -3,7 +3,6 @@
 import importlib
 import json
 import re
-import runpy
 import shlex
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ import NFC.training.losses
 import NFC.training.schemes
 from NFC.features.extraction import extract_features
 from NFC.networks import build_extractor
+from tests.commands import here
 from tests.nfc.matching import test_matchers
 from tests.nfc.steps import test_steps
 
@@ -72,27 +72,17 @@ def people(tmp_path) -> Path:
     return root
 
 
-def run(monkeypatch, script: str, *arguments: object) -> None:
-    """`python script arguments` in this process, which must end well."""
-    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(REPOSITORY / script), run_name="__main__")
-    assert not ended.value.code
-
-
 def test_each_addition_is_one_file_and_one_line(toys, people, tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     train, score = (
-        shlex.split(command.replace("\\\n", " "))[2:]
-        for command in re.findall(r"^python .*?[^\\]$", PAGE[PAGE.index("## All together") :], re.DOTALL | re.MULTILINE)
+        shlex.split(command.replace("\\\n", " "))[1:]
+        for command in re.findall(
+            r"^pose2id .*?[^\\]$", PAGE[PAGE.index("## All together") :], re.DOTALL | re.MULTILINE
+        )
     )
-    run(
-        monkeypatch,
-        "scripts/train_reid.py",
-        *(argument.replace("DIR", str(people)) for argument in train),
-        *(f"data.cache={tmp_path / 'cache'}", f"loop.output_dir={tmp_path / 'run'}", "loop.max_train_steps=5"),
-        *("loop.batch_size=12", "loop.log_every=1", "loop.checkpoint_every=5"),
-    )
+    places = [f"data.cache={tmp_path / 'cache'}", f"loop.output_dir={tmp_path / 'run'}"]
+    small = ["loop.max_train_steps=5", "loop.batch_size=12", "loop.log_every=1", "loop.checkpoint_every=5"]
+    assert not here(*(argument.replace("DIR", str(people)) for argument in train), *places, *small)
     losses = [json.loads(line) for line in (tmp_path / "run" / "losses.jsonl").read_text().splitlines()]
     assert len(losses) == 5 and all(
         np.isfinite(row["loss"]) and {"toy_centre", "triplet"} <= row.keys() for row in losses
@@ -100,15 +90,8 @@ def test_each_addition_is_one_file_and_one_line(toys, people, tmp_path, monkeypa
     weights = tmp_path / "run" / "toy.safetensors"
     trained = build_extractor("toy", weights, device="cpu")
     assert extract_features(trained, [people / "query" / "0_0_0.png"], device="cpu").shape == (1, 32)
-    run(
-        monkeypatch,
-        "evaluate.py",
-        *(
-            argument.replace("DIR", str(people)).replace("runs/reid/toy.safetensors", str(weights))
-            for argument in score
-        ),
-        *("--num_workers", 0, "--device", "cpu", "--out", tmp_path / "out"),
-    )
+    given = [word.replace("DIR", str(people)).replace("runs/reid/toy.safetensors", str(weights)) for word in score]
+    assert not here(*given, "--num_workers", 0, "--device", "cpu", "--out", tmp_path / "out")
     (row,) = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
     assert row["name"] == "centred both, nfc both, toy_manhattan" and row["mAP"] > 0.5
     assert [step["name"] for step in row["steps"]] == ["toy_centring", "nfc", "toy_manhattan"]
