@@ -1,6 +1,5 @@
 """What a folder of generated pictures was made with, so that a later run adds to it only what fits."""
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pose2id.errors import UserError
-from pose2id.files import write_text
+from pose2id.files import fingerprint, write_text
 from pose2id.reading.text import mapping, read_json
 
 FILE_NAME = "manifest.json"
@@ -35,12 +34,6 @@ def describe(
         "weights": dict(weights),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }
-
-
-def fingerprint(path: Path) -> str:
-    """The file's name and SHA-256."""
-    with path.open("rb") as file:
-        return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def check(folder: Path, manifest: Manifest) -> None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
+from .reading.files import one_line
 from .reading.yaml_files import read_yaml
 
 Schema = TypeVar("Schema")
@@ -46,8 +47,7 @@ def load_config(
             raise UserError(f"{' and '.join(still)} must be given: --{still[0]} or {still[0]}=...")
         built = cast(Schema, OmegaConf.to_object(config))
     except (OmegaConfBaseException, yaml.YAMLError, TypeError) as error:  # TypeError: a list where settings were
-        reason = " ".join(str(error).split("\n")[0].split())
-        raise UserError(f"config {path or ''} {' '.join(overrides)}: {reason}") from error
+        raise UserError(f"config {path or ''} {' '.join(overrides)}: {one_line(error, None)}") from error
     for keys, text in texts:
         built = _with(built, keys, text)
     return built
@@ -63,7 +63,7 @@ def read_values(schema: type[Schema], values: Mapping[str, Any], what: str) -> S
     try:
         return cast(Schema, OmegaConf.to_object(OmegaConf.merge(config, OmegaConf.create(_literal(dict(values))))))
     except OmegaConfBaseException as error:
-        raise UserError(f"{what}: {' '.join(str(error).splitlines()[0].split())}") from error
+        raise UserError(f"{what}: {one_line(error, None)}") from error
 
 
 def read_dotlist(overrides: Sequence[str]) -> DictConfig:

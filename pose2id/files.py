@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -102,6 +103,12 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file, so that the file is either whole or what it was before."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def fingerprint(path: Path) -> str:
+    """The file's name and the SHA-256 of its content."""
+    with path.open("rb") as file:
+        return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def create_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:

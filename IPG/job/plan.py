@@ -10,6 +10,7 @@ from PIL import Image
 from NFC.datasets import Record, build_dataset, generated_paths
 from pose2id.decoding import grey_bits
 from pose2id.errors import UserError, printable
+from pose2id.files import fingerprint
 from pose2id.listing import find_deeper, list_pictures, why_not
 
 from .. import manifest
@@ -96,7 +97,7 @@ def make_plan(config: GenerationConfig) -> Plan:
     if not poses:
         more = f" ({len(unused) - 1} more lines like this)" if len(unused) > 1 else ""
         raise UserError(f"no pose in {config.pose_dir} can be used: {unused[0]}{more}")
-    weights = {role: manifest.fingerprint(path) for role, path in files.by_role().items()}
+    weights = {role: fingerprint(path) for role, path in files.by_role().items()}
     jobs = [Job(out, tasks, _describe(config, tasks, poses, weights)) for out, tasks in folders.items()]
     for job in jobs:
         manifest.check(job.out, job.manifest)

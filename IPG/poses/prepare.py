@@ -16,7 +16,7 @@ from tqdm import tqdm
 from NFC.datasets import build_dataset
 from pose2id.devices import this_process
 from pose2id.errors import UserError, printable
-from pose2id.files import NameRefused, remove_leftovers, writing
+from pose2id.files import NameRefused, fingerprint, remove_leftovers, writing
 from pose2id.locks import locked
 from pose2id.pictures import read_picture
 from pose2id.presets import SkeletonSizes, load_preset
@@ -86,7 +86,7 @@ def _describe(config: PrepareConfig) -> manifest.Manifest:
     weights = Path(config.weights)
     if config.estimator in WEIGHTS:
         weights /= WEIGHTS[config.estimator].files[-1]
-    files = {"weights": manifest.fingerprint(weights)} if weights.is_file() else {}
+    files = {"weights": fingerprint(weights)} if weights.is_file() else {}
     return manifest.describe(settings, {"weights": config.weights, "batch_size": config.batch_size}, {}, files)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pose2id.devices import this_process
 from pose2id.errors import UserError
-from pose2id.files import remove_leftovers
+from pose2id.files import fingerprint, remove_leftovers
 from pose2id.locks import locked
 from pose2id.pictures import reading
 from pose2id.reading.safetensors_files import read_metadata, read_safetensors, write_safetensors_file
@@ -77,9 +77,7 @@ def _fingerprint(files: Sequence[Path]) -> str:
     """Of the names and contents of files, wherever they lie."""
     digest = hashlib.sha256()
     for path in files:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.name} {content}\n".encode())
+        digest.update(f"{fingerprint(path)}\n".encode())
     return digest.hexdigest()[:16]
 
 

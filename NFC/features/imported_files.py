@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from pose2id.errors import UserError, printable
-from pose2id.reading.arrays import ALONE, READERS, Arrays, read_arrays
-from pose2id.reading.files import require_file
+from pose2id.reading.arrays import ALONE, Arrays, read_arrays
 from pose2id.reading.labels import whole_number
 from pose2id.reading.text import read_table
 
@@ -27,13 +26,7 @@ def read_file(path: Path, what: str = "feature file") -> Arrays:
     suffix = path.suffix.lower()
     if suffix in DELIMITERS:
         return _read_labels(path, DELIMITERS[suffix], what)
-    if suffix not in READERS:
-        kinds = ", ".join([*READERS, *DELIMITERS])
-        require_file(path, what)
-        raise UserError(
-            f"{printable(path)} is not one of {kinds}; save it as .npz (pickles can run code and are not read)"
-        )
-    arrays = read_arrays(path, is_known, what)
+    arrays = read_arrays(path, is_known, what, also=DELIMITERS)
     return {"feats" if name == ALONE else name: array for name, array in arrays.items()}
 
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from pose2id.arrays import as_feature_pair
 
-from ..features.kinds import VectorFeatures
+from ..features.kinds import Features, VectorFeatures
+
+Thing = TypeVar("Thing", Tensor, Features)
 
 
 class Distances(Protocol):
@@ -26,16 +28,11 @@ class Distances(Protocol):
 
 
 @dataclass(frozen=True)
-class EuclideanDistances:
-    """Squared Euclidean distances of (Q, d) and (G, d); ranking finds their order without writing them down."""
+class BetweenSets(Generic[Thing]):
+    """What distances computed from two sets of features have in common; `__getitem__` is theirs."""
 
-    query: Tensor
-    gallery: Tensor
-
-    @classmethod
-    def between(cls, query: VectorFeatures, gallery: VectorFeatures) -> "EuclideanDistances":
-        """`UserError` for features that cannot be compared."""
-        return cls(*as_feature_pair(query.values, gallery.values))
+    query: Thing
+    gallery: Thing
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -44,6 +41,16 @@ class EuclideanDistances:
     @property
     def device(self) -> torch.device:
         return self.query.device
+
+
+@dataclass(frozen=True)
+class EuclideanDistances(BetweenSets[Tensor]):
+    """Squared Euclidean distances of (Q, d) and (G, d); ranking finds their order without writing them down."""
+
+    @classmethod
+    def between(cls, query: VectorFeatures, gallery: VectorFeatures) -> "EuclideanDistances":
+        """`UserError` for features that cannot be compared."""
+        return cls(*as_feature_pair(query.values, gallery.values))
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         exact = torch.cdist(

@@ -3,29 +3,18 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from ..features.feature_set import FeatureSet
 from ..features.kinds import PartFeatures
 from ..features.kinds.parts import distance_block, require_same_parts
 from .base import Matcher
+from .distances import BetweenSets
 
 
 @dataclass(frozen=True)
-class PartDistances:
+class PartDistances(BetweenSets[PartFeatures]):
     """`part_distances` of (Q, P, d) and (G, P, d) in blocks, float32; infinite where no part is visible in both."""
-
-    query: PartFeatures
-    gallery: PartFeatures
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return len(self.query), len(self.gallery)
-
-    @property
-    def device(self) -> torch.device:
-        return self.query.device
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         return distance_block(self.query[rows], self.gallery)[0].float()

@@ -1,6 +1,6 @@
 """Files of arrays, whatever their kind: the names in them, and those arrays that are wanted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +19,17 @@ Arrays = Mapping[str, object]  # by name; None for what is there but was not wan
 ALONE = ""  # the name of an array that has none, in a file of one
 
 
-def read_arrays(path: str | Path, wanted: Wanted, what: str = "feature file") -> Arrays:
+def read_arrays(path: str | Path, wanted: Wanted, what: str = "feature file", also: Iterable[str] = ()) -> Arrays:
     """What a file of arrays holds, by name, `ALONE` for a single one; values are for `as_tensor`.
 
+    also: suffixes that the caller reads in another way, for the message.
     `UserError` starting with `what` for a file that is not there, cannot be read, or is of another kind. Nothing in it
     is executed.
     """
     path = require_file(path, what)
     read = READERS.get(path.suffix.lower())
     if read is None:
-        kinds = ", ".join(READERS)
+        kinds = ", ".join([*READERS, *also])
         raise UserError(
             f"{printable(path)} is not one of {kinds}; save it as .npz (pickles can run code and are not read)"
         )

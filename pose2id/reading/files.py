@@ -91,6 +91,6 @@ def check_size(claimed: int, stored: int, where: str) -> None:
         raise UserError(f"{where} needs {claimed:,} bytes of memory, and {free:,} are free; cut it into smaller files")
 
 
-def one_line(error: BaseException, limit: int = 150) -> str:
-    """What a library's exception says, in one line."""
+def one_line(error: BaseException, limit: int | None = 150) -> str:
+    """What a library's exception says, in one line of at most `limit` characters."""
     return " ".join(str(error).split("\n")[0].split())[:limit] or type(error).__name__
