@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PY := $(VENV)/bin/python
+# One process a core, each with one thread: most tests are small, and wait.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-slow wheel reproduce lint bench bench-nfc bench-ipg bench-extractors bench-mini bench-quality
@@ -15,7 +17,7 @@ demo: $(VENV)/installed ## pictures from ref/ and standard_poses/, then a scored
 	$(PY) scripts/demo.py
 
 test: $(VENV)/installed-dev ## run the tests
-	$(PY) -m pytest
+	$(PYTEST)
 
 test-slow: $(VENV)/installed-dev ## the tests that take minutes: golden figures at full size, pages of docs/, trainings
 	$(PY) -m pytest -m slow

@@ -1,4 +1,4 @@
-"""Running commands, in this process or in one of their own."""
+"""Running commands, in this process or in one of their own, and what they leave."""
 
 import os
 import subprocess
@@ -25,3 +25,9 @@ def program(*words: object, launcher: tuple[str, ...] = (), **environment: str) 
     return subprocess.run(
         command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def finished(folder: Path, pattern: str = "*.png") -> list[Path]:
+    """Files of a folder; a hidden one, or one in a hidden folder, was being written when its process was killed."""
+    files = folder.rglob(pattern)
+    return [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from pose2id.pictures import read_picture
+from tests.commands import finished
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCES = 5
@@ -52,11 +53,6 @@ def contents(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in finished(out)}
 
 
-def finished(out: Path) -> list[Path]:
-    """Pictures under their own names; a hidden one is being written, or was when its process was killed."""
-    return [path for path in out.rglob("*.png") if not path.name.startswith(".")]
-
-
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_the_batch_size_changes_nothing(command, expected, tmp_path, batch_size):
     run([sys.executable, *command, "--out_dir", str(tmp_path), "--batch_size", str(batch_size)])
@@ -93,7 +89,7 @@ def test_a_killed_run_leaves_whole_pictures_and_goes_on(command, expected, tmp_p
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_polite_stop_says_how_to_go_on(command, tmp_path, number, code):
     process = subprocess.Popen(
-        [sys.executable, *command, "--out_dir", str(tmp_path), "--steps", "40"],
+        [sys.executable, *command, "--out_dir", str(tmp_path), "--steps", "20", "--batch_size", "2"],
         cwd=ROOT,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # tests may run in the background
         stderr=subprocess.PIPE,

@@ -19,7 +19,7 @@ from NFC.features.of_dataset import extract_dataset
 from NFC.networks import NETWORKS, build_extractor
 from NFC.scoring.protocol import Protocol
 from NFC.scoring.scores import score_rows
-from tests.commands import here
+from tests.commands import finished, here
 from tests.nfc.toy import write_generated, write_market
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -153,10 +153,12 @@ def test_fig5_draws_with_and_without_the_identity_and_only_once(
     assert drawn == {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*.png")}
 
 
-def test_synthetic_world_killed_and_run_again_equals_one_run(reproduce, tmp_path, pose_folder, capsys):
-    def finished(pattern: str) -> dict:  # a hidden name is a picture that was still being written
-        return {p: p.stat().st_mtime_ns for p in killed.rglob(pattern) if not p.name.startswith(".")}
+def times(folder: Path) -> dict[Path, int]:
+    """When every finished picture was written."""
+    return {path: path.stat().st_mtime_ns for path in finished(folder, "*.jpg")}
 
+
+def test_synthetic_world_killed_and_run_again_equals_one_run(reproduce, tmp_path, pose_folder, capsys):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     tiny = ["table2", *TINY, f"pose_dir={pose_folder}"]
     log = tmp_path / "log"
@@ -164,16 +166,16 @@ def test_synthetic_world_killed_and_run_again_equals_one_run(reproduce, tmp_path
         process = subprocess.Popen([sys.executable, SCRIPT, *tiny, "--out", killed], stdout=output, stderr=output)
     try:
         deadline = time.monotonic() + 120
-        while not finished("*_gen/pose*/*.jpg") and time.monotonic() < deadline and process.poll() is None:
+        while not finished(killed, "*_gen/pose*/*.jpg") and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.01)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    made = finished("*.jpg")
+    made = times(killed)
     assert any("_gen" in str(path) for path in made), log.read_text()
     for out in (killed, whole):
         assert reproduce(*tiny, "--out", out) == 0
-    assert made.items() <= finished("*.jpg").items()
+    assert made.items() <= times(killed).items()
     rows = [rows_of(out / "synthetic", "table2") for out in (killed, whole)]
     assert rows[0] == rows[1]
     assert reproduce(*tiny, "seed=7", "--out", whole) == 2

@@ -48,7 +48,7 @@ def test_networks_of_ones_own_are_evaluated_either_way(tmp_path, kind):
     }[kind]
     for method in ("fork", "spawn"):
         out = tmp_path / method
-        done = evaluate(tmp_path, method, *flags, "--num_workers", 2, "--batch_size", 2, "--out", out)
+        done = evaluate(tmp_path, method, *flags, "--num_workers", 1, "--batch_size", 2, "--out", out)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
     read = [(tmp_path / method / "results.md").read_text() for method in ("fork", "spawn")]
