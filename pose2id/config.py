@@ -1,7 +1,6 @@
 """YAML files and command-line overrides, read into typed dataclasses, and dataclasses as YAML."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -13,11 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
 from .reading.files import one_line
-from .reading.yaml_files import read_yaml
+from .reading.yaml_files import literal, marked, read_yaml, unmarked
 
 Schema = TypeVar("Schema")
-
-MARK = "\ue000"  # stands for a dollar sign while YAML is read; no text has it
 
 
 def load_config(
@@ -61,33 +58,14 @@ def read_values(schema: type[Schema], values: Mapping[str, Any], what: str) -> S
     config = OmegaConf.structured(schema)
     OmegaConf.set_readonly(config, False)
     try:
-        return cast(Schema, OmegaConf.to_object(OmegaConf.merge(config, OmegaConf.create(_literal(dict(values))))))
+        return cast(Schema, OmegaConf.to_object(OmegaConf.merge(config, literal(dict(values)))))
     except OmegaConfBaseException as error:
         raise UserError(f"{what}: {one_line(error, None)}") from error
 
 
 def read_dotlist(overrides: Sequence[str]) -> DictConfig:
     """`key=value` pairs as a config; values are YAML, but `${...}` in them is text like any other."""
-    config = OmegaConf.from_dotlist([override.replace("$", MARK) for override in overrides])
-    return OmegaConf.create(_literal(_unmarked(OmegaConf.to_container(config))))
-
-
-def _unmarked(value: Any) -> Any:
-    return _texts(value, lambda text: text.replace(MARK, "$"))
-
-
-def _literal(value: Any) -> Any:
-    """The same with `${` so that OmegaConf takes it as text."""
-    return _texts(value, lambda text: re.sub(r"(\\*)\$\{", r"\1\1\\${", text))
-
-
-def _texts(value: Any, change: Callable[[str], str]) -> Any:
-    """The same with all of its texts changed, keys too."""
-    if isinstance(value, Mapping):
-        return {_texts(key, change): _texts(item, change) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_texts(item, change) for item in value]
-    return change(value) if isinstance(value, str) else value
+    return unmarked(OmegaConf.from_dotlist([marked(override) for override in overrides]))
 
 
 def to_yaml(config: object) -> str:

@@ -7,7 +7,7 @@ import re
 import shutil
 import socket
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -24,6 +24,7 @@ PARTIAL_NAME = re.compile(r"\.([0-9a-f]{8})-(\d+)-\d+(-\d+)?~.*")
 TORCH_CANNOT_WRITE = re.compile(r"PytorchStreamWriter|inline_container|unexpected pos|file write failed")
 REFUSED = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 _numbers = count()
+_tidied: set[Path] = set()  # folders that this process has written to
 
 
 class NameRefused(UserError):
@@ -67,13 +68,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def replacing_in(folder: str | Path, named: Path | None = None) -> Iterator[Path]:
     """A hidden folder in `folder`; the files in it take their places there, one by one, when the block ends well.
 
-    named: what a `UserError` calls what cannot be written; by default the folder.
+    Before the first, what killed processes left there goes, see `remove_leftovers`. named: what a `UserError` calls
+    what cannot be written; by default the folder.
     """
     folder = Path(folder)
     hidden = folder / f".{_machine()}-{os.getpid()}-{get_ident()}-{next(_numbers)}~"
     try:
         with writing(named or folder):
             folder.mkdir(parents=True, exist_ok=True)
+            if folder not in _tidied:
+                _tidied.add(folder)
+                _remove_dead(folder.glob(".*~*"))
             hidden.mkdir()
             yield hidden
             mode = hidden.stat().st_mode & 0o666  # by the user's umask; some writers keep files to themselves
@@ -89,8 +94,12 @@ def remove_leftovers(folder: str | Path) -> list[Path]:
 
     What belongs to living processes, and to other machines that share the folder, stays.
     """
+    return _remove_dead(Path(folder).rglob(".*~*"))
+
+
+def _remove_dead(paths: Iterable[Path]) -> list[Path]:
     removed = []
-    for path in list(Path(folder).rglob(".*~*")):
+    for path in list(paths):
         match = PARTIAL_NAME.fullmatch(path.name)
         if match and match[1] == _machine() and not psutil.pid_exists(int(match[2])):
             with suppress(OSError):

@@ -1,7 +1,5 @@
 """The worlds of the experiments: data sets and weights that lie somewhere, or everything made here."""
 
-import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -13,10 +11,8 @@ from NFC.datasets.synthetic.layouts import write_layout
 from NFC.experiments.world import DataSource, GeneratorSource, NetworkSource, Sources, World
 from pose2id.config import load_config
 from pose2id.errors import UserError
-from pose2id.files import write_text
 from pose2id.pictures import list_pictures
 from pose2id.presets import default_directory
-from pose2id.reading.text import read_text
 from pose2id.resources import CONFIGS, here_or_shipped
 
 from ..job.run import generate
@@ -85,18 +81,9 @@ WORLDS: dict[str, Callable[[Path | None, list[str], Path], World]] = {"real": re
 
 
 def make_dataset(settings: SyntheticWorld, key: str, source: DataSource) -> None:
-    """Write the data set if it is not there, and draw the pictures that it lacks."""
-    root = Path(source.root)
+    """Write what the data set lacks, real pictures and generated ones."""
     chosen = {key: value for key, value in asdict(settings.datasets[source.dataset]).items() if value is not None}
-    made_of = json.dumps({"seed": settings.seed, **chosen})
-    if not root.is_dir():
-        unfinished = root.with_name(f"{root.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        write_layout(chosen.pop("layout"), unfinished, settings.seed, train_pids=1, **chosen)
-        write_text(unfinished / "made_of.json", made_of)
-        unfinished.replace(root)
-    elif read_text(root / "made_of.json", remedy="remove the folder") != made_of:
-        raise UserError(f"{root} was made with other settings than {made_of}; delete it, or give another --out")
+    write_layout(chosen.pop("layout"), Path(source.root), settings.seed, train_pids=1, **chosen)
     config = GenerationConfig(
         preset="mini",
         pose_dir=settings.pose_dir,

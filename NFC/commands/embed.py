@@ -5,16 +5,19 @@ pose2id embed query gallery/0001.jpg --extractor timm:resnet50 --out features.np
 
 PICTURES are files or folders, which are searched with all their sub-folders. The file holds `feats` (N, d) float32, as
 the network gives them, and `paths` (N,), in the order of their names. For features of another kind than plain vectors
-it has an entry of the kind's name with its sizes.
+it has an entry of the kind's name with its sizes. Running the command again after a stop goes on where that was.
 """
 
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from omegaconf import MISSING
 
 from pose2id.devices import pick_device, this_process
@@ -22,11 +25,13 @@ from pose2id.errors import UserError, printable
 from pose2id.files import replacing
 from pose2id.flags import parse_command
 from pose2id.listing import list_nested
+from pose2id.locks import locked
 from pose2id.presets import default_directory
 from pose2id.ranges import BATCH, WORKERS, check_ranges
 from pose2id.weights import find_weights
 
-from ..features.extraction import Precision, extract_features
+from ..features.extraction import Precision, extract_shards
+from ..features.files import describe_network, describe_pictures, through_parts
 from ..networks import build_extractor
 
 logger = logging.getLogger(__name__)
@@ -65,21 +70,30 @@ def embed(config: EmbedConfig) -> Path:
         raise UserError("no pictures to embed: name files, or folders that hold some")
     device = pick_device(config.device)
     extractor = build_extractor(config.extractor, config.weights, config.preset or _preset_at_hand(config), device)
-    feats = extract_features(
+    network = describe_network(config.extractor, extractor, config.precision, config.flip)
+    origin = describe_pictures(network, "", Path(), paths, None)
+    extract = partial(
+        extract_shards,
         extractor,
         paths,
+        None,
         batch_size=config.batch_size,
         num_workers=config.num_workers,
         device=device,
         precision=config.precision,
         flip=config.flip,
     )
-    layout = extractor.layout
-    sizes: dict[str, Any] = {layout.kind: np.array(layout.sizes)} if layout.sizes else {}
-    if this_process().is_main_process:
-        with replacing(out) as partial, partial.open("wb") as file:
-            np.savez(file, feats=feats.numpy(), paths=np.array([str(path) for path in paths]), **sizes)
-        print(f"wrote {len(paths)} features of {feats.shape[1]} numbers to {printable(out)}")
+    parts = out.with_name(f"{out.name}.parts")  # goes when the file is there
+    writes = this_process().is_main_process
+    with locked(parts, here=writes):
+        feats = torch.cat(list(through_parts(parts, origin, extract)))
+        if writes:
+            layout = extractor.layout
+            sizes: dict[str, Any] = {layout.kind: np.array(layout.sizes)} if layout.sizes else {}
+            with replacing(out) as partial_file, partial_file.open("wb") as file:
+                np.savez(file, feats=feats.numpy(), paths=np.array([str(path) for path in paths]), **sizes)
+            shutil.rmtree(parts, ignore_errors=True)
+            print(f"wrote {len(paths)} features of {feats.shape[1]} numbers to {printable(out)}")
     return out
 
 

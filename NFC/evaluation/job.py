@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from pose2id.devices import pick_device, this_process
 
 from ..chain import Chain
@@ -56,9 +58,19 @@ def _score(
         logger.warning("the features have no labels: they are centralized, and nothing is scored")
         return []
     try:
-        return score_rows(query, gallery, rows, protocol)
+        scores = score_rows(query, gallery, rows, protocol)
     except NoTrueMatch as error:
         if not config.save_features:
             raise
         logger.warning("nothing is scored: %s", error)
         return []
+    valid = np.concatenate([ranking.valid_queries for ranking in scores[0].rankings])
+    if not valid.all():
+        trials = f" of {len(scores[0].rankings)} trials" if len(scores[0].rankings) > 1 else ""
+        logger.warning(
+            "%s of %s queries%s have no true match in the gallery and are left out of the means",
+            f"{np.count_nonzero(~valid):,}",
+            f"{len(valid):,}",
+            trials,
+        )
+    return scores

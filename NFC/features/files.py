@@ -126,19 +126,28 @@ def through_file(
         if process.is_main_process:
             remove_leftovers(path.parent)
         parts = path.with_name(f"{path.name}.parts")
-        shards = list(_read_parts(parts, origin))
-        first = sum(map(len, shards))
-        process.wait_for_everyone()  # all have read before one of them writes
-        for shard in extract(first):
-            if process.is_main_process:
-                write_feature_file(parts / f"{first:09d}.safetensors", {"feats": shard}, origin)
-            shards.append(shard)
-            first += len(shard)
-        feats = torch.cat(shards)
+        feats = torch.cat(list(through_parts(parts, origin, extract)))
         if process.is_main_process:
             write_feature_file(path, {"feats": feats, **beside}, origin)
             shutil.rmtree(parts, ignore_errors=True)
     return feats
+
+
+def through_parts(parts: Path, origin: Origin, extract: Callable[[int], Iterator[Tensor]]) -> Iterator[Tensor]:
+    """Shards of features: those that an earlier run left in the folder `parts`, then each new one once it lies there.
+
+    For the arguments and the errors see `through_file`.
+    """
+    process = this_process()
+    earlier = list(_read_parts(parts, origin))
+    process.wait_for_everyone()  # all have read before one of them writes
+    yield from earlier
+    first = sum(map(len, earlier))
+    for shard in extract(first):
+        if process.is_main_process:
+            write_feature_file(parts / f"{first:09d}.safetensors", {"feats": shard}, origin)
+        yield shard
+        first += len(shard)
 
 
 def write_feature_file(path: Path, tensors: Mapping[str, Tensor], origin: Origin) -> None:

@@ -5,6 +5,7 @@ import pytest
 from torch.nn.functional import normalize
 
 from NFC import NFC, fuse_generated
+from NFC.features import extraction
 from pose2id.arrays import as_tensor
 from tests.commands import here
 from tests.nfc.toy import write_market
@@ -38,6 +39,28 @@ def test_pictures_become_features(tmp_path, mini_weights, capsys):
     with np.load(single) as held, np.load(out) as whole:
         row = list(whole["paths"]).index(held["paths"][0])
         np.testing.assert_allclose(held["feats"][0], whole["feats"][row], rtol=1e-4, atol=1e-5)
+
+
+def test_a_stopped_run_goes_on_after_the_last_shard(tmp_path, mini_weights, monkeypatch):
+    query = write_market(tmp_path / "market") / "query"
+    weights = mini_weights / "transformer_20.safetensors"
+    words = [query, "--weights", weights, "--preset", "mini", "--device", "cpu", "--batch_size", "1"]
+    monkeypatch.setattr(extraction, "SHARD_PICTURES", 1)
+    assert here("embed", *words, "--out", tmp_path / "whole.npz") == 0
+    embed, seen = extraction.embed, []
+
+    def stopping(*arguments):
+        seen.append(arguments)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return embed(*arguments)
+
+    monkeypatch.setattr(extraction, "embed", stopping)
+    assert here("embed", *words, "--out", tmp_path / "stopped.npz") == 130
+    assert here("embed", *words, "--out", tmp_path / "stopped.npz") == 0
+    assert len(seen) == 4  # three pictures, and the one that was stopped
+    assert (tmp_path / "stopped.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert not list(tmp_path.glob("*.parts"))
 
 
 @pytest.mark.parametrize(
@@ -102,3 +125,12 @@ def test_what_cannot_be_centralized_is_one_line(words, told, gallery, tmp_path, 
     assert here("centralize", *words, *out, "--device", "cpu") == 2
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1 and not (tmp_path / "out.npz").exists()
+
+
+def test_queries_that_are_left_out_are_counted(tmp_path, capsys, caplog):
+    labels = {"q": [1, 2, 3, 4], "g": [1, 2, 9, 9]}
+    for name, pids in labels.items():
+        feats = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", feats=feats, pids=pids, camids=[0 if name == "q" else 1] * 4)
+    assert here("evaluate", "--features", tmp_path / "q.npz", tmp_path / "g.npz", "--device", "cpu") == 0
+    assert "2 of 4 queries have no true match in the gallery and are left out of the means" in caplog.text

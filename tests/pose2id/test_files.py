@@ -3,6 +3,8 @@
 import errno
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -33,6 +35,18 @@ def test_a_killed_writer_leaves_something_that_the_next_run_removes(tmp_path):
     (left,) = (tmp_path / "deep").iterdir()
     assert remove_leftovers(tmp_path) == [left]
     assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_whoever_writes_into_a_folder_first_removes_what_the_killed_left(tmp_path):
+    with replacing(tmp_path / "a.txt") as partial:
+        partial.write_text("a")
+        dead = tmp_path / partial.parent.name.replace(str(os.getpid()), "999999999")
+    dead.mkdir()
+    (dead / "a.txt").write_text("half")
+    (tmp_path / ".mine").mkdir()
+    program = "import sys; from pose2id.files import write_text; write_text(sys.argv[1], 'whole')"
+    subprocess.run([sys.executable, "-c", program, tmp_path / "b.txt"], check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine", "a.txt", "b.txt"]
 
 
 def test_only_our_own_leftovers_go(tmp_path):

@@ -11,7 +11,7 @@ from rich.console import Console
 from NFC.evaluation import EvaluateConfig
 from NFC.report.formats import to_terminal
 from NFC.report.table import ResultTable, Row
-from pose2id.config import load_config, read_values
+from pose2id.config import load_config, read_values, to_yaml
 from pose2id.flags import parse_command
 
 ODD = ["${x}", "${", "${a.b:c}", "a${oc.env:HOME}b", r"\${x}", r"\\${x}", "$", "[/b]", "o[/b]", "𠮷", ":red_heart:"]
@@ -35,6 +35,17 @@ def test_odd_values_of_every_kind_of_option(odd):
     words = [f"text={odd}", f"chosen.key='{odd}'", f"anything.key='{odd}'", f"several=['{odd}', {{a: '{odd}'}}]"]
     assert load_config(Options, overrides=words) == Options(odd, [], {"key": odd}, {"key": odd}, [odd, {"a": odd}])
     assert read_values(Options, {"chosen": {"key": odd}, "text": odd}, "options") == Options(odd, [], {"key": odd})
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_written_down_is_read_back(tmp_path, odd):
+    """Paths of any spelling survive the config.yaml of a run; in a file of one's own they stand for themselves."""
+    config = Options(odd, [odd, "b"], {"key": odd}, {"key": odd, "deep": [{"a": odd}]}, [1, odd])
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config), encoding="utf-8")
+    assert load_config(Options, path) == config
+    path.write_text(f"text: '{odd}'\n", encoding="utf-8")
+    assert load_config(Options, path) == Options(odd)
 
 
 def test_settings_may_follow_a_flag_that_takes_several_words():

@@ -1,5 +1,6 @@
 """The data sets that the synthetic world writes, laid out as the real ones."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from NFC.datasets import build_dataset
 from NFC.datasets.synthetic.layouts import LAYOUTS, write_layout
 from pose2id.errors import UserError
+from tests.commands import finished
 
 
 def files_of(root: Path) -> dict[str, bytes]:
@@ -21,7 +23,7 @@ def files_of(root: Path) -> dict[str, bytes]:
 def market(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("market")
     count = write_layout("market1501", root, seed=5, train_pids=2, test_pids=4, workers=1)
-    assert count == len(files_of(root))
+    assert count == len(finished(root, "*.jpg"))
     return root
 
 
@@ -142,3 +144,34 @@ def test_msmt17_is_written_in_both_versions(tmp_path):
     assert {job.path.parts[-3] for job in jobs["msmt17_v2"]} == {"mask_train_v2", "mask_test_v2"}
     people = {(job.view.pid, int(job.path.parts[-2])) for job in jobs["msmt17"]}
     assert len(people) == 4 and {label for _, label in people} == {0, 1}  # two name spaces
+
+
+def test_what_a_killed_run_left_out_is_added(market, tmp_path):
+    """Whole pictures stay; half a picture, a missing one and a list are made again."""
+    shutil.copytree(market, tmp_path / "market")
+    pictures = sorted((tmp_path / "market").rglob("*.jpg"))
+    before = {path: path.stat().st_mtime_ns for path in pictures}
+    for path in pictures[::3]:
+        path.unlink()
+    assert write_layout("market1501", tmp_path / "market", seed=5, train_pids=2, test_pids=4, workers=1) > 0
+    assert files_of(tmp_path / "market") == files_of(market)
+    kept = [path for number, path in enumerate(pictures) if number % 3]
+    assert all(path.stat().st_mtime_ns == before[path] for path in kept)
+
+
+@pytest.mark.parametrize("other", [{"seed": 6}, {"test_pids": 3}, {"shots": 1}])
+def test_a_folder_made_otherwise_is_refused(market, other):
+    before = files_of(market)
+    settings = {"seed": 5, "train_pids": 2, "test_pids": 4, "workers": 1, **other}
+    with pytest.raises(UserError, match="made with other settings"):
+        write_layout("market1501", market, **settings)
+    with pytest.raises(UserError, match="made with other settings"):
+        write_layout("dukemtmc", market, seed=5, train_pids=2, test_pids=4, workers=1)
+    assert files_of(market) == before
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not empty; name another"):
+        write_layout("market1501", tmp_path, seed=5, train_pids=0, test_pids=1, workers=1)
+    assert list(files_of(tmp_path)) == ["mine.txt"]

@@ -3,11 +3,14 @@
 Folder and file names follow the originals, so that the readers of the real data sets read these too.
 """
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from pose2id.errors import UserError
+from pose2id.errors import UserError, printable
+from pose2id.files import remove_leftovers, write_text
 from pose2id.locks import LOCK_FILE, locked
+from pose2id.reading.text import read_json
 
 from .custom import custom
 from .job import Job, write_jobs
@@ -30,6 +33,7 @@ LAYOUTS: dict[str, Callable[..., Iterator[Job]]] = {
     "p_dukemtmc": p_dukemtmc,
     "custom": custom,
 }
+SETTINGS_FILE = ".synthetic.json"  # in the data set's folder: what it is made with
 
 
 def write_layout(
@@ -37,8 +41,9 @@ def write_layout(
 ) -> int:
     """Write a data set in the layout `name` into `root`; returns the number of pictures.
 
-    `options` are those of the layout; all have `shots`, the pictures of a person by one camera.
-    Raises `UserError` for an unknown layout or counts that make no data set.
+    `options` are those of the layout; all have `shots`, the pictures of a person by one camera. What a killed run has
+    left out is added, and whole pictures are kept.
+    Raises `UserError` for an unknown layout, counts that make no data set, and a folder that holds something else.
     """
     if name not in LAYOUTS:
         raise UserError(f"unknown layout '{name}'; choose one of: {', '.join(LAYOUTS)}")
@@ -49,11 +54,25 @@ def write_layout(
     if options.get("shots", 1) < 1:
         raise UserError(f"{options['shots']} shots make no data set: ask for at least 1")
     with locked(root):
-        if any(path.name != LOCK_FILE for path in root.iterdir()):
-            raise UserError(f"folder {root} is not empty; name another, or empty it")
+        settings = {"layout": name, "seed": seed, "train_pids": train_pids, "test_pids": test_pids, **options}
+        _claim(root, settings)
+        remove_leftovers(root)
         jobs = list(LAYOUTS[name](root, seed, train_pids, test_pids, **options))
         write_jobs(seed, jobs, workers)
     return len(jobs)
+
+
+def _claim(root: Path, settings: Mapping[str, object]) -> None:
+    """Note in an empty folder what it is going to hold; `UserError` for one that holds anything but a part of that."""
+    note = root / SETTINGS_FILE
+    if note.is_file():
+        there = read_json(note, "settings of a synthetic data set")
+        if there != settings:
+            raise UserError(f"{printable(root)} is made with other settings, {there}; name another folder, or empty it")
+    elif any(path.name != LOCK_FILE for path in root.iterdir()):
+        raise UserError(f"folder {printable(root)} is not empty; name another, or empty it")
+    else:
+        write_text(note, json.dumps(settings))
 
 
 __all__ = ["LAYOUTS", "write_layout"]

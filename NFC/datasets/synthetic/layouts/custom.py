@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from pose2id.files import write_text
+
 from ..world import View
 from .job import TEST_PIDS, TRAIN_PIDS, Job
 
@@ -24,4 +26,4 @@ def custom(root: Path, seed: int, train_pids: int, test_pids: int, shots: int = 
                     name = f"{part}/{pid}/{camera}{index}.png"
                     lines.append(f"{name},{pid},{camera},{part}")
                     yield Job(root / name, View(offset + number, camid, index))
-    (root / "dataset.csv").write_text("".join(f"{line}\n" for line in lines))
+    write_text(root / "dataset.csv", "".join(f"{line}\n" for line in lines))

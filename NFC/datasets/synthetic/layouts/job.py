@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pose2id.errors import UserError
+from pose2id.files import replacing
 from pose2id.workers import worker_pool
 
 from ..occluders import KINDS
@@ -28,7 +29,8 @@ class Job:
 
 
 def write_jobs(seed: int, jobs: list[Job], workers: int | None = None) -> None:
-    """Render and write all pictures, in parallel."""
+    """Render and write all pictures that are not there, in parallel."""
+    jobs = [job for job in jobs if not job.path.is_file()]
     chunks = [jobs[start : start + 100] for start in range(0, len(jobs), 100)]
     with worker_pool(workers) as pool, tqdm(total=len(jobs), unit="image") as progress:
         for count in pool.map(partial(_write, seed), chunks):
@@ -42,10 +44,10 @@ def _write(world_seed: int, jobs: list[Job]) -> int:
         if any(job.shift):
             rows, columns = (int(part * size) for part, size in zip(job.shift, picture.shape[:2], strict=True))
             picture = np.roll(picture, (rows, columns), (0, 1))
-        job.path.parent.mkdir(parents=True, exist_ok=True)
         parameters = [cv2.IMWRITE_JPEG_QUALITY, 95] if job.path.suffix == ".jpg" else []
-        if not cv2.imwrite(str(job.path), picture[..., ::-1], parameters):
-            raise UserError(f"cannot write {job.path}: is the disk full or the folder read-only?")
+        with replacing(job.path) as partial:
+            if not cv2.imwrite(str(partial), picture[..., ::-1], parameters):
+                raise UserError(f"cannot write {job.path}: is the disk full or the folder read-only?")
     return len(jobs)
 
 

@@ -63,7 +63,7 @@ def _market_like(
         return Job(root / split / name(pid, view, frame), view, shift)
 
     for split in ("bounding_box_train", "query", "bounding_box_test"):
-        (root / split).mkdir(parents=True)
+        (root / split).mkdir(parents=True, exist_ok=True)
     for split, count, offset in (
         ("bounding_box_train", train_pids, TRAIN_PIDS),
         ("bounding_box_test", test_pids, TEST_PIDS),

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pose2id.files import write_text
+
 from ..world import View
 from .job import TEST_PIDS, TRAIN_PIDS, Job, chance_occluder
 
@@ -30,7 +32,7 @@ def _msmt17(root: Path, seed: int, train_pids: int, test_pids: int, shots: int, 
     rng = np.random.default_rng([seed, 4])
     lists: dict[str, list[str]] = {"train": [], "val": [], "query": [], "gallery": []}
     for folder, count, offset in ((train, train_pids, TRAIN_PIDS), (test, test_pids, TEST_PIDS)):
-        (root / folder).mkdir(parents=True)
+        (root / folder).mkdir(parents=True, exist_ok=True)
         for pid in range(count):
             serial = 0
             for order, camid in enumerate(sorted(rng.choice(CAMERAS, size=3, replace=False))):
@@ -45,4 +47,4 @@ def _msmt17(root: Path, seed: int, train_pids: int, test_pids: int, shots: int, 
                         lists["query" if last else "gallery"].append(f"{name} {pid}")
                     yield Job(root / folder / name, view)
     for name, lines in lists.items():
-        (root / f"list_{name}.txt").write_text("".join(f"{line}\n" for line in lines))
+        write_text(root / f"list_{name}.txt", "".join(f"{line}\n" for line in lines))

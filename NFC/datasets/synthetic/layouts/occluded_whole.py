@@ -24,7 +24,7 @@ def p_dukemtmc(root: Path, seed: int, train_pids: int, test_pids: int, shots: in
     rng = np.random.default_rng([seed, 7])
     for split, count, offset in (("train", train_pids, TRAIN_PIDS), ("test", test_pids, TEST_PIDS)):
         for folder in FOLDERS:
-            (root / split / folder).mkdir(parents=True)
+            (root / split / folder).mkdir(parents=True, exist_ok=True)
         for number in range(1, count + 1):
             pid = 2 * number - (split == "test")
             yield from _person(root / split, offset + number, f"{pid:04d}", shots, ".jpg", rng)

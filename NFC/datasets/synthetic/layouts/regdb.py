@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pose2id.files import write_text
+
 from ..world import View
 from .job import TEST_PIDS, Job
 
@@ -29,7 +31,7 @@ def regdb(root: Path, seed: int, train_pids: int, test_pids: int, shots: int = 1
                 yield Job(root / names[-1], View(TEST_PIDS + pid, 0, index + shots * thermal, infrared=thermal))
 
     rng = np.random.default_rng([seed, 6])
-    (root / "idx").mkdir()
+    (root / "idx").mkdir(exist_ok=True)
     for trial in range(1, TRIALS + 1):
         order = rng.permutation(total) + 1
         for split, people in (("train", order[:train_pids]), ("test", order[train_pids:])):
@@ -37,4 +39,4 @@ def regdb(root: Path, seed: int, train_pids: int, test_pids: int, shots: int = 1
                 lines = [
                     f"{name} {label}\n" for label, pid in enumerate(sorted(people)) for name in pictures[modality, pid]
                 ]
-                (root / "idx" / f"{split}_{modality.lower()}_{trial}.txt").write_text("".join(lines))
+                write_text(root / "idx" / f"{split}_{modality.lower()}_{trial}.txt", "".join(lines))

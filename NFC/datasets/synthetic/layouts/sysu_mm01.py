@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
+from pose2id.files import write_text
+
 from ..world import View
 from .job import TEST_PIDS, Job
 
@@ -25,7 +27,7 @@ def sysu_mm01(root: Path, seed: int, train_pids: int, test_pids: int, shots: int
     _write_lists(root / "exp", train_pids, total)
     _write_permutations(root / "exp", seed, total, counts)
     for camera in CAMERAS:
-        (root / f"cam{camera}").mkdir()
+        (root / f"cam{camera}").mkdir(exist_ok=True)
     for (camera, pid), count in counts.items():
         place = 2 if camera == 3 else camera
         for index in range(count):
@@ -41,9 +43,9 @@ def _write_lists(folder: Path, train_pids: int, total: int) -> None:
     pids = [str(pid) for pid in range(1, total + 1)]
     validation = min(train_pids, max(1, train_pids // 4))
     first, last = train_pids - validation, train_pids
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, members in {"train_id": pids[:first], "val_id": pids[first:last], "test_id": pids[last:]}.items():
-        (folder / f"{name}.txt").write_text(",".join(members) + "\n")
+        write_text(folder / f"{name}.txt", ",".join(members) + "\n")
 
 
 def _write_permutations(folder: Path, seed: int, total: int, counts: dict[tuple[int, int], int]) -> None:
