@@ -20,27 +20,25 @@ PUBLISHED = {"train": (32_621, 1_041), "query": (11_659, 3_060), "gallery": (82_
 def read_msmt17(root: Path) -> Dataset:
     """Read the version that lies in `root`; `train` is the official train and val lists together.
 
+    The training folder may be missing: evaluation does without.
     `UserError` for missing folders or lists, for a picture that is missing and for a foreign name.
     """
     train, test = _find_version(root)
+    trained = train.is_dir()
     return Dataset(
         name="msmt17",
         root=root,
-        train=_read_lists(root, train, "list_train.txt", "list_val.txt"),
+        train=_read_lists(root, train, "list_train.txt", "list_val.txt") if trained else [],
         query=_read_lists(root, test, "list_query.txt"),
         gallery=_read_lists(root, test, "list_gallery.txt"),
-        published=PUBLISHED,
-        folders={train: 1, test: 1},
+        published={split: counts for split, counts in PUBLISHED.items() if trained or split != "train"},
+        folders={folder: 1 for folder in ((train, test) if trained else (test,))},
     )
 
 
 def _find_version(root: Path) -> tuple[Path, Path]:
     """The folders of training and of test pictures."""
-    found = [
-        (root / train, root / test)
-        for train, test in FOLDERS.values()
-        if (root / train).is_dir() and (root / test).is_dir()
-    ]
+    found = [(root / train, root / test) for train, test in FOLDERS.values() if (root / test).is_dir()]
     if len(found) != 1:
         what = "the folders of both versions" if found else "neither version's folders"
         layouts = " or ".join(f"{train} and {test} ({version})" for version, (train, test) in FOLDERS.items())

@@ -55,9 +55,9 @@ def test_both_halves_read_the_same_formats(tree, suffix):
     assert len(build_dataset("custom", root).gallery) == 2
 
 
-@pytest.mark.parametrize("name", ["market1501", "dukemtmc", "occluded_duke", "p_dukemtmc", "sysu_mm01"])
+@pytest.mark.parametrize("name", ["market1501", "dukemtmc", "occluded_duke", "p_dukemtmc", "sysu_mm01", "msmt17"])
 def test_evaluation_needs_no_training_pictures(tree, name, caplog):
-    lacking = ("bounding_box_train", "train/", "exp/train", "exp/val")
+    lacking = ("bounding_box_train", "train/", "exp/train", "exp/val", "list_train", "list_val")
     root = tree(name, **{path: False for path in TREES[name] if path.startswith(lacking)})
     dataset = build_dataset(name, root)
     assert not dataset.train and dataset.query and dataset.gallery and "train" not in dataset.published
