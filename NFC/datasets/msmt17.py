@@ -32,7 +32,7 @@ def read_msmt17(root: Path) -> Dataset:
         query=_read_lists(root, test, "list_query.txt"),
         gallery=_read_lists(root, test, "list_gallery.txt"),
         published={split: counts for split, counts in PUBLISHED.items() if trained or split != "train"},
-        folders={folder: 1 for folder in ((train, test) if trained else (test,))},
+        folders=dict.fromkeys((train, test) if trained else (test,), 1),
     )
 
 
