@@ -1,6 +1,7 @@
 """The networks of the generator on one device, and what each makes of its input."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +33,7 @@ from .models import (
 )
 from .models.reference_attention import KERNELS, ReferenceReader, ReferenceWriter, set_reference_processors
 from .private import allow_recompiling, move
+from .sampling import DEFAULTS, Sampling
 from .weight_files import WeightFiles, find_networks
 
 Picture = Image.Image | np.ndarray
@@ -57,8 +59,10 @@ class GeneratorNetworks:
         vae: VAE | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype = torch.float32,
+        sampling: Sampling = DEFAULTS,
     ) -> None:
-        self.preset, self.dtype = preset, dtype
+        """sampling: what suits the networks, and is taken where a call says nothing else."""
+        self.preset, self.dtype, self.sampling = preset, dtype, sampling.for_preset(preset)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if extractor.feature_dim != ifr.proj_motion.in_features:
             raise UserError(
@@ -107,6 +111,7 @@ class GeneratorNetworks:
             vae=load_vae(files.vae, sizes) if files.vae else None,
             device=device,
             dtype=dtype,
+            sampling=Sampling(**asdict(files.made_for)) if files.made_for else DEFAULTS,
         )
 
     def optimise(self, kernel: str = "sdpa", compiled: bool = False) -> Self:

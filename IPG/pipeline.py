@@ -1,6 +1,7 @@
 """From reference pictures and poses to pictures, every step in order."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from PIL import Image
@@ -10,7 +11,7 @@ from pose2id.errors import UserError
 
 from .models import ReferenceFeatures, build_scheduler, decode_latents, decoded_pictures, stack_references
 from .networks import GeneratorNetworks, Picture, as_pil
-from .sampling import DEFAULTS, Sampling, denoise, finite, not_finite, picture_noise
+from .sampling import Sampling, denoise, finite, not_finite, picture_noise
 
 
 class IPGPipeline(GeneratorNetworks):
@@ -20,18 +21,23 @@ class IPGPipeline(GeneratorNetworks):
         self,
         reference_images: Sequence[Picture],
         pose_images: Sequence[Picture],
-        num_inference_steps: int = DEFAULTS.steps,
+        num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
-        seed: int = DEFAULTS.seed,
+        seed: int | None = None,
     ) -> list[list[Image.Image]]:
-        """`generate` with the settings most often changed: `images[reference][pose]`."""
-        return self.generate(reference_images, pose_images, Sampling(num_inference_steps, guidance_scale, seed=seed))
+        """`generate` with the settings most often changed: `images[reference][pose]`.
+
+        None takes what suits the weights: 20 steps with the preset's guidance, or what a student was made for.
+        """
+        changed = {"steps": num_inference_steps, "guidance_scale": guidance_scale, "seed": seed}
+        changed = {name: value for name, value in changed.items() if value is not None}
+        return self.generate(reference_images, pose_images, replace(self.sampling, **changed))
 
     def generate(
         self,
         references: Sequence[Picture],
         poses: Sequence[Picture],
-        sampling: Sampling = DEFAULTS,
+        sampling: Sampling | None = None,
         noise: Tensor | None = None,
         batch_size: int = 8,
     ) -> list[list[Image.Image]]:
@@ -47,12 +53,13 @@ class IPGPipeline(GeneratorNetworks):
         self,
         references: Sequence[Picture],
         pose_features: Tensor,
-        sampling: Sampling = DEFAULTS,
+        sampling: Sampling | None = None,
         noise: Tensor | None = None,
         batch_size: int = 8,
     ) -> list[list[Image.Image]]:
         """R references in P poses, given as `encode_pose` returns them: (P, C, h, w) -> `pictures[reference][pose]`.
 
+        sampling: None is what suits the weights, `self.sampling`.
         noise: (R, P, C, h, w) to start from; None is that of `sampling.seed` and the names "0", "1", ..., see
         `named_noise`. batch_size: pictures computed at a time. The last batch is filled up, so that a picture does not
         depend, to the last bit, on how many others are asked for. `UserError` where numbers stop being finite.
@@ -68,12 +75,12 @@ class IPGPipeline(GeneratorNetworks):
         self,
         references: Sequence[Picture],
         pose_features: Tensor,
-        sampling: Sampling,
+        sampling: Sampling | None,
         noise: Tensor | None,
         batch_size: int,
     ) -> list[list[Image.Image | None]]:
         """As `generate_from_features`, with None for a picture whose numbers stopped being finite."""
-        sampling, pose_features = sampling.for_preset(self.preset), self._cast(pose_features)
+        sampling, pose_features = (sampling or self.sampling).for_preset(self.preset), self._cast(pose_features)
         numbers = [[str(i) for i in range(len(items))] for items in (references, pose_features)]
         noise = self.named_noise(sampling.seed, *numbers) if noise is None else noise
         if noise.shape[:2] != (len(references), len(pose_features)):

@@ -4,24 +4,40 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pose2id.config import read_values, to_yaml
 from pose2id.errors import UserError
+from pose2id.files import write_text
 from pose2id.presets import load_preset
+from pose2id.reading.yaml_files import read_yaml
 from pose2id.weights import SUFFIXES, find_weights
 
 STEMS = ("denoising_unet", "reference_unet", "pose_guider", "IFR", "transformer_20")
+STUDENT = "student"  # folder of the weights for few steps, in that of their teacher
+MADE_FOR_FILE = "sampling.yaml"
 VAE_SUFFIXES = (*SUFFIXES, ".ckpt", ".pt")
 VAE_FOLDERS = ("vae", "sd-vae-ft-mse")  # as diffusers writes them
+
+
+@dataclass(frozen=True)
+class MadeFor:
+    """What the weights in a folder were distilled for, in its file `sampling.yaml`; other folders have none."""
+
+    steps: int
+    guidance_scale: float = 1.0
+    scheduler: str = "ddim"
 
 
 @dataclass(frozen=True)
 class WeightFiles:
     """The files that a picture is drawn with: of the five networks, by stem, and of the picture autoencoder.
 
-    vae: a diffusers folder or one file; None where there is none, which is enough for the calls on latents.
+    vae: a diffusers folder or one file; None where there is none, which is enough for the calls on latents. made_for:
+    how a student is to be sampled.
     """
 
     networks: dict[str, Path]
     vae: Path | None
+    made_for: MadeFor | None = None
 
     def by_role(self) -> dict[str, Path]:
         """Every single file: a stem, "vae", or "vae/<name>" for each file of a folder -> path."""
@@ -36,8 +52,8 @@ def find_networks(directory: str | Path, vae: str | Path | None = None) -> Weigh
     directory = Path(directory)
     if not directory.is_dir():
         raise UserError(f"weights directory {directory} does not exist: name the one that holds the checkpoints")
-    networks = {stem: find_weights(directory, stem) for stem in STEMS}
-    return WeightFiles(networks, Path(vae) if vae else find_vae(directory))
+    networks = {stem: find_weights(_holder(directory, stem), stem) for stem in STEMS}
+    return WeightFiles(networks, Path(vae) if vae else find_vae(directory), read_made_for(directory))
 
 
 def find_generator(directory: str | Path, preset: str, vae: str | Path | None = None) -> WeightFiles:
@@ -50,13 +66,23 @@ def find_generator(directory: str | Path, preset: str, vae: str | Path | None = 
     networks = {}
     for stem in STEMS:
         with suppress(UserError):
-            networks[stem] = find_weights(directory, stem)
+            networks[stem] = find_weights(_holder(directory, stem), stem)
     lacking = [stem for stem in STEMS if stem not in networks]
     if vae is None or not vae.exists():
         lacking.append(f"the VAE (a folder vae/ or a file vae.safetensors{f'; {vae} does not exist' if vae else ''})")
     if lacking:
         raise UserError(f"folder {directory} lacks {', '.join(lacking)}{_remedy(directory, preset)}")
-    return WeightFiles(networks, vae)
+    return WeightFiles(networks, vae, read_made_for(directory))
+
+
+def _holder(directory: Path, stem: str) -> Path:
+    """The folder that holds a network: what a student's folder lacks is its teacher's, in the folder around it."""
+    held = any((directory / f"{stem}{suffix}").is_file() for suffix in SUFFIXES)
+    return directory if held or not _is_student(directory) else directory.parent
+
+
+def _is_student(directory: Path) -> bool:
+    return directory.name == STUDENT and (directory / MADE_FOR_FILE).is_file()
 
 
 def _remedy(directory: Path, preset: str) -> str:
@@ -69,12 +95,26 @@ def _remedy(directory: Path, preset: str) -> str:
     )
 
 
+def write_made_for(folder: Path, made_for: MadeFor) -> None:
+    write_text(folder / MADE_FOR_FILE, to_yaml(made_for))
+
+
+def read_made_for(folder: Path) -> MadeFor | None:
+    """None for weights that take any number of steps; `UserError` for a damaged file."""
+    path = folder / MADE_FOR_FILE
+    return read_values(MadeFor, read_yaml(path), str(path)) if path.is_file() else None
+
+
 def find_vae(directory: str | Path) -> Path | None:
-    """A picture autoencoder in `directory`: the diffusers folder `vae/` or `sd-vae-ft-mse/`, or one file `vae*`."""
+    """A picture autoencoder in `directory`: the diffusers folder `vae/` or `sd-vae-ft-mse/`, or one file `vae*`.
+
+    Where a student's folder has none, that of its teacher.
+    """
     directory = Path(directory)
     folders = [directory / name for name in VAE_FOLDERS if (directory / name / "config.json").is_file()]
     files = sorted(path for path in directory.glob("vae*") if path.suffix in VAE_SUFFIXES)
-    return next(iter(folders + files), None)
+    found = next(iter(folders + files), None)
+    return find_vae(directory.parent) if found is None and _is_student(directory) else found
 
 
 @dataclass(frozen=True)

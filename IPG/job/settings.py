@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -15,8 +17,12 @@ from ..models.reference_attention import KERNELS
 from ..poses import CHANNEL_ORDERS
 from ..sampling import Sampling
 from ..splits import check_splits
+from ..weight_files import STUDENT, read_made_for
+
+Setting = TypeVar("Setting")
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SUITED = ("steps", "guidance_scale", "scheduler")  # which a student has of its own
 # Settings that decide what a picture looks like; a folder holds pictures of one choice of them.
 DECISIVE = (
     "preset",
@@ -38,6 +44,7 @@ class GenerationConfig:
 
     preset: str = "sd15"  # sizes of the networks: sd15 or mini
     ckpt_dir: str | None = None  # the preset's own place under pretrained/
+    student: bool = False  # weights for few steps without guidance: those in the folder student of ckpt_dir
     vae: str | None = None  # a diffusers folder or a file; one found in ckpt_dir
     pose_dir: str | None = None  # folder of pose pictures; standard_poses
     pose_channel_order: str = "bgr"  # how pose files store their colours: bgr or rgb
@@ -47,10 +54,10 @@ class GenerationConfig:
     dataset_dir: str | None = None  # a data set to fill, instead of ref_dir and out_dir
     dataset_options: dict[str, str] = field(default_factory=dict)  # of its protocol, as mode=indoor of sysu_mm01
     splits: list[str] = field(default_factory=lambda: ["query", "gallery"])  # of the data set, and train
-    steps: int = 20  # of denoising
-    guidance_scale: float | None = None  # 1 means conditional only; the preset's own (sd15: 3.5)
+    steps: int | None = None  # of denoising; 20, or what a student was made for
+    guidance_scale: float | None = None  # 1 means conditional only; the preset's own (sd15: 3.5), a student's 1
     guidance_interval: list[float] = field(default_factory=lambda: [0.0, 1000.0])  # timesteps with guidance
-    scheduler: str = "ddim"  # or dpm++, unipc, euler: as good with fewer steps
+    scheduler: str | None = None  # ddim; or dpm++, unipc, euler: as good with fewer steps
     feature_interval: int = 1  # deep features of the UNet are computed once in so many steps
     seed: int = 12580  # noise depends on it and the file names
     official_noise: bool = False  # noise in the order of the official script, see IPG/job/noise.py
@@ -63,14 +70,9 @@ class GenerationConfig:
     @property
     def sampling(self) -> Sampling:
         """The settings that decide a picture, checked; `UserError` for values that cannot work."""
-        return Sampling(
-            self.steps,
-            self.guidance_scale,
-            self.scheduler,
-            tuple(self.guidance_interval),
-            self.feature_interval,
-            self.seed,
-        )
+        suited = {name: getattr(self, name) for name in SUITED if getattr(self, name) is not None}
+        fixed = {"feature_interval": self.feature_interval, "seed": self.seed}
+        return Sampling(guidance_interval=tuple(self.guidance_interval), **suited, **fixed)
 
     @property
     def tile(self) -> int:
@@ -80,7 +82,7 @@ class GenerationConfig:
 
 def resolve(config: GenerationConfig) -> GenerationConfig:
     """The config with all that depends on preset and machine filled in; `UserError` for values that cannot work."""
-    sizes = load_preset(config.preset).generation
+    default = Sampling().for_preset(load_preset(config.preset))
     if config.dataset_dir and (config.ref_dir or config.out_dir):
         raise UserError("dataset_dir says where pictures come from and go to; leave out ref_dir and out_dir")
     if config.dataset and not config.dataset_dir:
@@ -91,18 +93,29 @@ def resolve(config: GenerationConfig) -> GenerationConfig:
         references = config.ref_dir or str(here_or_shipped("ref"))
         places = {"ref_dir": references, "out_dir": config.out_dir or f"outputs/{config.preset}"}
     device = str(pick_device(config.device))
+    weights = Path(config.ckpt_dir or default_directory(config.preset))
+    weights = weights / STUDENT if config.student else weights
+    made_for = read_made_for(weights)
+    if config.student and made_for is None:
+        raise UserError(f"no student in {weights}: distil one with configs/train/student.yaml, or leave out student")
+    suited = made_for or default
     config = replace(
         config,
         **places,
         pose_dir=config.pose_dir or str(here_or_shipped("standard_poses")),
-        ckpt_dir=config.ckpt_dir or str(default_directory(config.preset)),
+        ckpt_dir=str(weights),
+        student=False,  # from here on ckpt_dir says it
         device=device,
         dtype=config.dtype or ("float32" if device == "cpu" else "bfloat16"),
-        guidance_scale=sizes.guidance_scale if config.guidance_scale is None else config.guidance_scale,
+        **{name: _first(getattr(config, name), getattr(suited, name)) for name in SUITED},
     )
     config = replace(config, batch_size=2 * config.tile if config.batch_size is None else config.batch_size)
     _check(config)
     return config
+
+
+def _first(given: Setting | None, suited: Setting) -> Setting:
+    return suited if given is None else given
 
 
 def _check(config: GenerationConfig) -> None:

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,11 +17,11 @@ from pose2id.errors import UserError
 from pose2id.files import replacing
 from pose2id.presets import Preset, default_directory
 from pose2id.ranges import Range, check_ranges
-from pose2id.weights import SUFFIXES, find_weights, load_tensors, read_tensors, write_safetensors
+from pose2id.weights import SUFFIXES, find_weights, load_module, load_tensors, read_tensors, write_safetensors
 
 from ..checkpoints import load_networks
 from ..job.settings import DTYPES
-from ..models import NETWORKS
+from ..models import NETWORKS, build_denoising_unet
 from ..weight_files import find_vae
 
 PARTS = [network.attribute for network in NETWORKS.values()]  # what configs call the networks
@@ -94,6 +95,13 @@ def _start(preset: Preset, start_from: str | None) -> Networks:
             f"{STABLE_DIFFUSION_UNETS[0]} of Stable Diffusion 1.5"
         )
     return load_networks({stem: find_weights(folder, stem) for stem in NETWORKS}, preset)
+
+
+def load_teacher(preset: Preset, config: NetworksConfig) -> nn.Module:
+    """The denoising UNet that a run starts from, to learn from; `UserError` where it starts from none of ours."""
+    if config.start_from is None:
+        raise UserError("distillation needs a teacher: name the folder of its weights with networks.start_from")
+    return load_module(partial(build_denoising_unet, preset), find_weights(config.start_from, "denoising_unet"))
 
 
 def _new_networks(preset: Preset) -> Networks:

@@ -24,20 +24,20 @@ from .data import Material
 from .networks import Networks
 from .pairs import draw_pair, pose_picture
 
-SCHEDULER = "unipc"  # good with few steps
-
 
 @dataclass
 class ValidationConfig:
     """held_out: share of the people kept out of training, 0 for none. pairs: how many of them are drawn.
 
-    steps: of denoising. guidance_scale: None takes the preset's.
+    steps: of denoising. guidance_scale: None takes the preset's. scheduler: unipc is good with few steps, for those
+    who were not trained for few.
     """
 
     held_out: float = 0.0
     pairs: int = 8
     steps: int = 10
     guidance_scale: float | None = None
+    scheduler: str = "unipc"
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
@@ -79,7 +79,7 @@ class Validation:
         training = {stem: network.training for stem, network in self.networks.items()}
         device = next(self.extractor.parameters()).device
         pipe = IPGPipeline(self.preset, self.extractor, **named_parts(self.networks), vae=self.vae, device=device)
-        sampling = Sampling(self.config.steps, self.config.guidance_scale, SCHEDULER)
+        sampling = Sampling(self.config.steps, self.config.guidance_scale, self.config.scheduler)
         pictures = []
         for number, (reference, pose) in enumerate(zip(self.references, self.poses, strict=True)):
             noise = pipe.noise(sampling.seed, str(number), "0")[None, None]
