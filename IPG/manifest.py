@@ -21,17 +21,19 @@ def describe(
     options: Mapping[str, object],
     poses: Mapping[str, Path],
     weights: Mapping[str, str],
+    references: Mapping[str, Sequence[str]] | None = None,
 ) -> Manifest:
     """Everything but the references that a job depends on.
 
     settings decide what pictures look like, options do not (places, batch size, device). poses: name -> file. weights:
-    role -> what `fingerprint` says of the file.
+    role -> what `fingerprint` says of the file. references: task -> names of its pictures, where it has several.
     """
     return {
         "settings": {name: str(value) for name, value in settings.items()},
         "options": {name: str(value) for name, value in options.items()},
         "poses": {name: fingerprint(path) for name, path in poses.items()},
         "weights": dict(weights),
+        "references": {name: " ".join(names) for name, names in (references or {}).items()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }
 
@@ -48,11 +50,13 @@ def check(folder: Path, manifest: Manifest) -> None:
     before = mapping(read_json(path, "manifest", "remove it"), where, *DECIDING)
     differ = [
         f"{name} was {known[name]}, now {value}"
-        for section in DECIDING
-        for known in [mapping(before[section], where)]
+        for section in (*DECIDING, "references")
+        for known in [mapping(before.get(section, {}), where)]
         for name, value in manifest[section].items()
         if known.get(name, value) != value
     ]
+    if manifest["references"] and "references" not in before:  # of an earlier version
+        differ.append("every picture was drawn from one reference, now from several")
     if differ:
         raise UserError(
             f"{folder} holds pictures made otherwise ({'; '.join(differ)}); remove it or name another folder"

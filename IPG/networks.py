@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from NFC.networks import Extractor
 from pose2id.errors import UserError
@@ -37,6 +38,8 @@ from .sampling import DEFAULTS, Sampling
 from .weight_files import WeightFiles, find_networks
 
 Picture = Image.Image | np.ndarray
+People = Sequence[Picture | Sequence[Picture]]  # of each one picture, or several
+MOST_PICTURES = 8  # of one person
 # One for each of the 16 blocks, which find their reference by name, and one for each width without reference; twice
 # when the batch size changes.
 COMPILED_VARIANTS = 64
@@ -163,6 +166,22 @@ class GeneratorNetworks:
         return project_reference(self.denoising_unet, kept)
 
     @torch.inference_mode()
+    def encode_person(self, pictures: Sequence[Image.Image]) -> tuple[Tensor, ReferenceFeatures]:
+        """n pictures of one person -> identity tokens (1, T, token_dim), and keys and values of batch n.
+
+        The identity is the mean direction of the pictures' features, with their mean length (ours: the paper has one
+        picture). Pictures go through the networks one by one, so that their bits depend on no other picture.
+        """
+        if not 1 <= len(pictures) <= MOST_PICTURES:
+            raise UserError(f"{len(pictures)} pictures of one person; give 1 to {MOST_PICTURES}")
+        features = [self.extractor(self._cast(self.extractor.preprocess(picture)[None])) for picture in pictures]
+        tokens = self.ifr(features[0] if len(pictures) == 1 else mean_identity(torch.cat(features)))
+        encoded = [self.encode_reference(self.encode_pictures([picture]), tokens) for picture in pictures]
+        return tokens, {
+            name: tuple(torch.cat([one[name][part] for one in encoded]) for part in (0, 1)) for name in encoded[0]
+        }
+
+    @torch.inference_mode()
     def predict(
         self,
         latents: Tensor,
@@ -191,6 +210,18 @@ class GeneratorNetworks:
         if self.vae is None:
             raise UserError("no picture autoencoder: pass vae=<a diffusers folder or file>")
         return self.vae
+
+
+def mean_identity(features: Tensor) -> Tensor:
+    """(n, F) features of one person -> (1, F): their mean direction, with their mean length."""
+    lengths = features.norm(dim=1, keepdim=True)
+    return normalize((features / lengths).mean(0, keepdim=True)) * lengths.mean()
+
+
+def pictures_of(reference: Picture | Sequence[Picture]) -> list[Image.Image]:
+    """The pictures of a person, of which there may be one."""
+    several = [reference] if isinstance(reference, Image.Image | np.ndarray) else reference
+    return [as_pil(picture) for picture in several]
 
 
 def as_pil(picture: Picture) -> Image.Image:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pose2id.errors import UserError
 
-from .models import ReferenceFeatures, build_scheduler, decode_latents, decoded_pictures, stack_references
-from .networks import GeneratorNetworks, Picture, as_pil
+from .models import Reference, ReferenceFeatures, build_scheduler, decode_latents, decoded_pictures, stack_references
+from .networks import GeneratorNetworks, People, Picture, pictures_of
 from .sampling import Sampling, denoise, finite, not_finite, picture_noise
 
 
@@ -19,7 +19,7 @@ class IPGPipeline(GeneratorNetworks):
 
     def __call__(
         self,
-        reference_images: Sequence[Picture],
+        reference_images: People,
         pose_images: Sequence[Picture],
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -35,7 +35,7 @@ class IPGPipeline(GeneratorNetworks):
 
     def generate(
         self,
-        references: Sequence[Picture],
+        references: People,
         poses: Sequence[Picture],
         sampling: Sampling | None = None,
         noise: Tensor | None = None,
@@ -43,6 +43,7 @@ class IPGPipeline(GeneratorNetworks):
     ) -> list[list[Image.Image]]:
         """Every reference in every pose: `pictures[reference][pose]`, RGB of the preset's output size.
 
+        A reference is a picture of a person, or a list of 1 to 8 that show the same one, all of which are seen.
         Pictures are PIL or (H, W, 3) uint8 RGB arrays; poses show OpenPose skeletons in their canonical colours. For
         the rest see `generate_from_features`.
         """
@@ -51,7 +52,7 @@ class IPGPipeline(GeneratorNetworks):
 
     def generate_from_features(
         self,
-        references: Sequence[Picture],
+        references: People,
         pose_features: Tensor,
         sampling: Sampling | None = None,
         noise: Tensor | None = None,
@@ -73,7 +74,7 @@ class IPGPipeline(GeneratorNetworks):
     @torch.inference_mode()
     def draw(
         self,
-        references: Sequence[Picture],
+        references: People,
         pose_features: Tensor,
         sampling: Sampling | None,
         noise: Tensor | None,
@@ -89,7 +90,7 @@ class IPGPipeline(GeneratorNetworks):
                 "give one (C, h, w) for each reference and pose"
             )
         # 1. References, each encoded once: identity tokens from the ReID network, appearance from the reference UNet.
-        encoded = [self._encode_one(as_pil(reference)) for reference in references]
+        encoded = [self.encode_person(pictures_of(reference)) for reference in references]
         uncond_tokens = self.encode_uncond()
         pairs = [(r, p) for r in range(len(references)) for p in range(len(pose_features))]
         pictures: list[list[Image.Image | None]] = [[] for _ in references]
@@ -115,11 +116,6 @@ class IPGPipeline(GeneratorNetworks):
                 pictures[r].append(picture if whole else None)
         return pictures
 
-    def _encode_one(self, reference: Image.Image) -> tuple[Tensor, ReferenceFeatures]:
-        """Tokens and reference features of one picture, alone, so that their bits depend on no other picture."""
-        tokens = self.encode_identity(self.extractor.preprocess(reference)[None])
-        return tokens, self.encode_reference(self.encode_pictures([reference]), tokens)
-
     @torch.inference_mode()
     def denoise(
         self,
@@ -127,7 +123,7 @@ class IPGPipeline(GeneratorNetworks):
         pose_features: Tensor,
         tokens: Tensor,
         uncond_tokens: Tensor,
-        reference_features: ReferenceFeatures,
+        reference_features: Reference | ReferenceFeatures,
         num_inference_steps: int = 20,
         guidance_scale: float = 3.5,
         scheduler: str = "ddim",

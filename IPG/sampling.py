@@ -12,7 +12,7 @@ from pose2id.errors import UserError
 from pose2id.presets import Preset
 from pose2id.ranges import SEED, Range, check_ranges
 
-from .models import SCHEDULERS, ReferenceFeatures
+from .models import SCHEDULERS, Reference, ReferenceFeatures
 from .models.feature_cache import FeatureCache
 
 STEPS = Range(1, 1000)
@@ -26,7 +26,7 @@ RANGES = {
 }
 
 # Latents, timestep, tokens, pose features, reference features -> v-prediction, as `DenoisingUNet.forward`.
-Predict = Callable[[Tensor, Tensor, Tensor, Tensor, ReferenceFeatures | None], Tensor]
+Predict = Callable[[Tensor, Tensor, Tensor, Tensor, Reference | ReferenceFeatures | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ def denoise(
     pose_features: Tensor,
     tokens: Tensor,
     uncond_tokens: Tensor,
-    reference_features: ReferenceFeatures,
+    reference: Reference | ReferenceFeatures,
     sampling: Sampling,
 ) -> Tensor:
     """Noise (B, C, h, w) -> latents (B, C, h, w) float32, with classifier-free guidance (Eq. 4).
 
-    pose features (B or 1, C', h, w), tokens (B or 1, T, token_dim) and reference features, of batch B or 1, are on the
+    pose features (B or 1, C', h, w), tokens (B or 1, T, token_dim) and the reference, of batch B or 1, are on the
     UNet's device and in its dtype. The unconditional half sees the pose, but neither identity nor reference.
     sampling: with a number for its guidance, see `Sampling.for_preset`; its seed is not used here.
     """
@@ -105,7 +105,7 @@ def denoise(
     for t in solver.timesteps:
         scaled = solver.scale_model_input(latents, t)
         inputs = scaled.to(pose_features.dtype)
-        prediction = conditional(inputs, t, tokens, pose_features, reference_features).float()
+        prediction = conditional(inputs, t, tokens, pose_features, reference).float()
         if sampling.guidance_scale > 1 and least <= t <= most:
             uncond = unconditional(inputs, t, uncond_tokens, pose_features, None).float()
             prediction = uncond + sampling.guidance_scale * (prediction - uncond)

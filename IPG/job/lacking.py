@@ -10,7 +10,7 @@ from pose2id.devices import usable_cores
 from pose2id.errors import UserError
 from pose2id.pictures import modified, read_picture
 
-from .plan import Pose, Task
+from .tasks import Pose, Task
 
 
 class Chunk(NamedTuple):
@@ -38,7 +38,7 @@ def unfinished_chunks(tasks: Sequence[Task], poses: Sequence[Pose], batch_size: 
 
 def _missing(task: Task, poses: Sequence[Pose]) -> tuple[int, ...]:
     pairs = zip(task.pictures, poses, strict=True)
-    return tuple(i for i, (out, pose) in enumerate(pairs) if not _is_fresh(out, task.reference, pose.path))
+    return tuple(i for i, (out, pose) in enumerate(pairs) if not _is_fresh(out, *task.references, pose.path))
 
 
 def _has_canvas(task: Task) -> bool:

@@ -7,46 +7,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from NFC.datasets import Record, build_dataset, generated_paths
 from pose2id.decoding import grey_bits
 from pose2id.errors import UserError, printable
 from pose2id.files import fingerprint
-from pose2id.listing import find_deeper, list_pictures, why_not
 
 from .. import manifest
 from ..poses import CHANNEL_ORDERS, read_pose_picture
-from ..poses.recognise import looks_swapped, remarks
-from ..splits import split_records
+from ..poses.recognise import looks_swapped
+from ..poses.recognise import remarks as remarks_on
 from ..weight_files import WeightFiles, find_generator
 from .settings import DECISIVE, GenerationConfig
-
-
-@dataclass(frozen=True)
-class Pose:
-    """A pose picture, RGB in canonical colours: the `number`-th file of its folder, from 1."""
-
-    number: int
-    path: Path
-    picture: Image.Image
-
-    @property
-    def name(self) -> str:
-        """Also the name of the folder that its pictures go to."""
-        return f"pose{self.number}"
-
-
-@dataclass(frozen=True)
-class Task:
-    """A reference, where its pictures go (one a pose), and its canvas, None where no canvas is wanted.
-
-    `name` is what its noise comes from, unlike any other of the job; `turn` counts the references of its folder.
-    """
-
-    reference: Path
-    name: str
-    turn: int
-    pictures: tuple[Path, ...]
-    canvas: Path | None
+from .tasks import Pose, Task, of_data_set, of_folder, pictures_of
 
 
 @dataclass(frozen=True)
@@ -77,9 +48,6 @@ class Plan:
         return len(self.poses) * sum(len(job.tasks) for job in self.jobs)
 
 
-Folders = dict[Path, list[Task]]  # each folder to fill -> what goes there
-
-
 def make_plan(config: GenerationConfig) -> Plan:
     """Find and check everything that a resolved config names, without reading a network.
 
@@ -88,12 +56,9 @@ def make_plan(config: GenerationConfig) -> Plan:
     """
     files = find_generator(config.ckpt_dir, config.preset, config.vae)
     poses, unused, notes = _read_poses(config)
-    if config.dataset_dir:
-        folders = _data_set_folders(config, poses)
-    else:
-        folders, strangers, deeper = _one_folder(config, poses)
-        unused += strangers
-        notes += deeper
+    folders, strangers, remarks = (of_data_set if config.dataset_dir else of_folder)(config, poses)
+    unused += strangers
+    notes += remarks
     if not poses:
         more = f" ({len(unused) - 1} more lines like this)" if len(unused) > 1 else ""
         raise UserError(f"no pose in {config.pose_dir} can be used: {unused[0]}{more}")
@@ -106,7 +71,7 @@ def make_plan(config: GenerationConfig) -> Plan:
 
 def _read_poses(config: GenerationConfig) -> tuple[list[Pose], list[str], list[str]]:
     """The poses, a line for each file that cannot be used, and notes."""
-    paths, unused, notes = _pictures_of(Path(config.pose_dir))
+    paths, unused, notes = pictures_of(Path(config.pose_dir))
     poses = []
     for number, path in enumerate(paths, start=1):
         try:
@@ -116,7 +81,7 @@ def _read_poses(config: GenerationConfig) -> tuple[list[Pose], list[str], list[s
             unused.append(str(error))
             continue
         poses.append(Pose(number, path, picture))
-        notes += [f"pose {printable(path)} {remark}" for remark in remarks(picture)]
+        notes += [f"pose {printable(path)} {remark}" for remark in remarks_on(picture)]
     return poses, unused, notes
 
 
@@ -129,52 +94,6 @@ def _check_channels(path: Path, picture: Image.Image, order: str) -> None:
         )
 
 
-def _one_folder(config: GenerationConfig, poses: Sequence[Pose]) -> tuple[Folders, list[str], list[str]]:
-    source, out = Path(config.ref_dir), Path(config.out_dir)
-    if out.resolve() == source.resolve():
-        raise UserError(f"out_dir {out} is the folder of the references; name another")
-    references, strangers, deeper = _pictures_of(source, out)
-    tasks = [
-        Task(path, path.name, turn, tuple(out / pose.name / path.name for pose in poses), canvas=out / path.name)
-        for turn, path in enumerate(sorted(references))
-    ]
-    return {out: tasks}, strangers, deeper
-
-
-def _data_set_folders(config: GenerationConfig, poses: Sequence[Pose]) -> Folders:
-    """`<split folder>_gen` beside each folder of a data set.
-
-    Nobody is drawn for distractors: they show nobody in particular, and stand for themselves.
-    """
-    dataset = build_dataset(config.dataset, config.dataset_dir, **config.dataset_options)
-    of_folder: dict[Path, dict[Path, Record]] = {}
-    for record in split_records(dataset, config.splits):
-        if record.pid not in dataset.distractors:
-            of_folder.setdefault(record.folder or record.path.parent, {})[record.path] = record
-    if not of_folder:
-        raise UserError(f"{config.dataset} at {config.dataset_dir}: {', '.join(config.splits)} show nobody to draw")
-    folders: Folders = {}
-    for folder, members in sorted(of_folder.items()):
-        tasks = []
-        for turn, (path, record) in enumerate(sorted(members.items())):
-            places = generated_paths(record, max((pose.number for pose in poses), default=0))
-            nested = path.parent != folder  # there, file names repeat
-            name = path.relative_to(folder.parent).as_posix() if nested else path.name
-            tasks.append(Task(path, name, turn, tuple(places[pose.number - 1] for pose in poses), canvas=None))
-        folders[folder.with_name(f"{folder.name}_gen")] = tasks
-    return folders
-
-
-def _pictures_of(folder: Path, out: Path | None = None) -> tuple[list[Path], list[str], list[str]]:
-    """The pictures of a folder, a line for each file that is none, and one on pictures in folders below it."""
-    pictures, strangers = list_pictures(folder)
-    deeper = str(find_deeper(folder, out))
-    notes = [f"{printable(folder)}: {deeper}"] if deeper else []
-    if not pictures and not strangers:
-        raise UserError(f"folder {folder} holds no pictures; put some there or name another{deeper and f'; {deeper}'}")
-    return pictures, [f"{printable(path)} {why_not(path)}; skipped" for path in strangers], notes
-
-
 def _describe(
     config: GenerationConfig, tasks: Sequence[Task], poses: Sequence[Pose], weights: dict[str, str]
 ) -> manifest.Manifest:
@@ -184,4 +103,5 @@ def _describe(
     if config.official_noise:
         names = hashlib.sha256("\n".join(task.name for task in tasks).encode()).hexdigest()
         settings["official_noise"] = f"{len(poses)} poses of {len(tasks)} references {names}"
-    return manifest.describe(settings, options, {pose.name: pose.path for pose in poses}, weights)
+    several = {task.name: [path.name for path in task.references] for task in tasks if len(task.references) > 1}
+    return manifest.describe(settings, options, {pose.name: pose.path for pose in poses}, weights, several)

@@ -10,10 +10,11 @@ import torch
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.presets import default_directory, load_preset
-from pose2id.ranges import BATCH, check_ranges
+from pose2id.ranges import BATCH, Range, check_ranges
 from pose2id.resources import here_or_shipped
 
 from ..models.reference_attention import KERNELS
+from ..networks import MOST_PICTURES
 from ..poses import CHANNEL_ORDERS
 from ..sampling import Sampling
 from ..splits import check_splits
@@ -26,6 +27,7 @@ SUITED = ("steps", "guidance_scale", "scheduler")  # which a student has of its 
 # Settings that decide what a picture looks like; a folder holds pictures of one choice of them.
 DECISIVE = (
     "preset",
+    "references_per_person",
     "steps",
     "guidance_scale",
     "guidance_interval",
@@ -54,6 +56,7 @@ class GenerationConfig:
     dataset_dir: str | None = None  # a data set to fill, instead of ref_dir and out_dir
     dataset_options: dict[str, str] = field(default_factory=dict)  # of its protocol, as mode=indoor of sysu_mm01
     splits: list[str] = field(default_factory=lambda: ["query", "gallery"])  # of the data set, and train
+    references_per_person: int | None = None  # pictures of the same person seen at once: 1; of a person's folder all
     steps: int | None = None  # of denoising; 20, or what a student was made for
     guidance_scale: float | None = None  # 1 means conditional only; the preset's own (sd15: 3.5), a student's 1
     guidance_interval: list[float] = field(default_factory=lambda: [0.0, 1000.0])  # timesteps with guidance
@@ -88,7 +91,8 @@ def resolve(config: GenerationConfig) -> GenerationConfig:
     if config.dataset and not config.dataset_dir:
         raise UserError(f"dataset {config.dataset} needs dataset_dir, the folder it lies in")
     if config.dataset_dir:
-        places = {"dataset": config.dataset or "market1501"}
+        count = config.references_per_person or 1
+        places = {"dataset": config.dataset or "market1501", "references_per_person": count}
     else:
         references = config.ref_dir or str(here_or_shipped("ref"))
         places = {"ref_dir": references, "out_dir": config.out_dir or f"outputs/{config.preset}"}
@@ -127,7 +131,7 @@ def _check(config: GenerationConfig) -> None:
         if value not in choices:
             raise UserError(f"{name} '{value}' is unknown; choose one of: {', '.join(choices)}")
     check_splits(config.splits)
-    check_ranges(config, {"batch_size": BATCH})
+    check_ranges(config, {"batch_size": BATCH, "references_per_person": Range(1, MOST_PICTURES)})
     if config.attention == "xformers" and not config.device.startswith("cuda"):
         raise UserError(f"attention=xformers computes on NVIDIA GPUs alone, not on {config.device}; use attention=sdpa")
     if config.attention == "xformers" and find_spec("xformers") is None:

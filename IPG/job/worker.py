@@ -17,7 +17,7 @@ from ..canvas import make_canvas
 from ..pipeline import IPGPipeline
 from ..sampling import Sampling, not_finite
 from .lacking import Chunk
-from .plan import Pose, Task
+from .tasks import Pose, Task
 
 
 class ChunkWorker:
@@ -39,7 +39,7 @@ class ChunkWorker:
         failures, rows, pictures = [], [], []
         for row, task in enumerate(chunk.tasks):
             try:
-                pictures.append(read_picture(task.reference))
+                pictures.append([read_picture(path) for path in task.references])
                 rows.append(row)
             except UserError as error:
                 failures.append(str(error))
@@ -49,15 +49,15 @@ class ChunkWorker:
             task, found = chunk.tasks[row], dict(zip(chunk.missing, images, strict=True))
             whole = {i: image for i, image in found.items() if image is not None}
             if failed := ", ".join(self.poses[i].name for i in found if i not in whole):
-                failures.append(f"{printable(task.reference)} in {failed}: {not_finite(self.pipe.dtype)}")
+                failures.append(f"{printable(task.references[0])} in {failed}: {not_finite(self.pipe.dtype)}")
             try:
-                self._write(task, reference, whole, all_drawn=not failed)
+                self._write(task, reference[0], whole, all_drawn=not failed)
             except NameRefused as error:
                 failures.append(printable(error))
         return failures
 
     def _draw(
-        self, references: list[Image.Image], missing: tuple[int, ...], noise: Tensor
+        self, references: list[list[Image.Image]], missing: tuple[int, ...], noise: Tensor
     ) -> list[list[Image.Image | None]]:
         """Pictures of each reference in its missing poses; None where numbers stopped being finite."""
         pose_features = self.pose_features[list(missing)]

@@ -18,7 +18,7 @@ from pose2id.presets import Preset
 from .denoising_unet import DenoisingUNet
 from .ifr import IFR
 from .pose_guider import PoseGuider
-from .reference_attention import ReferenceFeatures, project_reference, stack_references
+from .reference_attention import Reference, ReferenceFeatures, project_reference, stack_references
 from .reference_unet import ReferenceUNet
 from .vae import VAE, build_vae, decode_latents, decoded_pictures, encode_pictures, vae_input
 
@@ -29,6 +29,7 @@ __all__ = [
     "VAE",
     "DenoisingUNet",
     "PoseGuider",
+    "Reference",
     "ReferenceFeatures",
     "ReferenceUNet",
     "build_denoising_unet",

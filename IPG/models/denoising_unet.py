@@ -31,18 +31,18 @@ class DenoisingUNet(UNet2DConditionModel):
         timesteps: Tensor | int,
         tokens: Tensor,
         pose_features: Tensor,
-        reference_features: ReferenceFeatures | None = None,
-        reference_mask: Tensor | None = None,
+        reference: Reference | ReferenceFeatures | None = None,
     ) -> Tensor:
         """One prediction (Pose2ID, arXiv 2503.00938, Eq. 4).
 
         latents (B, C, h, w); timesteps (B,) or one; identity tokens (B or 1, T, token_dim); pose features
-        (B or 1, block_out_channels[0], h, w); reference features as `ReferenceUNet` returns them, of batch B or 1,
-        None for the unconditional branch. reference_mask (B,) bool: rows that are False do without the reference.
+        (B or 1, block_out_channels[0], h, w); reference features as `ReferenceUNet` returns them, of batch B or 1, with
+        weights where there are several pictures or rows that see none; None for the unconditional branch.
         Returns (B, C, h, w).
         """
         batch = len(latents)
-        reference = None if reference_features is None else Reference(reference_features, reference_mask)
+        if isinstance(reference, dict):
+            reference = Reference(reference)
         return super().forward(
             torch.cat([latents, pose_features.expand(batch, -1, -1, -1)], dim=1),
             timesteps,

@@ -22,10 +22,14 @@ BLOCK_ELEMENTS = 2**21  # attention weights of one block, 4 MB: what stays in th
 
 @dataclass(frozen=True)
 class Reference:
-    """What the readers attend to. `mask` (B,) bool: rows that are False attend to their own tokens only."""
+    """What the readers attend to: the tokens of n pictures, one picture after the other, and their weights (B, n).
+
+    A weight multiplies what the softmax gives to a picture's tokens: with 1/n each, n copies of a picture are as good
+    as one, and with 0 it is not seen. None: one picture, seen by all rows.
+    """
 
     features: ReferenceFeatures
-    mask: Tensor | None = None
+    weights: Tensor | None = None
 
 
 def sdpa(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
@@ -135,14 +139,15 @@ class ReferenceReader:
             kept_keys, kept_values = kept if isinstance(kept, tuple) else (attn.to_k(kept), attn.to_v(kept))
             keys = torch.cat([keys, kept_keys.expand(batch, -1, -1)], dim=1)
             values = torch.cat([values, kept_values.expand(batch, -1, -1)], dim=1)
-            if reference.mask is not None:
-                mask = _key_mask(reference.mask, own, kept_keys.shape[1])
+            if reference.weights is not None:
+                mask = _key_mask(reference.weights.to(queries.dtype), own, kept_keys.shape[1])
         return _attend(self.kernel, attn, queries, keys, values, mask)
 
 
-def _key_mask(rows: Tensor, own: int, kept: int) -> Tensor:
-    """(B,) bool -> (B, 1, 1, own + kept) bool: own tokens are always seen, kept ones in the True rows."""
-    return torch.cat([rows.new_ones(len(rows), own), rows[:, None].expand(-1, kept)], dim=1)[:, None, None]
+def _key_mask(weights: Tensor, own: int, kept: int) -> Tensor:
+    """(B, n) -> (B, 1, 1, own + kept), to be added before the softmax: log weight; own tokens have weight 1."""
+    logs = weights.log().repeat_interleave(kept // weights.shape[1], 1)
+    return torch.cat([logs.new_zeros(len(logs), own), logs], dim=1)[:, None, None]
 
 
 def set_reference_processors(unet: UNet2DConditionModel, self_attention: type, kernel: Kernel = sdpa) -> None:
@@ -166,9 +171,23 @@ def project_reference(unet: UNet2DConditionModel, features: ReferenceFeatures) -
     return projected
 
 
-def stack_references(features: Sequence[ReferenceFeatures]) -> ReferenceFeatures:
-    """Projected features of single references, one a row: keys and values (B, N, dim) each."""
-    return {
-        name: (torch.cat([one[name][0] for one in features]), torch.cat([one[name][1] for one in features]))
-        for name in features[0]
+def stack_references(people: Sequence[ReferenceFeatures]) -> Reference:
+    """Projected features of people, a row each; of each keys and values (n, N, dim), of his n pictures.
+
+    Where people have different numbers of pictures, some of nothing, which are not seen, fill the rows.
+    """
+    counts = [len(next(iter(one.values()))[0]) for one in people]
+    most = max(counts)
+    features = {
+        name: tuple(torch.stack([_filled(one[name][part], most).flatten(0, 1) for one in people]) for part in (0, 1))
+        for name in people[0]
     }
+    if most == 1:
+        return Reference(features)
+    weights = [[1 / count] * count + [0.0] * (most - count) for count in counts]
+    return Reference(features, torch.tensor(weights, device=features[next(iter(features))][0].device))
+
+
+def _filled(pictures: Tensor, count: int) -> Tensor:
+    """(n, N, dim) -> (count, N, dim): zeros behind."""
+    return F.pad(pictures, (0, 0, 0, 0, 0, count - len(pictures)))

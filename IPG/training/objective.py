@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pose2id.ranges import SHARE, Range, check_ranges
 
-from ..models import IFR, DenoisingUNet, PoseGuider, ReferenceUNet
+from ..models import IFR, DenoisingUNet, PoseGuider, Reference, ReferenceUNet
 
 RANGES = {
     "uncond_ratio": SHARE,
@@ -91,8 +91,10 @@ class IPGObjective(nn.Module):
             timesteps,
             tokens.repeat_interleave(poses, 0),
             self.pose_guider(batch["poses"].flatten(0, 1)),
-            {name: value.repeat_interleave(poses, 0) for name, value in kept.items()},
-            ~dropped.repeat_interleave(poses, 0),
+            Reference(
+                {name: value.repeat_interleave(poses, 0) for name, value in kept.items()},
+                (~dropped).float().repeat_interleave(poses, 0)[:, None],
+            ),
         )
         velocity = self.scheduler.get_velocity(latents, noise, timesteps)
         error = F.mse_loss(predicted.float(), velocity, reduction="none").mean((1, 2, 3))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from IPG.models import build_scheduler, project_reference, reference_attention
+from IPG.models import Reference, build_scheduler, project_reference, reference_attention
 from IPG.models.denoising_unet import PosedConv2d
 from pose2id.errors import UserError
 from pose2id.presets import load_preset
@@ -129,7 +129,7 @@ def test_masked_rows_do_without_the_reference(unet, reference_unet, inputs):
     latents, tokens, pose = inputs
     features = reference_unet(latents, tokens)
     timesteps = torch.tensor([10, 500, 999])
-    mixed = unet(latents, timesteps, tokens, pose, features, torch.tensor([True, False, True]))
+    mixed = unet(latents, timesteps, tokens, pose, Reference(features, torch.tensor([[1.0], [0.0], [1.0]])))
     with_reference = unet(latents, timesteps, tokens, pose, features)
     without = unet(latents, timesteps, tokens, pose)
     torch.testing.assert_close(mixed[[0, 2]], with_reference[[0, 2]], rtol=1e-4, atol=1e-5)

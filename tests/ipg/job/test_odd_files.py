@@ -1,6 +1,7 @@
 """A job with odd files among its references and poses: they are named, the rest is done."""
 
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -36,16 +37,17 @@ def test_each_odd_reference_is_named_and_the_rest_is_drawn(config, reference_fol
 
 
 def test_what_is_worth_a_look_is_told_and_used(config, reference_folder, pose_folder, tmp_path):
-    (reference_folder / "old").mkdir()
-    (reference_folder / "a.jpg").rename(reference_folder / "old/a.jpg")
+    (reference_folder / "old/older").mkdir(parents=True)
+    (reference_folder / "a.jpg").rename(reference_folder / "old/older/a.jpg")
+    shutil.copy(reference_folder / "b.png", reference_folder / "old/b.png")
     Image.new("RGB", (64, 128)).save(pose_folder / "pose3.png")
     plan = make_plan(config)
-    assert plan.unused == [] and len(plan.poses) == 3 and plan.pictures == 6
+    assert plan.unused == [] and len(plan.poses) == 3 and plan.pictures == 9
     assert [note.split("poses/")[-1] for note in plan.notes if "pose3" in note] == ["pose3.png is empty"]
     assert any("1 file is not read (1 pictures in other folders)" in note for note in plan.notes)
     (reference_folder / "out").mkdir()
     (reference_folder / "out/x.jpg").touch()
-    assert len(make_plan(replace(config, out_dir=str(reference_folder / "out"))).notes) == 2
+    assert len(make_plan(replace(config, out_dir=str(reference_folder / "out"))).notes) == 3
 
 
 def test_channels_that_are_exchanged(config, pose_folder):

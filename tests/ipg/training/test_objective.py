@@ -57,8 +57,8 @@ class Recorder(nn.Module):
         super().__init__()
         self.given: dict[str, torch.Tensor] = {}
 
-    def forward(self, latents, timesteps, tokens, pose_features, reference_features, reference_mask):
-        self.given = {"latents": latents, "timesteps": timesteps, "tokens": tokens, "mask": reference_mask}
+    def forward(self, latents, timesteps, tokens, pose_features, reference):
+        self.given = {"latents": latents, "timesteps": timesteps, "tokens": tokens, "weights": reference.weights}
         return torch.full_like(latents, 0.3)
 
 
@@ -180,7 +180,7 @@ def test_each_reference_is_dropped_for_itself(preset):
     recorder = Recorder()
     objective, batch = objective_of(preset, denoising_unet=recorder, uncond_ratio=0.5), batch_of(preset, 12, 2)
     objective(batch, generators_of(batch))
-    kept, tokens = recorder.given["mask"], recorder.given["tokens"]
+    kept, tokens = recorder.given["weights"][:, 0].bool(), recorder.given["tokens"]
     assert 0 < kept.sum() < len(kept) and torch.equal(kept[::2], kept[1::2])
     with torch.no_grad():
         own, unconditional = objective.ifr(batch["features"]), objective.ifr(batch["uncond_feature"][None])
