@@ -150,7 +150,8 @@ def measure(setting: Setting, preset_name: str, batch_size: int, steps: int) -> 
     optimizer = torch.optim.AdamW(learning, lr=1e-5, fused=True)
     sizes = preset.generation
     batch = {
-        "reference_latents": torch.randn(batch_size, *preset.latent_shape),
+        "reference_latents": torch.randn(batch_size, 1, *preset.latent_shape),
+        "reference_weights": torch.ones(batch_size, 1),
         "features": torch.randn(batch_size, preset.reid.feature_dim),
         "uncond_feature": torch.randn(preset.reid.feature_dim),
         "target_latents": torch.randn(batch_size, 1, *preset.latent_shape),

@@ -79,7 +79,7 @@ def train(config: TrainConfig) -> None:
     if main_process:
         print(learnt.summary)
     encoded = encode_material(learnt, vae, extractor, preset, Path(config.data.cache))
-    pairs = Pairs(learnt, encoded, preset, config.data.targets)
+    pairs = Pairs(learnt, encoded, preset, config.data.targets, config.data.references)
     objective = build_objective(config, preset, networks)
     validation = None
     if config.loop.validate_every:
@@ -111,7 +111,7 @@ def build_objective(config: TrainConfig, preset: Preset, networks: Networks) -> 
 def settings_that_stay(config: TrainConfig, material: Material) -> Settings:
     """Those beside the loop's that a run is not gone on with when they differ."""
     networks = {name: getattr(config.networks, name) for name in ("trainable", "lora_rank")}
-    data = {"targets": config.data.targets, "confidence": config.data.confidence}
+    data = {name: getattr(config.data, name) for name in ("targets", "references", "confidence")}
     student = config.distillation
     name, objective = ("distillation", student) if student else ("objective", config.objective)
     return (

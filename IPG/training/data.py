@@ -16,6 +16,7 @@ from pose2id.pictures import modified, read_picture, reading
 from pose2id.ranges import SHARE, Range, check_ranges
 from pose2id.reading.files import require_file
 
+from ..networks import MOST_PICTURES
 from ..poses.clean import sure_joints
 from ..poses.records import PoseRecord, read_kept, read_records
 
@@ -30,11 +31,14 @@ class DataConfig:
     dataset_options: dict[str, str] = field(default_factory=dict)
     poses_dir: str | None = None  # <dataset_dir>_poses
     confidence: float = 0.3  # joints that are less sure are not drawn
-    targets: int = 1  # pictures learnt at once from one reference
+    targets: int = 1  # pictures learnt at once from one person's references
+    references: int = 1  # most pictures of a person that are seen at once: each time 1 to so many are drawn
     cache: str = "runs/cache"  # what the frozen networks say of the pictures
 
     def __post_init__(self) -> None:
-        check_ranges(self, {"confidence": SHARE, "targets": Range(1, 1024)}, "data")
+        check_ranges(
+            self, {"confidence": SHARE, "targets": Range(1, 1024), "references": Range(1, MOST_PICTURES)}, "data"
+        )
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from pose2id.errors import UserError
 from pose2id.presets import Preset
 from pose2id.ranges import check_ranges
 
-from ..models import IFR, DenoisingUNet, PoseGuider, ReferenceFeatures, ReferenceUNet
+from ..models import IFR, DenoisingUNet, PoseGuider, Reference, ReferenceUNet
 from ..sampling import GUIDANCE, STEPS
+from .objective import see_references
 
 
 @dataclass
@@ -51,12 +52,12 @@ class DistillationConfig:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What N pictures are drawn by: tokens (N, T, dim), pose features (N, C, h, w), reference features of batch N."""
+    """What N pictures are drawn by: tokens (N, T, dim), pose features (N, C, h, w), references of batch N."""
 
     tokens: Tensor
     uncond_tokens: Tensor  # (1, T, dim)
     poses: Tensor
-    reference: ReferenceFeatures
+    reference: Reference
 
 
 class Distillation(nn.Module):
@@ -108,13 +109,14 @@ class Distillation(nn.Module):
     def _conditions(self, batch: dict[str, Tensor]) -> Conditions:
         poses = batch["poses"]
         tokens = self.ifr(batch["features"])
-        kept = self.reference_unet(batch["reference_latents"], tokens)
-        count = poses.shape[1]
+        kept = see_references(self.reference_unet, batch["reference_latents"], tokens)
+        count, weights = poses.shape[1], batch["reference_weights"]
+        features = {name: value.repeat_interleave(count, 0) for name, value in kept.items()}
         return Conditions(
             tokens.repeat_interleave(count, 0),
             self.ifr(batch["uncond_feature"][None]),
             self.pose_guider(poses.flatten(0, 1)),
-            {name: value.repeat_interleave(count, 0) for name, value in kept.items()},
+            Reference(features, weights.repeat_interleave(count, 0) if weights.shape[1] > 1 else None),
         )
 
     def _draw(self, target: Tensor, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:

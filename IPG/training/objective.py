@@ -51,6 +51,13 @@ def shift_timesteps(timesteps: Tensor, count: int, shift: float) -> Tensor:
     return (shift * share / (1 + (shift - 1) * share) * (count - 1)).round().long()
 
 
+def see_references(reference_unet: ReferenceUNet, latents: Tensor, tokens: Tensor) -> dict[str, Tensor]:
+    """References (R, n, C, h, w) and tokens (R, T, token_dim) -> what is kept: (R, n * N, dim) by block."""
+    count = latents.shape[1]
+    kept = reference_unet(latents.flatten(0, 1), tokens.repeat_interleave(count, 0))
+    return {name: value.unflatten(0, (-1, count)).flatten(1, 2) for name, value in kept.items()}
+
+
 class IPGObjective(nn.Module):
     """The trainable networks and their loss (Pose2ID, arXiv 2503.00938, Eq. 6, as v-prediction)."""
 
@@ -71,9 +78,9 @@ class IPGObjective(nn.Module):
     def forward(self, batch: dict[str, Tensor], generators: list[torch.Generator]) -> tuple[Tensor, dict[str, float]]:
         """One loss.
 
-        batch holds R references with K targets each: reference_latents (R, C, h, w), features (R, F), uncond_feature
-        (F,), target_latents (R, K, C, h, w), poses (R, K, 3, H, W) in [0, 1]. generators: R, on the CPU; what is drawn
-        for a reference comes from its own.
+        batch holds R people with n references and K targets each: reference_latents (R, n, C, h, w) and their weights
+        reference_weights (R, n), see `Reference`; features (R, F), uncond_feature (F,), target_latents (R, K, C, h, w),
+        poses (R, K, 3, H, W) in [0, 1]. generators: R, on the CPU; what is drawn for a person comes from its own.
         """
         target = batch["target_latents"]
         poses = target.shape[1]
@@ -81,7 +88,7 @@ class IPGObjective(nn.Module):
         dropped = chances.to(target.device) < self.config.uncond_ratio  # (R,)
         features = torch.where(dropped[:, None], batch["uncond_feature"], batch["features"])
         tokens = self.ifr(features)  # (R, T, token_dim)
-        kept = self.reference_unet(batch["reference_latents"], tokens)
+        kept = see_references(self.reference_unet, batch["reference_latents"], tokens)
 
         timesteps, noise = self._draw(target, generators)
         latents = target.flatten(0, 1)  # (R * K, C, h, w)
@@ -93,7 +100,7 @@ class IPGObjective(nn.Module):
             self.pose_guider(batch["poses"].flatten(0, 1)),
             Reference(
                 {name: value.repeat_interleave(poses, 0) for name, value in kept.items()},
-                (~dropped).float().repeat_interleave(poses, 0)[:, None],
+                (batch["reference_weights"] * ~dropped[:, None]).repeat_interleave(poses, 0),
             ),
         )
         velocity = self.scheduler.get_velocity(latents, noise, timesteps)

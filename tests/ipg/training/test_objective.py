@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from IPG.models import build_scheduler
+from IPG.models import build_scheduler, project_reference, stack_references
 from IPG.training.objective import IPGObjective, ObjectiveConfig, min_snr_weight, shift_timesteps
 from pose2id.loop.randomness import row_generators
 from tests.ipg.tiny import random_network, tiny_preset
@@ -70,7 +70,8 @@ def batch_of(preset, references: int = 2, poses: int = 3) -> dict[str, torch.Ten
         return torch.randn(shape, generator=generator)
 
     return {
-        "reference_latents": draw(references, channels, height, width),
+        "reference_latents": draw(references, 1, channels, height, width),
+        "reference_weights": torch.ones(references, 1),
         "features": draw(references, preset.reid.feature_dim),
         "uncond_feature": draw(preset.reid.feature_dim),
         "target_latents": draw(references, poses, channels, height, width),
@@ -174,6 +175,30 @@ def test_dropped_references(preset, ratio, dropped):
     for name in ("features", "reference_latents"):
         assert (loss_with(**{name: batch[name] + 1}) == before) is dropped
     assert (loss_with(uncond_feature=batch["uncond_feature"] + 1) == before) is not dropped
+
+
+def test_several_references_are_seen_as_they_are_in_generation(preset):
+    """The loss over two references is that of a UNet that is given both, as `stack_references` gives them."""
+    objective, batch = objective_of(preset, uncond_ratio=0.0), batch_of(preset, references=1, poses=1)
+    generator = torch.Generator().manual_seed(3)
+    batch["reference_latents"] = torch.randn(1, 2, *preset.latent_shape, generator=generator)
+    batch["reference_weights"] = torch.full((1, 2), 0.5)
+    given = {}
+
+    def keep(module, arguments):
+        given["latents"], given["t"], given["tokens"], given["pose"], given["reference"] = arguments
+
+    objective.denoising_unet.register_forward_pre_hook(keep)
+    with torch.no_grad():
+        objective(batch, generators_of(batch))
+        kept = [objective.reference_unet(row[None], given["tokens"]) for row in batch["reference_latents"][0]]
+        person = project_reference(
+            objective.denoising_unet, {name: torch.cat([a[name] for a in kept]) for name in kept[0]}
+        )
+        inputs = given["latents"], given["t"], given["tokens"], given["pose"]
+        expected = objective.denoising_unet.forward(*inputs, stack_references([person]))
+        found = objective.denoising_unet.forward(*inputs, given["reference"])
+    assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_each_reference_is_dropped_for_itself(preset):

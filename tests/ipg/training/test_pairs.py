@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from IPG.networks import mean_identity
 from IPG.poses import draw_skeleton, to_pixels
 from IPG.training import encoded as encoding
 from IPG.training.data import Material, Person
@@ -127,7 +128,8 @@ def test_batches_have_the_shapes_and_ranges_the_loss_takes(material, encoded, pr
     batch = Pairs(material, encoded, preset, targets=3)(generators(*range(40)))
     shapes = {name: tuple(value.shape) for name, value in batch.items()}
     assert shapes == {
-        "reference_latents": (40, *preset.latent_shape),
+        "reference_latents": (40, 1, *preset.latent_shape),
+        "reference_weights": (40, 1),
         "features": (40, preset.reid.feature_dim),
         "uncond_feature": (preset.reid.feature_dim,),
         "target_latents": (40, 3, *preset.latent_shape),
@@ -143,11 +145,11 @@ def test_a_row_is_its_pictures_and_its_generator_alone(material, encoded, preset
     batch, alone = pairs(generators(*range(12))), pairs(generators(7))
     seen = set()
     for row in range(12):
-        reference, targets = pairs.draw(generators(row)[0])
+        (reference,), targets = pairs.draw(generators(row)[0])
         (person,) = [own for own in PEOPLE if reference in own]
         assert set(targets.tolist()) == set(person) - {reference} and len(targets) == 3  # those there are, repeated
         seen.add(person[0])
-        assert np.array_equal(batch["reference_latents"][row], encoded.latents[reference].astype(np.float32))
+        assert np.array_equal(batch["reference_latents"][row, 0], encoded.latents[reference].astype(np.float32))
         assert np.array_equal(batch["features"][row], encoded.features[reference].astype(np.float32))
         assert np.array_equal(batch["target_latents"][row], encoded.latents[targets].astype(np.float32))
         for pose, number in zip(batch["poses"][row], targets, strict=True):
@@ -156,6 +158,24 @@ def test_a_row_is_its_pictures_and_its_generator_alone(material, encoded, preset
     assert seen == {0, 4, 6}
     for name in ("reference_latents", "target_latents", "poses", "features"):
         assert torch.equal(alone[name][0], batch[name][7])
+
+
+def test_several_references_are_other_pictures_than_the_targets(material, encoded, preset):
+    pairs = Pairs(material, encoded, preset, targets=1, references=3)
+    batch, counts = pairs(generators(*range(60))), set()
+    for row in range(60):
+        references, (target,) = pairs.draw(generators(row)[0])
+        (person,) = [own for own in PEOPLE if target in own]
+        count = len(references)
+        assert len({target, *references}) == 1 + count <= len(person) and {target, *references} <= set(person)
+        assert batch["reference_weights"][row].tolist() == pytest.approx([1 / count] * count + [0] * (3 - count))
+        seen = encoded.latents[references].astype(np.float32)
+        assert np.array_equal(batch["reference_latents"][row, :count], seen)
+        features = torch.from_numpy(encoded.features[references]).float()
+        expected = features if count == 1 else mean_identity(features)
+        assert torch.equal(batch["features"][row], expected[0])
+        counts.add((len(person), count))
+    assert counts == {(len(own), n) for own in PEOPLE for n in range(1, min(3, len(own) - 1) + 1)}
 
 
 def test_poses_of_larger_networks_are_enlarged_as_inference_does(material, encoded):
