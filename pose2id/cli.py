@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
     "bench quality": Command("IPG.benchmarks.quality", "what faster settings cost in quality"),
     "bench training": Command("IPG.benchmarks.training", "memory and speed of training steps"),
     "bench mini": Command("IPG.benchmarks.mini", "the small networks on people of three unseen worlds"),
+    "bench variants": Command("IPG.benchmarks.variants", "student and several references beside the teacher and one"),
 }
 
 
