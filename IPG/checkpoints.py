@@ -6,14 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderDC, AutoencoderKL
 from torch import nn
 
 from NFC.networks import Extractor, build_extractor
 from pose2id.presets import Preset
 from pose2id.weights import load_module, load_tensors, read_tensors, strip_prefix
 
-from .models import NETWORKS, VAE, build_vae
+from .models import NETWORKS, VAE, VAE_KINDS, build_vae
 from .private import convert_ldm_vae_checkpoint
 from .vae_folder import read_vae_folder, todays_names
 
@@ -24,15 +23,14 @@ def load_networks(files: Mapping[str, Path], preset: Preset) -> dict[str, nn.Mod
 
 
 def load_vae(path: str | Path, preset: Preset) -> VAE:
-    """A diffusers folder (with its own config.json), or one file of the preset's sizes.
+    """A diffusers folder (with its own config.json), also of `AutoencoderTiny`, or one file of the preset's sizes.
 
     The file may have diffusers' names, today's or older ones, or the names of the original Stable Diffusion code
     (`vae-ft-mse-840000-ema-pruned`), also inside a whole model's file.
     """
     path = Path(path)
     if path.is_dir():
-        kind = AutoencoderDC if preset.vae.kind == "dc" else AutoencoderKL
-        return read_vae_folder(path, kind)
+        return read_vae_folder(path, VAE_KINDS[preset.vae.kind], preset.vae.latent_channels)
     with torch.device("meta"):
         vae = build_vae(preset.vae)
     tensors = strip_prefix(read_tensors(path))

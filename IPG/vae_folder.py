@@ -1,10 +1,11 @@
 """Diffusers folders of a picture autoencoder, read as strictly as our own files: safetensors only, all tensors fit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderTiny
 
 from pose2id.errors import UserError
 from pose2id.reading.files import fault_of, one_line
@@ -20,13 +21,15 @@ OLD_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj
 FAMILIES = {bool: (bool,), int: (int,), float: (int, float), str: (str,), tuple: (list,), list: (list,)}
 
 
-def read_vae_folder(folder: Path, kind: type[VAE]) -> VAE:
+def read_vae_folder(folder: Path, kinds: Sequence[type[VAE]], channels: int) -> VAE:
     """The autoencoder that `config.json` describes, with the tensors beside it; `UserError` for whatever does not fit.
 
-    Tensors may have diffusers' names, today's or older ones.
+    kinds: the classes that fit, the first where the config names none. channels: of the latents. Tensors may have
+    diffusers' names, today's or older ones.
     """
-    where = f"{folder} is not a diffusers {kind.__name__} folder"
+    where = f"{folder} is not a diffusers {kinds[0].__name__} folder"
     config = mapping(read_json(folder / "config.json", f"{where}: file"), f"{where}: config.json")
+    kind = next((kind for kind in kinds if kind.__name__ == config.get("_class_name")), kinds[0])
     _check_config(config, kind, f"{where}: config.json")
     weights = folder / f"{STEM}.safetensors"
     if fault := fault_of(weights):
@@ -40,6 +43,9 @@ def read_vae_folder(folder: Path, kind: type[VAE]) -> VAE:
             vae = kind.from_config(config)
     except Exception as error:  # configs that do not go together lead to errors of any kind
         raise UserError(f"{where}: its config.json describes none ({one_line(error)}); get the folder again") from error
+    if vae.config.latent_channels != channels:
+        told = f"{vae.config.latent_channels} channels, the preset's networks {channels}"
+        raise UserError(f"{where}: its latents have {told}; name the one that belongs to them")
     load_tensors(vae, todays_names(tensors), weights)
     return vae.eval()
 
@@ -60,7 +66,9 @@ def _check_config(config: Mapping[str, object], kind: type[VAE], where: str) -> 
         raise UserError(f"{where} is of a {config['_class_name']!r:.50}; the preset has an {kind.__name__}")
     known = signature(kind.__init__).parameters
     for name, value in config.items():
-        if name.startswith("_"):
+        if name.startswith("_") or (
+            kind is AutoencoderTiny and name == "block_out_channels"
+        ):  # diffusers adds that one itself
             continue
         if name not in known:
             raise UserError(f"{where}: '{name:.50}' is no setting of {kind.__name__}")

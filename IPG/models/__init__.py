@@ -20,13 +20,14 @@ from .ifr import IFR
 from .pose_guider import PoseGuider
 from .reference_attention import Reference, ReferenceFeatures, project_reference, stack_references
 from .reference_unet import ReferenceUNet
-from .vae import VAE, build_vae, decode_latents, decoded_pictures, encode_pictures, vae_input
+from .vae import VAE, VAE_KINDS, build_vae, decode_latents, decoded_pictures, encode_pictures, vae_input
 
 __all__ = [
     "IFR",
     "NETWORKS",
     "SCHEDULERS",
     "VAE",
+    "VAE_KINDS",
     "DenoisingUNet",
     "PoseGuider",
     "Reference",

@@ -1,13 +1,17 @@
-"""The picture autoencoder: Stable Diffusion's `AutoencoderKL`, or the lighter `AutoencoderDC` of preset mini."""
+"""The picture autoencoder: Stable Diffusion's `AutoencoderKL`, or the lighter `AutoencoderDC` of preset mini.
 
-from diffusers import AutoencoderDC, AutoencoderKL
+`AutoencoderTiny` (TAESD) knows the latents of the first and stands in for it at a fraction of the work.
+"""
+
+from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny
 from PIL import Image
 from torch import Tensor
 
 from pose2id.pictures import picture_tensor
 from pose2id.presets import GenerationSizes, VAESizes
 
-VAE = AutoencoderKL | AutoencoderDC
+VAE = AutoencoderKL | AutoencoderDC | AutoencoderTiny
+VAE_KINDS = {"kl": (AutoencoderKL, AutoencoderTiny), "dc": (AutoencoderDC,)}  # of a preset: its own, then stand-ins
 
 
 def build_vae(sizes: VAESizes) -> VAE:
@@ -52,7 +56,10 @@ def decoded_pictures(decoded: Tensor, sizes: GenerationSizes) -> list[Image.Imag
 def encode_pictures(vae: VAE, pictures: Tensor) -> Tensor:
     """(B, 3, H, W) in [-1, 1] -> scaled latents (B, C, h, w): the posterior's mean."""
     encoded = vae.encode(pictures)
-    latents = encoded.latent if isinstance(vae, AutoencoderDC) else encoded.latent_dist.mean
+    if isinstance(vae, AutoencoderKL):
+        latents = encoded.latent_dist.mean
+    else:
+        latents = encoded.latent if isinstance(vae, AutoencoderDC) else encoded.latents
     return latents * vae.config.scaling_factor
 
 

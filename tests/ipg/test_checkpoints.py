@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -197,3 +197,30 @@ def test_both_kinds_of_vae_survive_a_round_trip(tmp_path, preset):
 def test_a_folder_without_a_vae(tmp_path, preset, request):
     with pytest.raises(UserError, match=f"not a diffusers {request.node.callspec.id} folder"):
         load_vae(tmp_path, preset)
+
+
+def small_tiny(channels: int) -> AutoencoderTiny:
+    sizes = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}
+    blocks = {"num_encoder_blocks": (1,) * 4, "num_decoder_blocks": (1,) * 4}
+    return AutoencoderTiny(latent_channels=channels, **sizes, **blocks)
+
+
+def test_the_tiny_autoencoder_stands_in_for_the_large_one(tmp_path):
+    preset = kl_preset()
+    tiny = small_tiny(preset.vae.latent_channels).eval()
+    tiny.save_pretrained(tmp_path / "taesd")
+    ours = load_vae(tmp_path / "taesd", preset)
+    pictures = torch.rand(2, 3, 32, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        latents = encode_pictures(ours, pictures)
+        assert latents.shape == (2, preset.vae.latent_channels, 4, 2)
+        assert torch.equal(latents, tiny.encode(pictures).latents)
+        assert torch.equal(decode_latents(ours, latents), tiny.decode(latents).sample)
+
+
+def test_a_vae_with_latents_of_other_channels_is_told(tmp_path):
+    small_tiny(5).save_pretrained(tmp_path / "other")
+    with pytest.raises(UserError, match=r"its latents have 5 channels, the preset's networks 16"):
+        load_vae(tmp_path / "other", kl_preset())
+    with pytest.raises(UserError, match="is of a 'AutoencoderTiny'; the preset has an AutoencoderDC"):
+        load_vae(tmp_path / "other", tiny_preset())
