@@ -1,6 +1,7 @@
 """The machine: this process among others, its device, its cores."""
 
 import os
+from typing import NamedTuple
 
 import torch
 from accelerate import PartialState
@@ -30,6 +31,23 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
         return torch.zeros(1, device=device).device
     except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
         raise UserError(told) from error
+
+
+class AtOnce(NamedTuple):
+    """How many numbers are computed at once: on a CPU what stays in its caches, on a GPU what fills it.
+
+    Only time and memory depend on it.
+    """
+
+    cpu: int
+    gpu: int
+
+    def on(self, device: torch.device) -> int:
+        return self.cpu if device.type == "cpu" else self.gpu
+
+    def rows(self, width: int, device: torch.device) -> int:
+        """Rows of `width` numbers in a block, at least one."""
+        return max(1, self.on(device) // width)
 
 
 def usable_cores() -> int:

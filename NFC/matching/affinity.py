@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from pose2id.arrays import Array, as_feature_pair, in_kind
+from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
 from ..features.feature_set import FeatureSet
 from ..features.kinds import VectorFeatures
 from .base import Matcher
 
-BLOCK_ELEMENTS = 2**22  # entries of one block of similarities
+BLOCK = AtOnce(cpu=2**22, gpu=2**26)  # similarities
 
 
 @torch.no_grad()
@@ -33,7 +34,7 @@ def affinity_distances(query: Array, gallery: Array, k1: int = 4, k2: int = 1) -
     k1, k2 = min(k1, len(g)), min(k2, len(g))
     affinity = _gallery_affinity(g, k1, k2)
     distances = torch.empty(len(q), len(g), device=q.device)
-    for rows in _row_blocks(len(q), len(g)):
+    for rows in _row_blocks(len(q), len(g), q.device):
         similarity = q[rows] @ g.T
         kept = torch.nn.functional.normalize(_keep_largest(similarity, k1), dim=1)
         distances[rows] = -torch.sparse.mm(affinity, kept.T).T - similarity
@@ -44,7 +45,7 @@ def _gallery_affinity(gallery: Tensor, k1: int, k2: int) -> Tensor:
     """Sparse (G, G): for each gallery picture, the kept similarities of its k2 nearest, added up, of unit length."""
     count = len(gallery)
     kept, nearest = [], []
-    for rows in _row_blocks(count, count):
+    for rows in _row_blocks(count, count, gallery.device):
         similarity = gallery[rows] @ gallery.T
         kept.append(_keep_largest(similarity, k1).to_sparse())
         nearest.append(similarity.topk(k2, dim=1).indices)
@@ -61,8 +62,8 @@ def _keep_largest(similarity: Tensor, k: int) -> Tensor:
     return similarity.where(similarity >= similarity.topk(k, dim=1).values[:, -1:], 0)
 
 
-def _row_blocks(rows: int, columns: int) -> list[slice]:
-    size = max(1, BLOCK_ELEMENTS // columns)
+def _row_blocks(rows: int, columns: int, device: torch.device) -> list[slice]:
+    size = BLOCK.rows(columns, device)
     return [slice(start, start + size) for start in range(0, rows, size)]
 
 

@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from pose2id.arrays import Array, as_feature_pair, in_kind
+from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
 from ..features.feature_set import FeatureSet
@@ -20,7 +21,7 @@ from ..neighbours.search import nearest_neighbours
 from ..neighbours.tiles import slices
 from .base import Matcher
 
-SHARED_ENTRIES = 2**22  # weights compared at once
+SHARED = AtOnce(cpu=2**22, gpu=2**26)  # weights compared
 
 
 @torch.no_grad()
@@ -116,8 +117,8 @@ def _jaccard(weights: csr_matrix, queries: int, device: torch.device) -> Tensor:
 
 
 def _chunks(counts: Tensor) -> list[slice]:
-    """Slices of `counts` with sums of about `SHARED_ENTRIES`."""
-    chunk = counts.cumsum(0) // SHARED_ENTRIES
+    """Slices of `counts` with sums of about `SHARED`."""
+    chunk = counts.cumsum(0) // SHARED.on(counts.device)
     ends = chunk.unique_consecutive(return_counts=True)[1].cumsum(0).tolist()
     return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
 from ..features.feature_set import FeatureSet
 from .base import Matcher
 from .distances import Distances
 
-BLOCK_ELEMENTS = 2**22  # entries of one block of distances
+BLOCK = AtOnce(cpu=2**22, gpu=2**26)  # distances
 
 
 @dataclass(frozen=True)
@@ -67,5 +68,5 @@ class ShortlistMatcher(Matcher):
 def nearest_by(distances: Distances, k: int) -> Tensor:
     """(Q, min(k, G)) int64: the nearest gallery pictures of each query, nearest first; ties go to the lower index."""
     queries, items = distances.shape
-    rows = torch.arange(queries, device=distances.device).split(max(1, BLOCK_ELEMENTS // items))
+    rows = torch.arange(queries, device=distances.device).split(BLOCK.rows(items, distances.device))
     return torch.cat([distances[part].argsort(dim=1, stable=True)[:, :k] for part in rows])

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-PAIR_ELEMENTS = 2**17  # entries of one chunk of differences, which should stay in the cache
+from pose2id.devices import AtOnce
+
+DIFFERENCES = AtOnce(cpu=2**17, gpu=2**26)
 
 
 def pair_distances(
@@ -14,7 +16,7 @@ def pair_distances(
     a: (N, d), b: (M, d), rows and cols: (P,) int64. Returns (P,).
     """
     result = torch.empty(len(rows), dtype=dtype, device=a.device)
-    chunk = max(1, PAIR_ELEMENTS // a.shape[1])
+    chunk = DIFFERENCES.rows(a.shape[1], a.device)
     for start in range(0, len(rows), chunk):
         part = slice(start, start + chunk)
         first, second = a.index_select(0, rows[part]).to(dtype), b.index_select(0, cols[part]).to(dtype)

@@ -4,6 +4,8 @@ docs/search.md derives the bounds. Its letters: p is a centred point, S = |p|^2 
 product gives |a - b|^2 / 2 = S_a + S_b - p_a p_b.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,11 +14,13 @@ import torch
 from torch import Tensor
 
 from pose2id.arrays import compute_dtype, unit_scale
+from pose2id.devices import AtOnce
 
 PIECES = 3  # S is the sum of three numbers of the dtype, so bfloat16 holds it to 24 bits
+TENSOR_CORES = (8, 0)  # compute capability of the first GPUs that multiply bfloat16
 ALIGNMENT = 8  # columns of a packed matrix are a multiple of this
 CENTRE_SAMPLE = 256
-PACKED_AT_ONCE = 2**18  # numbers, which stay in the cache
+PACKED = AtOnce(cpu=2**18, gpu=2**27)
 
 
 @dataclass(frozen=True)
@@ -30,15 +34,16 @@ class Precision:
 
 
 BFLOAT16 = Precision(torch.bfloat16, torch.bfloat16, addition=2**-23, storing=2**-8)
+# Of tensor cores, which cut off what they add: four times what one rounded addition loses.
+BFLOAT16_ON_GPU = Precision(torch.bfloat16, torch.bfloat16, addition=2**-21, storing=2**-8)
 FLOAT32 = Precision(torch.float32, torch.float32, addition=2**-24, storing=0.0)
 FLOAT64 = Precision(torch.float64, torch.float32, addition=2**-52, storing=2**-24)
 
 
-def precisions(device: torch.device) -> tuple[Precision, Precision]:
-    """The precision for all pairs, and the one for rows that it leaves undecided.
-
-    GPUs may add partial sums of bfloat16 in bfloat16, for which there is no useful bound: they begin in float32.
-    """
+def precisions(device: torch.device) -> tuple[Precision, ...]:
+    """The precision for all pairs, and those, in turn, for rows that the one before leaves undecided."""
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= TENSOR_CORES:
+        return BFLOAT16_ON_GPU, FLOAT32, FLOAT64
     return (BFLOAT16 if device.type == "cpu" and cpu_multiplies_bfloat16() else FLOAT32), FLOAT64
 
 
@@ -112,7 +117,7 @@ def pack(points: Tensor, centring: Centring, precision: Precision) -> Packed:
     half_squares = torch.empty(count, dtype=torch.float64, device=points.device)
     lost = torch.empty_like(half_squares)
     working = torch.promote_types(compute_dtype(points), precision.dtype)
-    size = max(1, PACKED_AT_ONCE // dim)
+    size = PACKED.rows(dim, points.device)
     for rows in (slice(start, start + size) for start in range(0, count, size)):
         centred = points[rows].to(working).mul(centring.scale).sub_(centring.centre)
         matrix[rows, :dim] = centred
@@ -127,8 +132,23 @@ def pack(points: Tensor, centring: Centring, precision: Precision) -> Packed:
 
 def multiply(rows: Tensor, cols: Tensor, precision: Precision) -> Tensor:
     """(R, K) and (C, K), one packed and one its partner -> (R, C) half distances, perhaps slightly below zero."""
-    with torch.autocast(rows.device.type, enabled=False):
+    with torch.autocast(rows.device.type, enabled=False), _sums_in_float32(rows.device):
         return (rows @ cols.T).to(precision.stored)
+
+
+@contextmanager
+def _sums_in_float32(device: torch.device) -> Iterator[None]:
+    """A GPU may add partial sums of bfloat16 in bfloat16, for which there is no useful bound: not meanwhile."""
+    settings = torch.backends.cuda.matmul
+    allowed = settings.allow_bf16_reduced_precision_reduction
+    if device.type != "cuda" or not allowed:
+        yield
+        return
+    settings.allow_bf16_reduced_precision_reduction = False
+    try:
+        yield
+    finally:
+        settings.allow_bf16_reduced_precision_reduction = allowed
 
 
 def _pieces(values: Tensor, like: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .products import Centring, Packed, Precision, error_bounds, multiply, pack
 
-TILE = {"cpu": 2048, "cuda": 8192}  # rows and columns of one tile
+TILE = {"cpu": 2048, "cuda": 16384}  # rows and columns of one tile
 
 
 @dataclass(frozen=True)

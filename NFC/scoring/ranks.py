@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
 from ..datasets.rules import Exclude
@@ -21,7 +22,8 @@ from ..neighbours.products import FLOAT64, Centring, Packed, Precision, error_bo
 from ..neighbours.tiles import true_positions
 from .sorted_rows import ordered_bits, places_between, sort_rows, sorted_with_columns
 
-BLOCK_ELEMENTS = 2**22  # entries of one block of distances
+BLOCK = AtOnce(cpu=2**22, gpu=2**27)  # distances
+MEASURED = AtOnce(cpu=2**16, gpu=2**22)  # pairs
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class RankLimits:
 
     precisions: tuple[Precision, ...] | None = None  # in turn, for the queries that the one before left undecided
     measured: int = 512  # wrong items of a query that are measured; with more it goes through the next precision
-    measured_at_once: int = 2**16
+    measured_at_once: int | None = None  # None: what suits the device
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def ranks_by_features(
     query: Tensor, gallery: Tensor, labels: Labels, identities: bool, limits: RankLimits = RankLimits()
 ) -> Iterator[Ranks]:
     """query: (Q, d), gallery: (G, d). `identities`: the nearest true match is ranked among identities."""
-    counter = _Counter(query, gallery, labels, identities, limits.measured_at_once, Centring.of(query, gallery))
+    measured_at_once = limits.measured_at_once or MEASURED.on(query.device)
+    counter = _Counter(query, gallery, labels, identities, measured_at_once, Centring.of(query, gallery))
     rows = torch.arange(len(query), device=query.device)
     for precision in limits.precisions or precisions(query.device):
         limit = limits.measured if precision is not FLOAT64 else len(gallery) ** 2
@@ -164,5 +167,5 @@ def _thresholds(distances: Tensor, reference: Tensor, query: Packed, gallery: Pa
 
 
 def row_blocks(rows: Tensor, width: int) -> tuple[Tensor, ...]:
-    """Parts of `rows` such that part x width has about `BLOCK_ELEMENTS` entries."""
-    return rows.split(max(1, BLOCK_ELEMENTS // width))
+    """Parts of `rows` such that part x width is about a `BLOCK`."""
+    return rows.split(BLOCK.rows(width, rows.device))

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from pose2id.arrays import as_features, as_tensor, compute_dtype, unit_rows
+from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
 from .base import Features, Reduction, sum_in_order
 from .layout import Layout
 
-BLOCK_ELEMENTS = 2**22  # entries of one block of distances
+BLOCK = AtOnce(cpu=2**22, gpu=2**26)  # distances
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def part_distance_blocks(query: PartFeatures, gallery: PartFeatures) -> Iterator
 def _blocks(query: PartFeatures, gallery: PartFeatures) -> Iterator[tuple[slice, Tensor, float]]:
     """Rows, weighted mean distances (B, G) and the largest distance between parts visible in both."""
     require_same_parts(query, gallery)
-    size = max(1, BLOCK_ELEMENTS // len(gallery))
+    size = BLOCK.rows(len(gallery), query.embeddings.device)
     for start in range(0, len(query), size):
         rows = slice(start, start + size)
         yield rows, *distance_block(query[rows], gallery)

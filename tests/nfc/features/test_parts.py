@@ -7,6 +7,7 @@ from torch.nn.functional import normalize
 
 from NFC import ID2, NFC, evaluate_ranking, fuse_generated
 from NFC.features.kinds.parts import PartFeatures, part_distance_blocks, part_distances
+from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bpbreid.npz"
@@ -44,7 +45,7 @@ def naive_distances(query, gallery):
 @pytest.mark.parametrize("visible", ["bool", "weights", "all"])
 @pytest.mark.parametrize("block", [1, 7 * 2, 10**6])
 def test_distances_equal_a_naive_loop(visible, block, monkeypatch):
-    monkeypatch.setattr("NFC.features.kinds.parts.BLOCK_ELEMENTS", block)
+    monkeypatch.setattr("NFC.features.kinds.parts.BLOCK", AtOnce(block, block))
     query, gallery = random_parts(5, 2, 4, visible=visible), random_parts(7, 2, 4, seed=1, visible=visible)
     expected = naive_distances(query, gallery)
     assert np.isinf(expected).any() == (visible != "all")
@@ -74,7 +75,7 @@ def test_distances_equal_the_official_ones():
 
 
 def test_ranking_by_blocks_equals_ranking_by_the_matrix(monkeypatch):
-    monkeypatch.setattr("NFC.features.kinds.parts.BLOCK_ELEMENTS", 30)
+    monkeypatch.setattr("NFC.features.kinds.parts.BLOCK", AtOnce(30, 30))
     query, gallery = random_parts(12, 3, 4).normalized(), random_parts(15, 3, 4, seed=1).normalized()
     labels = np.arange(12) % 4, np.arange(15) % 4, np.zeros(12, int), np.ones(15, int)
     whole = evaluate_ranking(None, None, *labels, distances=part_distances(query, gallery))
@@ -110,7 +111,7 @@ def test_fusion_shows_a_hidden_part_only_where_something_is_added():
 @pytest.mark.parametrize("visible", ["bool", "weights", "all"])
 @pytest.mark.parametrize(("k1", "k2"), [(1, 1), (2, 3), (4, 2), (50, 50)])
 def test_nfc_equals_a_naive_loop(visible, k1, k2, block, monkeypatch):
-    monkeypatch.setattr("NFC.features.kinds.parts.BLOCK_ELEMENTS", block)
+    monkeypatch.setattr("NFC.features.kinds.parts.BLOCK", AtOnce(block, block))
     feats = random_parts(14, 2, 4, visible=visible)
     distances = naive_distances(feats, feats)
     np.fill_diagonal(distances, np.inf)

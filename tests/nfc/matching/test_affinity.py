@@ -4,6 +4,7 @@ import torch
 from torch.nn.functional import normalize
 
 from NFC.matching.affinity import affinity_distances
+from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
 
@@ -37,7 +38,7 @@ def naive(query, gallery, k1, k2):
 @pytest.mark.parametrize(("k1", "k2"), [(4, 1), (20, 6), (2, 2), (8, 2), (99, 99)])
 @pytest.mark.parametrize("block", [1, 100, 10**6])
 def test_equals_a_naive_loop(k1, k2, block, monkeypatch):
-    monkeypatch.setattr("NFC.matching.affinity.BLOCK_ELEMENTS", block)
+    monkeypatch.setattr("NFC.matching.affinity.BLOCK", AtOnce(block, block))
     query, gallery = unit(7, 0), unit(24, 1)
     expected = naive(query, gallery, k1, k2)
     assert affinity_distances(query, gallery, k1, k2).numpy() == pytest.approx(expected, abs=1e-6)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from NFC import NFC
-from NFC.neighbours.products import BFLOAT16, FLOAT32, FLOAT64
+from NFC.neighbours.products import BFLOAT16, BFLOAT16_ON_GPU, FLOAT32, FLOAT64
 from NFC.neighbours.search import Limits, nearest_in_gallery, nearest_neighbours
 
 PRECISIONS = {
@@ -18,6 +18,7 @@ PRECISIONS = {
     "float32": (FLOAT32, FLOAT64),
     "float64": (FLOAT64,),
     "all": (BFLOAT16, FLOAT32, FLOAT64),
+    "gpu": (BFLOAT16_ON_GPU, FLOAT32, FLOAT64),
 }
 
 

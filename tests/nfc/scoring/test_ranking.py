@@ -7,14 +7,16 @@ import pytest
 import torch
 
 from NFC import evaluate_ranking, rank_gallery
-from NFC.neighbours.products import BFLOAT16, FLOAT32, FLOAT64
+from NFC.neighbours.products import BFLOAT16, BFLOAT16_ON_GPU, FLOAT32, FLOAT64
 from NFC.scoring import ranking, ranks
+from pose2id.devices import AtOnce
 
 PRECISIONS = {
     "bfloat16": (BFLOAT16, FLOAT64),
     "float32": (FLOAT32, FLOAT64),
     "float64": (FLOAT64,),
     "all": (BFLOAT16, FLOAT32, FLOAT64),
+    "gpu": (BFLOAT16_ON_GPU, FLOAT32, FLOAT64),
 }
 
 
@@ -23,7 +25,7 @@ def limits(request, monkeypatch):
     """Limits with which `evaluate_ranking` comes to use every precision and several blocks."""
     chosen = ranks.RankLimits(PRECISIONS[request.param], measured=3, measured_at_once=5)
     monkeypatch.setattr(ranking, "ranks_by_features", partial(ranks.ranks_by_features, limits=chosen))
-    monkeypatch.setattr(ranks, "BLOCK_ELEMENTS", 64)
+    monkeypatch.setattr(ranks, "BLOCK", AtOnce(64, 64))
 
 
 def same_pid_and_camera(q_pid, q_camid, g_pid, g_camid):
@@ -134,7 +136,7 @@ def same_place(q_pids, q_camids, g_pids, g_camids):
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("identities", [False, True])
 def test_other_exclusions_and_cmc_over_identities(seed, identities, monkeypatch):
-    monkeypatch.setattr(ranks, "BLOCK_ELEMENTS", 64)
+    monkeypatch.setattr(ranks, "BLOCK", AtOnce(64, 64))
     rng = np.random.default_rng(seed)
     queries, gallery = int(rng.integers(1, 12)), int(rng.integers(1, 40))
     distances = rng.integers(0, 6, (queries, gallery)).astype(np.float64)
@@ -151,7 +153,7 @@ def test_other_exclusions_and_cmc_over_identities(seed, identities, monkeypatch)
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("given", [False, True])
 def test_rank_lists_equal_naive(seed, given, monkeypatch):
-    monkeypatch.setattr(ranks, "BLOCK_ELEMENTS", 64)
+    monkeypatch.setattr(ranks, "BLOCK", AtOnce(64, 64))
     rng = np.random.default_rng(seed)
     queries, gallery, k = (int(rng.integers(1, high)) for high in (12, 30, 40))
     q, g = rng.integers(-1, 2, (queries, 3)).astype(np.float32), rng.integers(-1, 2, (gallery, 3)).astype(np.float32)
