@@ -1,4 +1,4 @@
-"""scripts/soak.py and `pose2id bench gpu` run, in small."""
+"""scripts/soak.py, scripts/gpu_check.py and `pose2id bench gpu` run, in small."""
 
 import pytest
 
@@ -30,3 +30,11 @@ def test_benchmark_gpu():
         "features of every 2nd",
     ):
         assert row in shown, row
+
+
+def test_gpu_check():
+    shown = run("scripts/gpu_check.py", "--small")
+    assert shown.count("equal in 100.000% of the rows") == 2 and shown.count("mAP differs by") == 2
+    for row in ("2 steps with guidance", "a student's 4 steps", "k-reciprocal, 364", "31,250 x 256", "samples/s"):
+        assert row in shown, row
+    assert "no time left" in run("scripts/gpu_check.py", "--small", "--seconds", "1")
