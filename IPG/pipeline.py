@@ -91,7 +91,7 @@ class IPGPipeline(GeneratorNetworks):
             )
         # 1. References, each encoded once: identity tokens from the ReID network, appearance from the reference UNet.
         encoded = [self.encode_person(pictures_of(reference)) for reference in references]
-        uncond_tokens = self.encode_uncond()
+        uncond_tokens = self.encode_uncond() if sampling.guided else None
         pairs = [(r, p) for r in range(len(references)) for p in range(len(pose_features))]
         pictures: list[list[Image.Image | None]] = [[] for _ in references]
         for start in range(0, len(pairs), batch_size):

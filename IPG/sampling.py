@@ -59,6 +59,11 @@ class Sampling:
             return self
         return replace(self, guidance_scale=preset.generation.guidance_scale)
 
+    @property
+    def guided(self) -> bool:
+        """Whether there is guidance at all; for a number, see `for_preset`."""
+        return self.guidance_scale > 1
+
 
 DEFAULTS = Sampling()
 
@@ -88,14 +93,15 @@ def denoise(
     latents: Tensor,
     pose_features: Tensor,
     tokens: Tensor,
-    uncond_tokens: Tensor,
+    uncond_tokens: Tensor | None,
     reference: Reference | ReferenceFeatures,
     sampling: Sampling,
 ) -> Tensor:
     """Noise (B, C, h, w) -> latents (B, C, h, w) float32, with classifier-free guidance (Eq. 4).
 
     pose features (B or 1, C', h, w), tokens (B or 1, T, token_dim) and the reference, of batch B or 1, are on the
-    UNet's device and in its dtype. The unconditional half sees the pose, but neither identity nor reference.
+    UNet's device and in its dtype. The unconditional half sees the pose, but neither identity nor reference; its tokens
+    are None where there is no guidance.
     sampling: with a number for its guidance, see `Sampling.for_preset`; its seed is not used here.
     """
     solver.set_timesteps(sampling.steps, device=pose_features.device)
@@ -106,7 +112,7 @@ def denoise(
         scaled = solver.scale_model_input(latents, t)
         inputs = scaled.to(pose_features.dtype)
         prediction = conditional(inputs, t, tokens, pose_features, reference).float()
-        if sampling.guidance_scale > 1 and least <= t <= most:
+        if sampling.guided and least <= t <= most:
             uncond = unconditional(inputs, t, uncond_tokens, pose_features, None).float()
             prediction = uncond + sampling.guidance_scale * (prediction - uncond)
         latents = solver.step(prediction, t, latents).prev_sample

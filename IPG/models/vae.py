@@ -56,10 +56,10 @@ def decoded_pictures(decoded: Tensor, sizes: GenerationSizes) -> list[Image.Imag
 def encode_pictures(vae: VAE, pictures: Tensor) -> Tensor:
     """(B, 3, H, W) in [-1, 1] -> scaled latents (B, C, h, w): the posterior's mean."""
     encoded = vae.encode(pictures)
-    if isinstance(vae, AutoencoderKL):
-        latents = encoded.latent_dist.mean
+    if isinstance(vae, AutoencoderTiny):
+        latents = encoded.latents
     else:
-        latents = encoded.latent if isinstance(vae, AutoencoderDC) else encoded.latents
+        latents = encoded.latent if isinstance(vae, AutoencoderDC) else encoded.latent_dist.mean
     return latents * vae.config.scaling_factor
 
 
