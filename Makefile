@@ -20,7 +20,7 @@ test: $(VENV)/installed-dev ## run the tests
 	$(PYTEST)
 
 test-slow: $(VENV)/installed-dev ## the tests that take minutes: golden figures at full size, pages of docs/, trainings
-	$(PY) -m pytest -m slow
+	$(PYTEST) --dist loadgroup -m slow
 
 wheel: $(VENV)/installed ## build the wheel, install it into an empty environment, generate and evaluate there
 	$(PY) scripts/check_wheel.py

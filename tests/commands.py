@@ -9,6 +9,7 @@ import pytest
 
 from pose2id.cli import main
 
+LARGE = pytest.mark.xdist_group("large")  # tests that need gigabytes, and so run one after the other
 ROOT = Path(__file__).resolve().parents[1]
 
 

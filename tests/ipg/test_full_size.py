@@ -18,9 +18,10 @@ from NFC.networks import build_extractor
 from pose2id.commands.convert import convert
 from pose2id.presets import load_preset
 from pose2id.weights import read_tensors
+from tests.commands import LARGE
 from tests.ipg.tiny import original_names, random_network, tiny_preset
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, LARGE]
 
 ROOT = Path(__file__).resolve().parents[2]
 LOAD = """

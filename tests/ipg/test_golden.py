@@ -9,9 +9,10 @@ import torch
 from IPG.models import build_denoising_unet, build_ifr, build_pose_guider, build_reference_unet, project_reference
 from NFC.networks.transreid import TransReID
 from pose2id.presets import load_preset
+from tests.commands import LARGE
 from tests.golden.recipe import fill, normal, uniform
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, LARGE]
 
 SD15 = load_preset("sd15")
 
