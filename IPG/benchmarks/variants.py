@@ -2,7 +2,7 @@
 
 pose2id bench variants [--variants teacher student] [--seeds 1000 1001 1002] [--people 15] [--out DIR]
 
-teacher: 20 steps with guidance. student: the shipped student's few without. quick, two, four: 8 steps, from one, two
+teacher: 20 steps with guidance. student: the shipped student's two without. quick, two, four: 8 steps, from one, two
 and four references of a person. What is done is not done again; figures are in OUT/<seed>/<variant>/scores.json.
 """
 
