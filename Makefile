@@ -19,8 +19,8 @@ demo: $(VENV)/installed ## pictures from ref/ and standard_poses/, then a scored
 test: $(VENV)/installed-dev ## run the tests
 	$(PYTEST)
 
-test-slow: $(VENV)/installed-dev ## the tests that take minutes: golden figures at full size, pages of docs/, trainings
-	$(PYTEST) --dist loadgroup -m slow
+test-slow: $(VENV)/installed-dev ## tests that take minutes: full-size golden figures, pages of docs/, trainings (TESTS=folder)
+	$(PYTEST) --dist loadgroup -m slow $(TESTS)
 
 wheel: $(VENV)/installed ## build the wheel, install it into an empty environment, generate and evaluate there
 	$(PY) scripts/check_wheel.py
