@@ -16,13 +16,12 @@ from pose2id.pictures import read_picture
 from ..poses.clean import sharpness
 from ..poses.error import figure_height
 from ..poses.records import PoseRecord
-from ..poses.skeleton import KEYPOINT_NAMES
+from ..poses.skeleton import KEYPOINT_ROW
 
 CONFIDENT = 0.3  # joints that are less sure count as hidden
 # Of somebody who faces the camera, the distance of the shoulders; of somebody in profile, that of nose and neck: both
 # over the height of the figure, and about.
 SHOULDERS, NOSE = 0.18, 0.08
-ROW = {name: row for row, name in enumerate(KEYPOINT_NAMES)}
 UNKNOWN = 0.5  # how new a side is that nobody knows
 
 
@@ -59,7 +58,7 @@ def facing(keypoints: np.ndarray) -> np.ndarray | None:
     """
     seen = keypoints[:, 2] >= CONFIDENT
     height = figure_height(np.column_stack([keypoints[:, :2], seen]))
-    right, left, nose, neck = (ROW[name] for name in ("right_shoulder", "left_shoulder", "nose", "neck"))
+    right, left, nose, neck = (KEYPOINT_ROW[name] for name in ("right_shoulder", "left_shoulder", "nose", "neck"))
     if not (seen[right] and seen[left]) or not height > 0:
         return None
     frontal = (keypoints[left, 0] - keypoints[right, 0]) / (SHOULDERS * height)

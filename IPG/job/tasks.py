@@ -12,7 +12,7 @@ from pose2id.listing import LeftOut, find_deeper, is_side_folder, list_pictures,
 
 from ..networks import MOST_PICTURES
 from ..poses.prepare import KEYPOINTS
-from ..poses.records import PoseRecord, read_records
+from ..poses.records import PoseRecord, poses_folder, read_records
 from ..splits import split_records
 from .references import choose, look_at
 from .settings import GenerationConfig
@@ -142,18 +142,14 @@ def _others(
         for number, path in enumerate(own if len(own) > 1 else ()):
             beside[path] = tuple(own[i] for i in choose([looks[other] for other in own], number, count)[1:])
     lacking = sum(path not in poses for path in paths)
-    where = f"{lacking:,} of {len(paths):,} pictures have no pose in {printable(_poses_folder(dataset.root))}"
+    where = f"{lacking:,} of {len(paths):,} pictures have no pose in {printable(poses_folder(dataset.root))}"
     note = f"{where}: further references are chosen by sharpness alone there; `pose2id poses prepare` writes poses"
     return beside, [note] if lacking else []
 
 
-def _poses_folder(root: Path) -> Path:
-    return root.with_name(f"{root.resolve().name}_poses")
-
-
 def _known_poses(root: Path) -> dict[Path, PoseRecord]:
     """What `pose2id poses prepare` knows of the pictures of a data set, if it was run."""
-    file = _poses_folder(root) / KEYPOINTS
+    file = poses_folder(root) / KEYPOINTS
     return {root / record.path: record for record in read_records(file)} if file.is_file() else {}
 
 

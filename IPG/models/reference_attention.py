@@ -190,4 +190,6 @@ def stack_references(people: Sequence[ReferenceFeatures]) -> Reference:
 
 def _filled(pictures: Tensor, count: int) -> Tensor:
     """(n, N, dim) -> (count, N, dim): zeros behind."""
+    if len(pictures) == count:
+        return pictures
     return F.pad(pictures, (0, 0, 0, 0, 0, count - len(pictures)))

@@ -21,13 +21,12 @@ from pose2id.ranges import OPTIONAL, SHARE, Range, check_ranges
 from ..canvas import make_grid
 from .error import figure_height
 from .records import PoseRecord
-from .skeleton import KEYPOINT_NAMES, draw_skeleton
+from .skeleton import KEYPOINT_NAMES, KEYPOINT_ROW, draw_skeleton
 
 SHARPNESS_ROWS = 128
 EXAMPLES = 8  # of each reason on the contact sheet
 CELL = (64, 128)
 
-_ROW = {name: row for row, name in enumerate(KEYPOINT_NAMES)}
 BODY = [row for row, name in enumerate(KEYPOINT_NAMES) if not name.endswith(("nose", "eye", "ear"))]
 # Bones and their usual length in body heights (Drillis and Contini, 1966).
 BONES = {("shoulder", "elbow"): 0.186, ("elbow", "wrist"): 0.146, ("hip", "knee"): 0.245, ("knee", "ankle"): 0.246}
@@ -97,7 +96,7 @@ def _judge_skeleton(points: np.ndarray, picture_height: int, config: CleanConfig
     """points: (18, 3), of which those of confidence 0 are not there."""
     height, reasons = float(figure_height(points)), []
     shoulders, hips = _middle(points, "shoulder"), _middle(points, "hip")
-    head = points[[_ROW["neck"], _ROW["nose"]]]
+    head = points[[KEYPOINT_ROW["neck"], KEYPOINT_ROW["nose"]]]
     head = head[head[:, 2] > 0, 1]
     if len(head) and hips is not None and head.max() > hips[1]:
         reasons.append("head below hips")
@@ -115,14 +114,14 @@ def _judge_skeleton(points: np.ndarray, picture_height: int, config: CleanConfig
 
 
 def _middle(points: np.ndarray, joint: str) -> np.ndarray | None:
-    pair = points[[_ROW[f"left_{joint}"], _ROW[f"right_{joint}"]]]
+    pair = points[[KEYPOINT_ROW[f"left_{joint}"], KEYPOINT_ROW[f"right_{joint}"]]]
     pair = pair[pair[:, 2] > 0]
     return pair[:, :2].mean(axis=0) if len(pair) else None
 
 
 def _length(points: np.ndarray, start: str, end: str) -> float:
     """0 when one of the two is not there."""
-    a, b = points[_ROW[start]], points[_ROW[end]]
+    a, b = points[KEYPOINT_ROW[start]], points[KEYPOINT_ROW[end]]
     return float(np.linalg.norm(a[:2] - b[:2])) if a[2] > 0 and b[2] > 0 else 0.0
 
 

@@ -16,6 +16,11 @@ REMEDY = "write it with `pose2id poses prepare`"
 LARGEST_SIDE = 10**6  # of a picture, in pixels
 
 
+def poses_folder(source: Path) -> Path:
+    """Where the poses of a folder of pictures lie unless somebody says otherwise: beside it."""
+    return source.with_name(f"{source.resolve().name}_poses")
+
+
 @dataclass(frozen=True)
 class PoseRecord:
     """A picture's pose.

@@ -12,6 +12,7 @@ from ..splits import check_splits
 from .clean import CleanConfig
 from .estimate import WEIGHTS
 from .estimators import ESTIMATORS, default_weights
+from .records import poses_folder
 
 
 @dataclass
@@ -44,7 +45,7 @@ def resolve(config: PrepareConfig) -> PrepareConfig:
     preset_file(config.preset)
     _check(config)
     source = Path(config.dataset_dir or config.picture_dir)
-    out = config.out_dir or str(source.with_name(f"{source.resolve().name}_poses"))
+    out = config.out_dir or str(poses_folder(source))
     if config.picture_dir and Path(out).resolve().is_relative_to(source.resolve()):
         raise UserError(f"out_dir {out} lies in picture_dir; name another")
     device = str(pick_device(config.device))

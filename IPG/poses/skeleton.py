@@ -29,6 +29,7 @@ KEYPOINT_NAMES = (
     *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
     *("right_eye", "left_eye", "right_ear", "left_ear"),
 )
+KEYPOINT_ROW = {name: row for row, name in enumerate(KEYPOINT_NAMES)}
 # Limb k joins LIMBS[k] and has the colour of COLOURS[k]; keypoint k is a disc of COLOURS[k].
 LIMBS = np.array(
     [

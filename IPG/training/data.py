@@ -18,7 +18,7 @@ from pose2id.reading.files import require_file
 
 from ..networks import MOST_PICTURES
 from ..poses.clean import sure_joints
-from ..poses.records import PoseRecord, read_kept, read_records
+from ..poses.records import PoseRecord, poses_folder, read_kept, read_records
 
 
 @dataclass
@@ -162,8 +162,7 @@ def _read(record: Record, pose: PoseRecord) -> Image.Image:
 
 
 def _poses_dir(config: DataConfig) -> Path:
-    source = Path(config.dataset_dir)
-    return Path(config.poses_dir or source.with_name(f"{source.resolve().name}_poses"))
+    return Path(config.poses_dir or poses_folder(Path(config.dataset_dir)))
 
 
 def _kept_poses(config: DataConfig, name: str) -> dict[str, PoseRecord]:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from pose2id.errors import UserError
 from pose2id.presets import Preset
@@ -20,7 +20,7 @@ from pose2id.ranges import check_ranges
 
 from ..models import IFR, DenoisingUNet, PoseGuider, Reference, ReferenceUNet
 from ..sampling import GUIDANCE, STEPS
-from .objective import see_references
+from .objective import LearningNetworks
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Conditions:
     reference: Reference
 
 
-class Distillation(nn.Module):
+class Distillation(LearningNetworks):
     """The student's loss. Of its networks only the denoising UNet learns; the others serve the teacher as well."""
 
     def __init__(
@@ -74,16 +74,12 @@ class Distillation(nn.Module):
         config: DistillationConfig,
     ) -> None:
         """config: with a number for the guidance, see `DistillationConfig.for_preset`."""
-        super().__init__()
-        self.ifr, self.pose_guider, self.reference_unet = ifr, pose_guider, reference_unet
-        self.denoising_unet, self.teacher = denoising_unet, teacher.eval().requires_grad_(False)
-        self.config = config
+        super().__init__(ifr, pose_guider, reference_unet, denoising_unet)
+        self.teacher, self.config = teacher.eval().requires_grad_(False), config
         count = scheduler.config.num_train_timesteps
-        # By index t + 1: index 0 is the picture itself, where a scheduler has no timestep.
-        self.register_buffer("signal", torch.cat([torch.ones(1), scheduler.alphas_cumprod]).sqrt(), persistent=False)
-        self.register_buffer(
-            "noise", (1 - torch.cat([torch.ones(1), scheduler.alphas_cumprod])).sqrt(), persistent=False
-        )
+        kept = torch.cat([torch.ones(1), scheduler.alphas_cumprod])  # index t + 1: at 0 stands the picture itself
+        self.register_buffer("signal", kept.sqrt(), persistent=False)
+        self.register_buffer("noise", (1 - kept).sqrt(), persistent=False)
         self.register_buffer("times", trailing_times(count, config.teacher_steps), persistent=False)
 
     def forward(self, batch: dict[str, Tensor], generators: list[torch.Generator]) -> tuple[Tensor, dict[str, float]]:
@@ -109,9 +105,8 @@ class Distillation(nn.Module):
     def _conditions(self, batch: dict[str, Tensor]) -> Conditions:
         poses = batch["poses"]
         tokens = self.ifr(batch["features"])
-        kept = see_references(self.reference_unet, batch["reference_latents"], tokens)
         count, weights = poses.shape[1], batch["reference_weights"]
-        features = {name: value.repeat_interleave(count, 0) for name, value in kept.items()}
+        features = self.see_references(batch["reference_latents"], tokens, count)
         return Conditions(
             tokens.repeat_interleave(count, 0),
             self.ifr(batch["uncond_feature"][None]),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pose2id.ranges import SHARE, Range, check_ranges
 
-from ..models import IFR, DenoisingUNet, PoseGuider, Reference, ReferenceUNet
+from ..models import IFR, DenoisingUNet, PoseGuider, Reference, ReferenceFeatures, ReferenceUNet
 
 RANGES = {
     "uncond_ratio": SHARE,
@@ -51,14 +51,27 @@ def shift_timesteps(timesteps: Tensor, count: int, shift: float) -> Tensor:
     return (shift * share / (1 + (shift - 1) * share) * (count - 1)).round().long()
 
 
-def see_references(reference_unet: ReferenceUNet, latents: Tensor, tokens: Tensor) -> dict[str, Tensor]:
-    """References (R, n, C, h, w) and tokens (R, T, token_dim) -> what is kept: (R, n * N, dim) by block."""
-    count = latents.shape[1]
-    kept = reference_unet(latents.flatten(0, 1), tokens.repeat_interleave(count, 0))
-    return {name: value.unflatten(0, (-1, count)).flatten(1, 2) for name, value in kept.items()}
+class LearningNetworks(nn.Module):
+    """The networks of a generator in training; what is learnt is said by those who inherit."""
+
+    def __init__(
+        self, ifr: IFR, pose_guider: PoseGuider, reference_unet: ReferenceUNet, denoising_unet: DenoisingUNet
+    ) -> None:
+        super().__init__()
+        self.ifr, self.pose_guider = ifr, pose_guider
+        self.reference_unet, self.denoising_unet = reference_unet, denoising_unet
+
+    def see_references(self, latents: Tensor, tokens: Tensor, targets: int) -> ReferenceFeatures:
+        """References (R, n, C, h, w), tokens (R, T, token_dim) -> what is kept: (R * targets, n * N, dim) by block."""
+        count = latents.shape[1]
+        kept = self.reference_unet(latents.flatten(0, 1), tokens.repeat_interleave(count, 0))
+        return {
+            name: value.unflatten(0, (-1, count)).flatten(1, 2).repeat_interleave(targets, 0)
+            for name, value in kept.items()
+        }
 
 
-class IPGObjective(nn.Module):
+class IPGObjective(LearningNetworks):
     """The trainable networks and their loss (Pose2ID, arXiv 2503.00938, Eq. 6, as v-prediction)."""
 
     def __init__(
@@ -70,9 +83,7 @@ class IPGObjective(nn.Module):
         scheduler: DDIMScheduler,
         config: ObjectiveConfig,
     ) -> None:
-        super().__init__()
-        self.ifr, self.pose_guider = ifr, pose_guider
-        self.reference_unet, self.denoising_unet = reference_unet, denoising_unet
+        super().__init__(ifr, pose_guider, reference_unet, denoising_unet)
         self.scheduler, self.config = scheduler, config
 
     def forward(self, batch: dict[str, Tensor], generators: list[torch.Generator]) -> tuple[Tensor, dict[str, float]]:
@@ -88,7 +99,7 @@ class IPGObjective(nn.Module):
         dropped = chances.to(target.device) < self.config.uncond_ratio  # (R,)
         features = torch.where(dropped[:, None], batch["uncond_feature"], batch["features"])
         tokens = self.ifr(features)  # (R, T, token_dim)
-        kept = see_references(self.reference_unet, batch["reference_latents"], tokens)
+        kept = self.see_references(batch["reference_latents"], tokens, poses)
 
         timesteps, noise = self._draw(target, generators)
         latents = target.flatten(0, 1)  # (R * K, C, h, w)
@@ -99,7 +110,7 @@ class IPGObjective(nn.Module):
             tokens.repeat_interleave(poses, 0),
             self.pose_guider(batch["poses"].flatten(0, 1)),
             Reference(
-                {name: value.repeat_interleave(poses, 0) for name, value in kept.items()},
+                kept,
                 (batch["reference_weights"] * ~dropped[:, None]).repeat_interleave(poses, 0),
             ),
         )

@@ -10,16 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from NFC import NFC
-from NFC.neighbours.products import BFLOAT16, BFLOAT16_ON_GPU, FLOAT32, FLOAT64
+from NFC.neighbours.products import FLOAT32, FLOAT64
 from NFC.neighbours.search import Limits, nearest_in_gallery, nearest_neighbours
-
-PRECISIONS = {
-    "bfloat16": (BFLOAT16, FLOAT64),
-    "float32": (FLOAT32, FLOAT64),
-    "float64": (FLOAT64,),
-    "all": (BFLOAT16, FLOAT32, FLOAT64),
-    "gpu": (BFLOAT16_ON_GPU, FLOAT32, FLOAT64),
-}
+from tests.nfc.precisions import PRECISIONS
 
 
 @pytest.fixture(params=PRECISIONS)

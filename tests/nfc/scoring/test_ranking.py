@@ -7,17 +7,9 @@ import pytest
 import torch
 
 from NFC import evaluate_ranking, rank_gallery
-from NFC.neighbours.products import BFLOAT16, BFLOAT16_ON_GPU, FLOAT32, FLOAT64
 from NFC.scoring import ranking, ranks
 from pose2id.devices import AtOnce
-
-PRECISIONS = {
-    "bfloat16": (BFLOAT16, FLOAT64),
-    "float32": (FLOAT32, FLOAT64),
-    "float64": (FLOAT64,),
-    "all": (BFLOAT16, FLOAT32, FLOAT64),
-    "gpu": (BFLOAT16_ON_GPU, FLOAT32, FLOAT64),
-}
+from tests.nfc.precisions import PRECISIONS
 
 
 @pytest.fixture(params=PRECISIONS)
