@@ -6,12 +6,23 @@ from .distances import Distances
 from .euclidean import Euclidean
 from .k_reciprocal import KReciprocal
 from .parts import VisibleParts
+from .similarity_inference import SimilarityInference
 
 MATCHERS: dict[str, type[Matcher]] = {
     "euclidean": Euclidean,
     "parts": VisibleParts,
     "k_reciprocal": KReciprocal,
     "affinity": Affinity,
+    "similarity_inference": SimilarityInference,
 }
 
-__all__ = ["MATCHERS", "Affinity", "Distances", "Euclidean", "KReciprocal", "Matcher", "VisibleParts"]
+__all__ = [
+    "MATCHERS",
+    "Affinity",
+    "Distances",
+    "Euclidean",
+    "KReciprocal",
+    "Matcher",
+    "SimilarityInference",
+    "VisibleParts",
+]

@@ -8,6 +8,7 @@ from .products import FLOAT64, Centring, Precision, precisions
 from .tiles import Tile, as_bits, less_equal, rectangular_tiles, symmetric_tiles, true_positions
 
 PAIRS_PER_ROW = 64  # candidates, on average, that are measured; with more, float64 products decide
+TILES = 32  # between two clean-ups
 
 
 @torch.no_grad()
@@ -56,6 +57,8 @@ class _Candidates:
         _, upper = tile.bounds(row, col)
         self.found.append((row + tile.rows.start, col + tile.cols.start, upper))
         self.count += len(row)
+        if len(self.found) > TILES:
+            self.clean_up()
 
     def _raise(self, part: slice, largest: Tensor, error: Tensor, tile: Tile) -> Tensor:
         """Raise the bounds of `part` to its largest values; returns the least value, as bits, that may be farthest."""
@@ -64,8 +67,14 @@ class _Candidates:
         self.bound[part] = self.bound[part].maximum(value * (1 - tile.storing) - error)
         return as_bits(((self.bound[part] - error) / (1 + tile.storing)).clamp(min=0).to(dtype))
 
-    def pairs(self) -> tuple[Tensor, Tensor]:
-        """Rows and columns (P,) int64."""
+    def clean_up(self) -> None:
+        """Drop pairs that the bounds have overtaken; many small tensors between large ones would hold memory apart."""
         row, col, upper = (torch.cat(parts) for parts in zip(*self.found, strict=True))
         kept = upper >= self.bound[row].minimum(self.bound[col])
-        return row[kept], col[kept]
+        self.found, self.count = [(row[kept], col[kept], upper[kept])], int(kept.sum())
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Rows and columns (P,) int64."""
+        self.clean_up()
+        ((row, col, _),) = self.found
+        return row, col
