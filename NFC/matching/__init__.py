@@ -4,6 +4,7 @@ from .affinity import Affinity
 from .base import Matcher
 from .distances import Distances
 from .euclidean import Euclidean
+from .jaccard import Jaccard
 from .k_reciprocal import KReciprocal
 from .parts import VisibleParts
 from .similarity_inference import SimilarityInference
@@ -13,6 +14,7 @@ MATCHERS: dict[str, type[Matcher]] = {
     "parts": VisibleParts,
     "k_reciprocal": KReciprocal,
     "affinity": Affinity,
+    "jaccard": Jaccard,
     "similarity_inference": SimilarityInference,
 }
 
@@ -21,6 +23,7 @@ __all__ = [
     "Affinity",
     "Distances",
     "Euclidean",
+    "Jaccard",
     "KReciprocal",
     "Matcher",
     "SimilarityInference",

@@ -8,11 +8,13 @@ from pose2id.errors import UserError
 from .base import Features, Reduction
 from .layout import Layout
 from .parts import PartFeatures
+from .sets import SetFeatures
 from .vectors import VectorFeatures
 
 KINDS: dict[str, type[Features]] = {
     "vectors": VectorFeatures,
     "parts": PartFeatures,
+    "sets": SetFeatures,
 }
 
 
@@ -37,4 +39,15 @@ def like(features: Features, given: Array | Features) -> Array | Features:
     return flat if isinstance(given, Tensor) else flat.numpy()
 
 
-__all__ = ["KINDS", "Features", "Layout", "PartFeatures", "Reduction", "VectorFeatures", "as_kind", "like", "unflatten"]
+__all__ = [
+    "KINDS",
+    "Features",
+    "Layout",
+    "PartFeatures",
+    "Reduction",
+    "SetFeatures",
+    "VectorFeatures",
+    "as_kind",
+    "like",
+    "unflatten",
+]

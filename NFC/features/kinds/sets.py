@@ -1,0 +1,134 @@
+"""Features that are soft sets: how strongly each of C patterns is present, compared by their Jaccard distance (MoS).
+
+J(a, b) = sum of minima / sum of maxima is from MoS ("matching on sets"). Its closed form by the L1 distance, and
+everything that centralization needs of this kind (means instead of sums, centres), are ours.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from pose2id.arrays import as_features, compute_dtype
+from pose2id.devices import AtOnce
+from pose2id.errors import UserError
+
+from ...neighbours.distances import nearest_columns
+from .base import Features, Reduction, sum_in_order
+from .layout import Layout
+
+BLOCK = AtOnce(cpu=2**22, gpu=2**26)  # distances
+
+
+@dataclass(frozen=True)
+class SetFeatures(Features):
+    """values (..., C) floating, at least 0; half precision is computed in float32.
+
+    The total of a row says how much of a person is visible, and J changes when one of two rows is scaled. So rows are
+    never brought to unit length, and what is added up elsewhere is averaged here: fused and centralized sets keep the
+    scale of the others. These means are our choice; MoS does neither.
+    """
+
+    kind: ClassVar[str] = "sets"
+    matcher: ClassVar[str] = "jaccard"
+    example: ClassVar[tuple[int, tuple[int, ...]]] = (12, (12,))
+
+    values: Tensor
+
+    @classmethod
+    def unflatten(cls, flat: Tensor, *sizes: int) -> Self:
+        """`UserError` unless the rows are of the C of `sizes`."""
+        if sizes != flat.shape[-1:]:
+            raise UserError(f"features of {flat.shape[-1]} numbers are no sets of {' and '.join(map(str, sizes))}")
+        return cls(flat)
+
+    def flatten(self) -> Tensor:
+        return self.values
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.kind, tuple(self.values.shape[-1:]))
+
+    def check(self, name: str, axes: int = 1) -> Self:
+        """`UserError` also for numbers below 0, which mean nothing in a set; they are not cut off silently."""
+        values = as_features(self.values, name, axes + 1)
+        if (least := float(values.min())) < 0:
+            raise UserError(
+                f"{name} are sets and cannot hold numbers below 0, such as {least:g}; take them after a ReLU"
+            )
+        return type(self)(values)
+
+    def normalized(self) -> Self:
+        """Itself: the scale of a set means something."""
+        return self
+
+    def fuse(self, generated: Self, eta: float, reduction: Reduction) -> Self:
+        """The mean of f with weight 1 and each generated picture with weight eta (mean: eta / M)."""
+        extra, dtype = generated.values, compute_dtype(self.values)
+        if (len(extra), extra.shape[2]) != tuple(self.values.shape):
+            shape = tuple(self.values.shape)
+            raise UserError(f"generated must be (N, M, C) for feats {shape}, got {tuple(extra.shape)}")
+        if eta < 0:
+            raise UserError(f"eta must be at least 0 for sets, which cannot be subtracted, got {eta}")
+        weight = eta if reduction == "sum" else eta / extra.shape[1]
+        total = self.values.to(dtype) + weight * sum_in_order(extra.to(dtype).unbind(1))
+        return type(self)((total / (1 + weight * extra.shape[1])).to(self.values.dtype))
+
+    @torch.no_grad()
+    def nearest(self, k: int, approximate: bool = False) -> Tensor:
+        """By the Jaccard distance, exactly; ties go to the lower index."""
+        if approximate:
+            raise UserError("approximate search is for plain features; sets are searched exactly")
+        k = min(k, len(self) - 1)
+        indices = torch.full((len(self), k), -1, device=self.device)
+        size = BLOCK.rows(len(self), self.device)
+        for start in range(0, len(self) if k else 0, size):
+            block = jaccard_distances(self.values[start : start + size], self.values)
+            block.diagonal(start).fill_(torch.inf)
+            indices[start : start + size] = nearest_columns(block, k)[1]
+        return indices
+
+    def sums(self, members: Tensor) -> Self:
+        """The mean of each row's members."""
+        first, *others = members.T
+        total = self.values[first].to(compute_dtype(self.values))
+        for column in others:
+            rows = (column >= 0).nonzero()[:, 0]
+            total.index_add_(0, rows, self.values[column[rows]].to(total.dtype))
+        return type(self)((total / (members >= 0).sum(1, keepdim=True)).to(self.values.dtype))
+
+    def densities(self, identity: Tensor) -> Tensor:
+        """Squared Jaccard distance to the plain mean of the identity, in [0, 1]: small where they share their patterns.
+
+        Like the distance itself, it does not change when all features are scaled; a squared Euclidean one would.
+        """
+        values = self.values.to(compute_dtype(self.values))
+        counts = torch.bincount(identity)
+        centres = values.new_zeros(len(counts), values.shape[1]).index_add_(0, identity, values) / counts[:, None]
+        return jaccard_of_sums(*_totals(values, centres[identity])).square()
+
+
+@torch.no_grad()
+def jaccard_distances(query: Tensor, gallery: Tensor) -> Tensor:
+    """1 - J of (Q, C) and (G, C), both at least 0 -> (Q, G) float32, or float64 for float64 features.
+
+    J = (S - L1) / (S + L1), S being the sum of both rows: since min + max = a + b and max - min = |a - b|. Two empty
+    sets have nothing in common: 1 (our choice). No Q x G x C array is made. 1 - J is a metric.
+    """
+    dtype = torch.promote_types(compute_dtype(query), compute_dtype(gallery))
+    query, gallery = query.to(dtype), gallery.to(dtype)
+    total = query.sum(1, keepdim=True) + gallery.sum(1)
+    with torch.autocast(query.device.type, enabled=False):
+        return jaccard_of_sums(total, torch.cdist(query, gallery, p=1))
+
+
+def jaccard_of_sums(total: Tensor, difference: Tensor) -> Tensor:
+    """1 - (S - L1) / (S + L1) = 2 L1 / (S + L1); 1 where S is 0."""
+    distance = 2 * difference / (total + difference).clamp(min=torch.finfo(total.dtype).tiny)
+    return distance.clamp(max=1).masked_fill(total == 0, 1)
+
+
+def _totals(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, C) twice -> the sum of both rows and their L1 distance, (N,)."""
+    return a.sum(1) + b.sum(1), (a - b).abs().sum(1)
