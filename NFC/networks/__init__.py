@@ -23,6 +23,7 @@ NETWORKS = {
     "saai": "saai",
     "bpbreid": "bpbreid",
     "kpr": "kpr",
+    "baseline": "baseline",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

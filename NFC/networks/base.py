@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pose2id.errors import UserError
 from pose2id.weights import name_list
 
+from ..features.kinds.base import Features
 from ..features.kinds.layout import Layout
 from .preprocessing import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from .reading import PictureReader, Sample
@@ -85,7 +86,8 @@ class Extractor(nn.Module):
         pictures: (B, 3, height, width) preprocessed; camids: (B,) int64, `NO_CAMERA` for none; keypoints: as `sample`
         gives them. What is not among `inputs` is not looked at.
         """
-        return self.network(pictures, camids) if self.uses_camids else self.network(pictures)
+        feats = self.network(pictures, camids) if self.uses_camids else self.network(pictures)
+        return feats.flatten() if isinstance(feats, Features) else feats
 
     def use_infrared(self, camids: Collection[int]) -> None:
         """Say which cameras of the data set are infrared; most networks do not care."""

@@ -9,29 +9,56 @@ from torch import Tensor, nn
 
 from pose2id.weights import load_tensors
 
+from ..features.kinds.layout import Layout
 from .base import Extractor, Preprocessing
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What networks are shown of B pictures: preprocessed, (B, 3, H, W); camids (B,) int64; keypoints (B, 8, H, W)."""
+    """What networks are shown of B pictures: preprocessed, (B, 3, H, W); camids (B,) int64; keypoints (B, 8, H, W).
+
+    pairs: (P, 2) int64, the rows of two pictures each, where batches are of pairs.
+    """
 
     pictures: Tensor
     camids: Tensor | None = None
     keypoints: Tensor | None = None
+    pairs: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What a network says of P pairs of pictures, whose rows in the batch are `rows` (P, 2) int64.
+
+    distances (P,) of its two embeddings; scores (P, 2) of "different" and "same".
+    """
+
+    rows: Tensor
+    distances: Tensor | None = None
+    scores: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Branch:
-    """One output to train: features (B, d), class scores (B, classes) if it has a classifier, weight in the loss."""
+    """One output to train; a loss looks at what it needs of it, and leaves alone a branch that lacks that.
 
-    features: Tensor
+    features: (B, d), for losses that compare pictures. scores: (B, classes), of a classifier. weight: in the sum of the
+    branches. stripes: (B, H, d), local features from top to bottom that go with the features. target: (B, d), which
+    the features shall approach; no gradient flows there. pairs: what is said of pairs of the batch.
+    """
+
+    features: Tensor | None = None
     scores: Tensor | None = None
     weight: float = 1.0
+    stripes: Tensor | None = None
+    target: Tensor | None = None
+    pairs: Pairs | None = None
 
 
 class ReIDNetwork(nn.Module):
     """A network of the zoo, built from its sizes alone; `forward(pictures, ...)` gives the test feature.
+
+    That is a tensor (B, feature_dim), or `Features` of its `layout`.
 
     A file of the zoo holds the dataclass `Sizes`, whose defaults are the official ones and whose `num_classes` = 0
     means no classifiers, one subclass, and `build(weights, preset) -> Extractor`.
@@ -40,6 +67,7 @@ class ReIDNetwork(nn.Module):
     name: ClassVar[str]  # in `NETWORKS`
     Sizes: ClassVar[type]
     learns_cameras: ClassVar[bool] = False  # `Sizes` has `num_cameras`, of a camera embedding
+    layout: Layout = Layout()  # of the test feature
     feature_dim: int
 
     def __init__(self, sizes: object) -> None:
@@ -61,13 +89,11 @@ class ReIDNetwork(nn.Module):
         """The sizes of the variant that official `tensors`, which came from `path`, are of; `UserError` for others."""
         raise NotImplementedError
 
-    @staticmethod
-    def from_official(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def from_official(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Official names and layouts -> those of the modules here."""
         return tensors
 
-    @staticmethod
-    def to_official(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def to_official(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The inverse of `from_official`."""
         return tensors
 
@@ -80,7 +106,9 @@ class ReIDNetwork(nn.Module):
         return self.preprocessing()
 
     def extractor(self, preprocessing: Preprocessing | None = None) -> Extractor:
-        return Extractor(self, self.feature_dim, preprocessing or self.preprocessing())
+        extractor = Extractor(self, self.feature_dim, preprocessing or self.preprocessing())
+        extractor.layout = self.layout
+        return extractor
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         """The outputs to train; losses of the first one are logged."""
@@ -112,6 +140,10 @@ class ReIDNetwork(nn.Module):
 
     def use_infrared(self, camids: Collection[int]) -> None:
         """Say which cameras of the training pictures are infrared; most networks do not care."""
+
+    def is_imagenet(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Whether a file to start from holds an ImageNet network in timm's names, not one of these networks."""
+        return "patch_embed.proj.weight" in tensors
 
     def from_imagenet(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Tensors of an ImageNet network in timm's names -> those of the modules here, for a start."""

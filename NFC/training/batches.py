@@ -59,11 +59,13 @@ class Batches(Source):
     def __call__(self, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
         """pictures (B, 3, H, W) float32, preprocessed; labels, camids, rows in the set (B,) int64; generated (B,) bool.
 
-        Where nobody noted cameras, camids are `NO_CAMERA`.
+        Where nobody noted cameras, camids are `NO_CAMERA`. A source of pairs adds pairs (P, 2) int64, rows of it.
         A batch is one draw, so all of its random numbers are those of the first generator.
         """
-        generator = generators[0]
-        rows = self.drawn[self.sampler(generator)]
+        return self.shown(self.drawn[self.sampler(generators[0])], generators[0])
+
+    def shown(self, rows: np.ndarray, generator: torch.Generator) -> dict[str, Tensor]:
+        """The batch of the pictures `rows` (B,) of the training set, some replaced by generated ones, augmented."""
         generated = torch.rand(len(rows), generator=generator) < self.config.generated_ratio
         poses = torch.randint(self.config.poses, (len(rows),), generator=generator)
         pixels = np.array(self.pictures.pictures[rows])

@@ -3,13 +3,15 @@
 import hashlib
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from pose2id.errors import UserError
@@ -25,6 +27,8 @@ from ..datasets.synthetic.groups import NUM_CAMERAS, read_groups
 from ..networks.base import Preprocessing
 
 DECODERS = 4  # threads
+
+Item = TypeVar("Item", Path, np.ndarray)
 
 
 @dataclass
@@ -82,18 +86,22 @@ def read_training_set(config: DataConfig, preprocessing: Preprocessing) -> Train
     if config.dataset and not config.dataset_dir:
         raise UserError(f"data.dataset={config.dataset} needs data.dataset_dir, the folder it lies in")
     if config.groups:
-        return _read_groups(Path(config.groups), preprocessing.height, preprocessing.width)
+        return _read_groups(Path(config.groups), Path(config.cache), preprocessing)
     dataset = build_dataset(config.dataset, config.dataset_dir, **config.options)
     return _read_dataset(dataset, config, preprocessing)
 
 
-def _read_groups(folder: Path, height: int, width: int) -> TrainingSet:
+def _read_groups(folder: Path, cache: Path, preprocessing: Preprocessing) -> TrainingSet:
     groups = read_groups(folder)
     count, members, *size = groups.pictures.shape[:4]
-    if size != [height, width]:
-        raise UserError(f"{folder} holds pictures of {size[0]} x {size[1]}, but the network needs {height} x {width}")
     labels = np.unique(groups.classes, return_inverse=True)[1]
-    pictures = groups.pictures.reshape(count * members, height, width, 3)
+    pictures = groups.pictures.reshape(count * members, *size, 3)
+    if size != [preprocessing.height, preprocessing.width]:
+        state = (folder / "pictures.npy").stat()
+        source = f"{folder.resolve()} {state.st_size} {state.st_mtime_ns}"
+        pictures = _kept(
+            source.encode(), pictures, lambda p: resized(Image.fromarray(p), preprocessing), cache, preprocessing
+        )
     _, camids, infrared, _ = groups.labels.T
     camids = np.repeat(camids + NUM_CAMERAS * infrared, members)
     return TrainingSet(pictures, np.repeat(labels, members), camids, frozenset(range(NUM_CAMERAS, 2 * NUM_CAMERAS)))
@@ -121,35 +129,42 @@ def _find_generated(records: Sequence[Record], config: DataConfig) -> list[list[
     return found
 
 
-def resized_picture(path: Path, preprocessing: Preprocessing) -> np.ndarray:
-    """The picture file at `path`, (height, width, 3) uint8 RGB, resized as in tests."""
-    pixels = picture_tensor(read_picture(path), preprocessing.height, preprocessing.width, preprocessing.resize)
+def resized(picture: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """(height, width, 3) uint8 RGB, resized as in tests."""
+    pixels = picture_tensor(picture, preprocessing.height, preprocessing.width, preprocessing.resize)
     return (pixels * 255).round().byte().permute(1, 2, 0).numpy()
 
 
-def _decoded(paths: Sequence[Path], cache: Path, preprocessing: Preprocessing) -> np.ndarray:
-    """The pictures (N, height, width, 3) uint8, mapped from a file in `cache` that is made when it is not there.
+def resized_picture(path: Path, preprocessing: Preprocessing) -> np.ndarray:
+    """The same of the picture file at `path`."""
+    return resized(read_picture(path), preprocessing)
 
-    The file is named after the paths, sizes and times of the pictures, and how they are resized.
+
+def _decoded(paths: Sequence[Path], cache: Path, preprocessing: Preprocessing) -> np.ndarray:
+    """The pictures (N, height, width, 3) uint8 in files at `paths`, kept in `cache`."""
+    states = [(path, require_file(path, "picture", "replace or remove it").stat()) for path in paths]
+    lines = [os.fsencode(f"{path.resolve()}\0{state.st_size}\0{modified(path)}\0") for path, state in states]
+    return _kept(b"".join(lines), paths, partial(resized_picture, preprocessing=preprocessing), cache, preprocessing)
+
+
+def _kept(
+    source: bytes, items: Sequence[Item], read: Callable[[Item], np.ndarray], cache: Path, preprocessing: Preprocessing
+) -> np.ndarray:
+    """What `read` makes of the items, (N, height, width, 3) uint8, mapped from a file in `cache`.
+
+    The file, which is made when it is not there, is named after their `source` and how they are resized.
     """
     size = preprocessing.height, preprocessing.width
-    digest = hashlib.sha256(f"{size} {preprocessing.resize} {reading()}".encode())
-    for path in paths:
-        state = require_file(path, "picture", "replace or remove it").stat()
-        digest.update(os.fsencode(f"{path.resolve()}\0{state.st_size}\0{modified(path)}\0"))
+    digest = hashlib.sha256(f"{size} {preprocessing.resize} {reading()}".encode() + source)
     file = cache / f"pictures-{digest.hexdigest()[:16]}.npy"
-    shape = len(paths), *size, 3
+    shape = len(items), *size, 3
     with locked(cache, wait=True, here=not fits_npy(file, shape, np.uint8)):
         if not fits_npy(file, shape, np.uint8):
             remove_leftovers(cache)
-            _decode(paths, file, preprocessing)
+            with replacing(file) as partial_file, ThreadPoolExecutor(DECODERS) as pool:
+                array = create_array(partial_file, np.uint8, shape)
+                pictures = tqdm(pool.map(read, items), total=len(items), desc="pictures", unit="picture")
+                for row, picture in enumerate(pictures):
+                    array[row] = picture
+                array.flush()
     return map_npy(file)
-
-
-def _decode(paths: Sequence[Path], file: Path, preprocessing: Preprocessing) -> None:
-    with replacing(file) as partial, ThreadPoolExecutor(DECODERS) as pool:
-        array = create_array(partial, np.uint8, (len(paths), preprocessing.height, preprocessing.width, 3))
-        decoded = pool.map(lambda path: resized_picture(path, preprocessing), paths)
-        for row, picture in enumerate(tqdm(decoded, total=len(paths), desc="pictures", unit="picture")):
-            array[row] = picture
-        array.flush()

@@ -104,7 +104,7 @@ def start_from(network: ReIDNetwork, start: str) -> None:
         tensors = timm_backbone.build(start.removeprefix(TIMM), None, random=False).network.state_dict()
     else:
         tensors = strip_prefix(read_tensors(start))
-    imagenet = "patch_embed.proj.weight" in tensors or start.startswith(TIMM)
+    imagenet = start.startswith(TIMM) or network.is_imagenet(tensors)
     network.start_from(network.from_imagenet(tensors) if imagenet else network.from_official(tensors), start)
 
 

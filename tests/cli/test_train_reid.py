@@ -67,17 +67,16 @@ def test_a_resumed_run_takes_the_same_steps(groups, tmp_path):
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs/train/reid").glob("*.yaml")))
 def test_every_network_is_trained_and_resumed_exactly(groups, tmp_path, monkeypatch, name):
     whole, parts, run = tmp_path / "whole", tmp_path / "parts", partial(train, config=f"reid/{name}.yaml")
-    losses_list = "losses=[{name: identity}, {name: triplet}, {name: contrastive, weight: 0.5}]"
-    settings = [f"data.groups={groups}", losses_list, "loop.lr_schedule=constant", *SMALL]
+    config = load_config(ReIDTrainConfig, ROOT / f"configs/train/reid/{name}.yaml")
+    settings = [f"data.groups={groups}", f"data.cache={tmp_path / 'cache'}", "loop.lr_schedule=constant", *SMALL]
     assert run(*settings, f"loop.output_dir={whole}", "loop.max_train_steps=3") == 0
     for steps in (1, 3):
         assert run(*settings, f"loop.output_dir={parts}", f"loop.max_train_steps={steps}") == 0
     assert losses(parts) == losses(whole) and len(losses(whole)) == 3
-    assert {"identity", "triplet", "contrastive"} <= losses(whole)[0].keys()
+    assert {loss["name"] for loss in config.losses} <= losses(whole)[0].keys()
     (first,), (second,) = (list(folder.glob("*.safetensors")) for folder in (whole, parts))
     assert first.read_bytes() == second.read_bytes()
-    network = load_config(ReIDTrainConfig, ROOT / f"configs/train/reid/{name}.yaml").network
-    extractor = build_extractor(network.name, first, network.preset, "cpu")
+    extractor = build_extractor(config.network.name, first, config.network.preset, "cpu")
     assert extractor(extractor.preprocess(Image.new("RGB", (64, 128)))[None]).isfinite().all()
 
 

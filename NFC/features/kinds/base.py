@@ -36,6 +36,10 @@ class Features(ABC):
     def flatten(self) -> Tensor:
         """(..., D): all numbers of a sample in one row, as networks give them and files hold them."""
 
+    @abstractmethod
+    def as_vectors(self) -> Tensor:
+        """(..., D'): of which Euclidean distances tell about what the kind's own do, for plots and shortlists."""
+
     @property
     @abstractmethod
     def layout(self) -> Layout:

@@ -31,6 +31,9 @@ class VectorFeatures(Features):
     def flatten(self) -> Tensor:
         return self.values
 
+    def as_vectors(self) -> Tensor:
+        return self.values
+
     @property
     def layout(self) -> Layout:
         return Layout(self.kind)

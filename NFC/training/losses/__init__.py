@@ -10,6 +10,7 @@ from pose2id.registry import read_named
 from .base import Loss
 from .contrastive import Contrastive, contrastive_loss
 from .identity import Identity
+from .margin_triplet import MarginTriplet
 from .triplet import Triplet, batch_hard_triplet_loss
 
 __all__ = ["LOSSES", "Loss", "batch_hard_triplet_loss", "contrastive_loss", "read_losses"]
@@ -17,6 +18,7 @@ __all__ = ["LOSSES", "Loss", "batch_hard_triplet_loss", "contrastive_loss", "rea
 LOSSES: dict[str, type[Loss]] = {
     "identity": Identity,
     "triplet": Triplet,
+    "margin_triplet": MarginTriplet,
     "contrastive": Contrastive,
 }
 

@@ -23,8 +23,8 @@ class Contrastive(Loss):
         if self.temperature <= 0:
             raise UserError(f"contrastive: temperature must be above 0, got {self.temperature}")
 
-    def __call__(self, branch: Branch, labels: Tensor) -> Tensor:
-        return contrastive_loss(branch.features, labels, self.temperature)
+    def __call__(self, branch: Branch, labels: Tensor) -> Tensor | None:
+        return None if branch.features is None else contrastive_loss(branch.features, labels, self.temperature)
 
 
 def contrastive_loss(features: Tensor, labels: Tensor, temperature: float) -> Tensor:

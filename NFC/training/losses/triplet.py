@@ -1,21 +1,21 @@
-"""The batch-hard triplet loss (Hermans et al., arXiv 1703.07737)."""
+"""The batch-hard triplet loss with a soft margin (Hermans et al., arXiv 1703.07737)."""
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from ...networks.reid_network import Branch
 from .base import Loss
+from .mining import batch_hard, euclidean, mean_or_zero
 
 
 @dataclass(frozen=True)
 class Triplet(Loss):
-    """`batch_hard_triplet_loss` of the features as they are, in float32."""
+    """`batch_hard_triplet_loss` of the features as they are."""
 
-    def __call__(self, branch: Branch, labels: Tensor) -> Tensor:
-        return batch_hard_triplet_loss(branch.features.float(), labels)
+    def __call__(self, branch: Branch, labels: Tensor) -> Tensor | None:
+        return None if branch.features is None else batch_hard_triplet_loss(branch.features.float(), labels)
 
 
 def batch_hard_triplet_loss(features: Tensor, labels: Tensor) -> Tensor:
@@ -25,10 +25,6 @@ def batch_hard_triplet_loss(features: Tensor, labels: Tensor) -> Tensor:
     Euclidean distances of the features as they are. Pictures without a partner of either kind do not count; a batch
     of such pictures alone has loss 0.
     """
-    distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
-    same = labels[:, None] == labels
-    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    positive = distances.masked_fill(~same | itself, float("-inf")).amax(1)
-    negative = distances.masked_fill(same, float("inf")).amin(1)
-    counts = positive.isfinite() & negative.isfinite()
-    return softplus(positive[counts] - negative[counts]).sum() / counts.sum().clamp_min(1)
+    distances = euclidean(features)
+    positive, negative = batch_hard(distances, labels).of(distances)
+    return mean_or_zero(softplus(positive - negative))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from NFC.networks import NETWORKS, Extractor, build_extractor, trainable
 from NFC.networks.base import NO_CAMERA
-from NFC.networks.reid_network import Inputs, ReIDNetwork
+from NFC.networks.reid_network import Branch, Inputs, ReIDNetwork
 from NFC.training.network import export
 from pose2id.errors import UserError
 from tests.nfc.networks.test_own_networks import write_exported
@@ -168,17 +168,27 @@ def test_files_that_do_not_fit_are_one_line(variant, network, tmp_path):
         assert "\n" not in str(error.value) and f"{name}.safetensors" in str(error.value)
 
 
+def of_branch(branch: Branch) -> Tensor:
+    """A loss that looks at everything a branch has."""
+    classes = torch.arange(6) % CLASSES
+    scored = [] if branch.scores is None else [nn.functional.cross_entropy(branch.scores, classes)]
+    if branch.pairs is not None and branch.pairs.scores is not None:
+        scored.append(nn.functional.cross_entropy(branch.pairs.scores, torch.tensor([0, 1, 0, 1])))
+    plain = [branch.features, branch.stripes, branch.pairs and branch.pairs.distances]
+    return sum([*scored, *(tensor.square().mean() for tensor in plain if tensor is not None)])
+
+
 def test_branches_train_what_is_not_frozen(variant):
     network = small_network(variant).train()
     shown = torch.stack([network.preprocessing()(picture) for picture in pictures(6)])
-    camids = torch.tensor([1, 2, 3, 1, 2, 3])
-    branches = network.branches(Inputs(shown, camids))
+    camids, pairs = torch.tensor([1, 2, 3, 1, 2, 3]), torch.tensor([[0, 1], [2, 3], [4, 5], [0, 3]])
+    branches = network.branches(Inputs(shown, camids, pairs=pairs))
     for branch in branches:
-        assert branch.features.ndim == 2 and len(branch.features) == 6 and branch.weight > 0
-        assert branch.scores.shape == (6, CLASSES)
-    loss = sum(
-        nn.functional.cross_entropy(b.scores, torch.arange(6) % CLASSES) + b.features.square().mean() for b in branches
-    )
+        assert branch.weight > 0 and (branch.features is None or branch.features.ndim == 2)
+        assert branch.scores is None or branch.scores.shape == (6, CLASSES)
+        assert branch.pairs is None or torch.equal(branch.pairs.rows, pairs)
+        assert branch.target is None or not branch.target.requires_grad
+    loss = sum(of_branch(branch) for branch in branches)
     loss.backward()
     trained = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert [name for name, gradient in trained.items() if gradient is None] == []

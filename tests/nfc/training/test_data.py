@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from NFC.datasets.synthetic.groups import read_groups, write_groups
 from NFC.networks import Preprocessing
@@ -99,8 +100,20 @@ def test_groups_tell_infrared_from_visible_and_know_their_cameras(tmp_path):
         assert (pictures.camids[row] in pictures.infrared) == infrared
     people = [(pid, infrared) for pid, _, infrared, _ in groups.labels.repeat(4, axis=0).tolist()]
     assert pictures.num_labels == len(set(people)) == len(set(zip(people, pictures.labels, strict=True)))
-    with pytest.raises(UserError, match="128 x 64"):
-        read_training_set(DataConfig(groups=str(tmp_path / "groups")), Preprocessing(256, 128))
+
+
+def test_groups_are_resized_once(tmp_path):
+    write_groups(tmp_path / "groups", seed=0, num_groups=3, workers=1)
+    config = DataConfig(groups=str(tmp_path / "groups"), cache=str(tmp_path / "cache"))
+    small = Preprocessing(64, 32, "bilinear")
+    pictures = read_training_set(config, small).pictures
+    first = Image.fromarray(read_groups(tmp_path / "groups").pictures[0, 0])
+    expected = np.array(first.resize((32, 64), Image.Resampling.BILINEAR))
+    assert pictures.shape == (12, 64, 32, 3) and np.abs(pictures[0].astype(int) - expected).max() <= 1
+    (kept,) = (tmp_path / "cache").glob("pictures-*.npy")
+    time = kept.stat().st_mtime_ns
+    read_training_set(config, small)
+    assert kept.stat().st_mtime_ns == time
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from NFC.networks.reid_network import Branch
+from NFC.networks.reid_network import Branch, Pairs
 from NFC.training.losses import LOSSES, Loss, read_losses
 from pose2id.errors import UserError
 
@@ -23,14 +23,36 @@ def loss(request) -> Loss:
     return LOSSES[request.param]()
 
 
-def branch(scale: float = 1.0, dtype: torch.dtype = torch.float32) -> Branch:
+PAIRS = torch.tensor([[0, 1], [2, 3], [4, 5], [0, 2], [1, 4], [3, 5]])
+TENSORS = ("features", "scores", "stripes", "target")  # of a branch, a row a picture
+NEEDED = {"identity": "scores"}  # what a loss looks at beside the features
+
+
+def numbers(scale: float = 1.0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """What a branch of six pictures can have."""
     generator = torch.Generator().manual_seed(0)
-    features, scores = (torch.randn(6, 8, generator=generator).mul(scale).to(dtype) for _ in range(2))
-    return Branch(features.requires_grad_(), scores.requires_grad_())
+    shapes = {"features": (6, 8), "scores": (6, 8), "stripes": (6, 4, 5), "target": (6, 8), "pair_scores": (6, 2)}
+    made = {name: torch.randn(shape, generator=generator).mul(scale).to(dtype) for name, shape in shapes.items()}
+    return made | {"pair_distances": made["features"].float().norm(dim=1).to(dtype)}
+
+
+def branch_of(made: dict[str, Tensor], rows: Tensor = PAIRS) -> Branch:
+    pairs = Pairs(rows, made["pair_distances"], made["pair_scores"])
+    return Branch(**{name: made[name] for name in TENSORS}, pairs=pairs)
+
+
+def branch(scale: float = 1.0, dtype: torch.dtype = torch.float32) -> Branch:
+    made = numbers(scale, dtype)
+    return branch_of({name: tensor if name == "target" else tensor.requires_grad_() for name, tensor in made.items()})
+
+
+def learnt(branch: Branch) -> dict[str, Tensor]:
+    named = {name: getattr(branch, name) for name in TENSORS}
+    return named | {"pair_scores": branch.pairs.scores, "pair_distances": branch.pairs.distances}
 
 
 def gradients(branch: Branch) -> list[Tensor]:
-    return [tensor.grad for tensor in (branch.features, branch.scores) if tensor.grad is not None]
+    return [tensor.grad for tensor in learnt(branch).values() if tensor.grad is not None]
 
 
 @pytest.mark.parametrize("labels", BATCHES.values(), ids=BATCHES)
@@ -43,7 +65,7 @@ def test_values_and_gradients_are_finite(loss, labels):
 
 
 def test_equal_pictures_have_finite_gradients(loss):
-    given = Branch(torch.ones(6, 8, requires_grad=True), torch.ones(6, 8, requires_grad=True))
+    given = branch_of({name: torch.ones_like(tensor, requires_grad=True) for name, tensor in numbers().items()})
     loss(given, torch.tensor(BATCHES["people"])).backward()
     assert all(gradient.isfinite().all() for gradient in gradients(given))
 
@@ -52,17 +74,17 @@ def test_descent_lowers_it(loss):
     given, labels = branch(), torch.tensor(BATCHES["people"])
     before = loss(given, labels)
     before.backward()
-    moved = [
-        tensor.detach() - (0 if tensor.grad is None else 0.05 * tensor.grad)
-        for tensor in (given.features, given.scores)
-    ]
-    assert loss(Branch(*moved), labels) < before
+    moved = {
+        name: tensor.detach() - (0 if tensor.grad is None else 0.05 * tensor.grad)
+        for name, tensor in learnt(given).items()
+    }
+    assert loss(branch_of(moved), labels) < before
 
 
 def test_the_order_of_a_batch_does_not_matter(loss):
     given, labels, order = branch(), torch.tensor(BATCHES["some alone"]), torch.tensor([3, 1, 5, 0, 2, 4])
-    turned = Branch(given.features[order], given.scores[order])
-    torch.testing.assert_close(loss(turned, labels[order]), loss(given, labels))
+    turned = {name: tensor[order] if name in TENSORS else tensor for name, tensor in learnt(given).items()}
+    torch.testing.assert_close(loss(branch_of(turned, order.argsort()[PAIRS]), labels[order]), loss(given, labels))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -84,11 +106,11 @@ def test_numbers_below_zero_are_refused(loss, number):
         assert "\n" not in str(error.value) and str(number) in str(error.value)
 
 
-def test_scores_are_only_missed_by_losses_that_need_them():
-    bare = Branch(branch().features)
-    labels = torch.tensor(BATCHES["people"])
-    without = {name for name in LOSSES if LOSSES[name]()(bare, labels) is None}
-    assert without == {"identity"}
+def test_a_branch_without_what_a_loss_needs_is_left_alone(loss):
+    labels, (name,) = torch.tensor(BATCHES["people"]), [name for name, kind in LOSSES.items() if kind is type(loss)]
+    assert loss(Branch(), labels) is None
+    assert (loss(Branch(branch().features), labels) is None) == (name in NEEDED)
+    assert loss(replace(branch(), **{NEEDED.get(name, "features"): None}), labels) is None
 
 
 def test_a_list_and_the_short_form_are_read_alike():
@@ -108,7 +130,7 @@ def test_a_list_and_the_short_form_are_read_alike():
         ({"label_smoothing": 1.0}, "label_smoothing"),
         ({"margin": 1.0}, "losses: .*margin"),
         ([{"name": "triplet"}, {"name": "triplet"}], "each once"),
-        ([{"name": "centre"}], "one of: identity, triplet, contrastive"),
+        ([{"name": "centre"}], "one of: identity, triplet, "),
         ([{"weight": 1}], "names nothing"),
         ([3], "names nothing"),
         ([{"name": "triplet", "margin": 0.3}], "losses: triplet: .*margin"),
