@@ -1,9 +1,10 @@
 """Neighbour feature centralization and its judges: features in, better features and scores out."""
 
 from .datasets.rules import same_camera
-from .features.kinds import PartFeatures
+from .features.kinds import PartFeatures, SetFeatures
 from .matching.affinity import affinity_distances
 from .matching.k_reciprocal import k_reciprocal_rerank
+from .matching.similarity_inference import similarity_inference_distances
 from .neighbours import nearest_in_gallery, nearest_neighbours
 from .scoring.identity_density import ID2
 from .scoring.ranking import evaluate_ranking, rank_gallery
@@ -15,6 +16,7 @@ __all__ = [
     "ID2",
     "NFC",
     "PartFeatures",
+    "SetFeatures",
     "affinity_distances",
     "evaluate_ranking",
     "expand_queries",
@@ -24,4 +26,5 @@ __all__ = [
     "nearest_neighbours",
     "rank_gallery",
     "same_camera",
+    "similarity_inference_distances",
 ]

@@ -5,6 +5,7 @@ M^p in closed form, one scale for all features so that the exponential means the
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -36,6 +37,16 @@ class Conflicts:
     eps: float = 0.05
     lambda_value: float = 0.0
 
+    @cached_property
+    def allowed(self) -> Tensor:
+        """(C, C) float64: products up to this are no conflict."""
+        return self.cooccurrence.double() + self.eps
+
+    @cached_property
+    def least(self) -> Tensor:
+        """(C,): of each pattern, the smallest product that any other allows."""
+        return self.allowed.amin(1)
+
     def to(self, device: torch.device) -> "Conflicts":
         return replace(self, cooccurrence=self.cooccurrence.to(device))
 
@@ -46,9 +57,8 @@ class Conflicts:
         Patterns that are too weak to conflict with any other are left out first, which changes nothing.
         """
         union = torch.maximum(a, b).double() / self.scale
-        allowed = self.cooccurrence.double() + self.eps
-        strong = ((union * union.amax(1, keepdim=True)) > allowed.amin(1)).any(0).nonzero()[:, 0]
-        union, allowed = union[:, strong], allowed[strong][:, strong]
+        strong = ((union * union.amax(1, keepdim=True)) > self.least).any(0).nonzero()[:, 0]
+        union, allowed = union[:, strong], self.allowed[strong][:, strong]
         total = union.new_zeros(len(union))
         if len(strong):
             size = BLOCK.rows(len(strong) ** 2, union.device)

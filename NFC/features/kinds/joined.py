@@ -11,6 +11,7 @@ from pose2id.arrays import as_features, compute_dtype
 from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
+from ...neighbours.distances import nearest_columns
 from .base import Features, Reduction, sum_in_order
 
 BLOCK = AtOnce(cpu=2**22, gpu=2**26)  # distances
@@ -50,7 +51,7 @@ class JoinedFeatures(Features):
         indices = torch.empty((len(self), k), dtype=torch.int64, device=self.device)
         for rows, block in distance_blocks(self, self) if k else ():
             block.diagonal(rows.start).fill_(torch.inf)
-            indices[rows] = block.argsort(dim=1, stable=True)[:, :k]
+            indices[rows] = nearest_columns(block, k)[1]
         return indices
 
     def sums(self, members: Tensor) -> Self:

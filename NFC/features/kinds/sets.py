@@ -10,19 +10,16 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from pose2id.arrays import as_features, compute_dtype
-from pose2id.devices import AtOnce
+from pose2id.arrays import compute_dtype
 from pose2id.errors import UserError
 
-from ...neighbours.distances import nearest_columns
-from .base import Features, Reduction, sum_in_order
+from .base import Reduction
+from .joined import JoinedFeatures
 from .layout import Layout
-
-BLOCK = AtOnce(cpu=2**22, gpu=2**26)  # distances
 
 
 @dataclass(frozen=True)
-class SetFeatures(Features):
+class SetFeatures(JoinedFeatures):
     """values (..., C) floating, at least 0; half precision is computed in float32.
 
     The total of a row says how much of a person is visible, and J changes when one of two rows is scaled. So rows are
@@ -35,6 +32,7 @@ class SetFeatures(Features):
     example: ClassVar[tuple[int, tuple[int, ...]]] = (12, (12,))
 
     values: Tensor
+    axes = (1,)
 
     @classmethod
     def unflatten(cls, flat: Tensor, *sizes: int) -> Self:
@@ -43,7 +41,7 @@ class SetFeatures(Features):
             raise UserError(f"features of {flat.shape[-1]} numbers are no sets of {' and '.join(map(str, sizes))}")
         return cls(flat)
 
-    def flatten(self) -> Tensor:
+    def as_vectors(self) -> Tensor:
         return self.values
 
     @property
@@ -52,50 +50,31 @@ class SetFeatures(Features):
 
     def check(self, name: str, axes: int = 1) -> Self:
         """`UserError` also for numbers below 0, which mean nothing in a set; they are not cut off silently."""
-        values = as_features(self.values, name, axes + 1)
-        if (least := float(values.min())) < 0:
+        super().check(name, axes)
+        if (least := float(self.values.detach().min())) < 0:
             raise UserError(
-                f"{name} are sets and cannot hold numbers below 0, such as {least:g}; take them after a ReLU"
+                f"{name} are sets and cannot hold numbers below 0 such as {least:g}; take them after a ReLU"
             )
-        return type(self)(values)
+        return self
 
     def normalized(self) -> Self:
         """Itself: the scale of a set means something."""
         return self
 
-    def fuse(self, generated: Self, eta: float, reduction: Reduction) -> Self:
-        """The mean of f with weight 1 and each generated picture with weight eta (mean: eta / M)."""
-        extra, dtype = generated.values, compute_dtype(self.values)
-        if (len(extra), extra.shape[2]) != tuple(self.values.shape):
-            shape = tuple(self.values.shape)
-            raise UserError(f"generated must be (N, M, C) for feats {shape}, got {tuple(extra.shape)}")
-        if eta < 0:
-            raise UserError(f"eta must be at least 0 for sets, which cannot be subtracted, got {eta}")
-        weight = eta if reduction == "sum" else eta / extra.shape[1]
-        total = self.values.to(dtype) + weight * sum_in_order(extra.to(dtype).unbind(1))
-        return type(self)((total / (1 + weight * extra.shape[1])).to(self.values.dtype))
+    def distance_block(self, gallery: Self) -> Tensor:
+        return jaccard_distances(self.values, gallery.values)
 
-    @torch.no_grad()
-    def nearest(self, k: int, approximate: bool = False) -> Tensor:
-        """By the Jaccard distance, exactly; ties go to the lower index."""
-        if approximate:
-            raise UserError("approximate search is for plain features; sets are searched exactly")
-        k = min(k, len(self) - 1)
-        indices = torch.full((len(self), k), -1, device=self.device)
-        size = BLOCK.rows(len(self), self.device)
-        for start in range(0, len(self) if k else 0, size):
-            block = jaccard_distances(self.values[start : start + size], self.values)
-            block.diagonal(start).fill_(torch.inf)
-            indices[start : start + size] = nearest_columns(block, k)[1]
-        return indices
+    def fuse(self, generated: Self, eta: float, reduction: Reduction) -> Self:
+        """The mean of f with weight 1 and each of the M generated pictures with weight eta (mean: eta / M)."""
+        if eta < 0:
+            raise UserError(f"eta must be at least 0 for sets, of which none can be taken away, got {eta}")
+        total = super(SetFeatures, self._precise()).fuse(generated, eta, reduction).values
+        weights = eta if reduction == "mean" else eta * generated.values.shape[1]
+        return type(self)((total / (1 + weights)).to(self.values.dtype))
 
     def sums(self, members: Tensor) -> Self:
         """The mean of each row's members."""
-        first, *others = members.T
-        total = self.values[first].to(compute_dtype(self.values))
-        for column in others:
-            rows = (column >= 0).nonzero()[:, 0]
-            total.index_add_(0, rows, self.values[column[rows]].to(total.dtype))
+        total = super(SetFeatures, self._precise()).sums(members).values
         return type(self)((total / (members >= 0).sum(1, keepdim=True)).to(self.values.dtype))
 
     def densities(self, identity: Tensor) -> Tensor:
@@ -103,10 +82,14 @@ class SetFeatures(Features):
 
         Like the distance itself, it does not change when all features are scaled; a squared Euclidean one would.
         """
-        values = self.values.to(compute_dtype(self.values))
+        values = self._precise().values
         counts = torch.bincount(identity)
         centres = values.new_zeros(len(counts), values.shape[1]).index_add_(0, identity, values) / counts[:, None]
-        return jaccard_of_sums(*_totals(values, centres[identity])).square()
+        own = centres[identity]
+        return jaccard_of_sums(values.sum(1) + own.sum(1), (values - own).abs().sum(1)).square()
+
+    def _precise(self) -> Self:
+        return type(self)(self.values.to(compute_dtype(self.values)))
 
 
 @torch.no_grad()
@@ -127,8 +110,3 @@ def jaccard_of_sums(total: Tensor, difference: Tensor) -> Tensor:
     """1 - (S - L1) / (S + L1) = 2 L1 / (S + L1); 1 where S is 0."""
     distance = 2 * difference / (total + difference).clamp(min=torch.finfo(total.dtype).tiny)
     return distance.clamp(max=1).masked_fill(total == 0, 1)
-
-
-def _totals(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, C) twice -> the sum of both rows and their L1 distance, (N,)."""
-    return a.sum(1) + b.sum(1), (a - b).abs().sum(1)

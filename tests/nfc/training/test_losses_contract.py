@@ -33,6 +33,7 @@ def numbers(scale: float = 1.0, dtype: torch.dtype = torch.float32) -> dict[str,
     generator = torch.Generator().manual_seed(0)
     shapes = {"features": (6, 8), "scores": (6, 8), "stripes": (6, 4, 5), "target": (6, 8), "pair_scores": (6, 2)}
     made = {name: torch.randn(shape, generator=generator).mul(scale).to(dtype) for name, shape in shapes.items()}
+    made["features"] = made["features"].abs() + scale / 2  # sets have nothing below 0
     return made | {"pair_distances": made["features"].float().norm(dim=1).to(dtype)}
 
 
