@@ -17,6 +17,8 @@ from .base import Reduction
 from .joined import JoinedFeatures
 from .layout import Layout
 
+IN_CACHE = 2**18  # numbers
+
 
 @dataclass(frozen=True)
 class SetFeatures(JoinedFeatures):
@@ -102,8 +104,26 @@ def jaccard_distances(query: Tensor, gallery: Tensor) -> Tensor:
     dtype = torch.promote_types(compute_dtype(query), compute_dtype(gallery))
     query, gallery = query.to(dtype), gallery.to(dtype)
     total = query.sum(1, keepdim=True) + gallery.sum(1)
-    with torch.autocast(query.device.type, enabled=False):
-        return jaccard_of_sums(total, torch.cdist(query, gallery, p=1))
+    return jaccard_of_sums(total, l1_distances(query, gallery))
+
+
+def l1_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Sums of absolute differences (N, M) of (N, C) and (M, C) of one dtype, float32 or float64.
+
+    On a CPU, row by row against what of `b` stays in its cache: about three times as fast as `torch.cdist`, and its
+    sums lose less. Two processors need not agree in the last bits.
+    """
+    if a.device.type != "cpu":
+        with torch.autocast(a.device.type, enabled=False):
+            return torch.cdist(a, b, p=1)
+    result = a.new_empty(len(a), len(b))
+    size = max(1, IN_CACHE // b.shape[1])
+    for start in range(0, len(b), size):
+        part = b[start : start + size]
+        difference = torch.empty_like(part)
+        for own, row in zip(result, a, strict=True):
+            torch.sum(torch.sub(part, row, out=difference).abs_(), 1, out=own[start : start + size])
+    return result
 
 
 def jaccard_of_sums(total: Tensor, difference: Tensor) -> Tensor:

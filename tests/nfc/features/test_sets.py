@@ -35,6 +35,7 @@ def test_golden():
 
 @pytest.mark.parametrize("block", [1, 40, 10**6])
 def test_blocks_equal_loops(block, monkeypatch):
+    monkeypatch.setattr("NFC.features.kinds.sets.IN_CACHE", block)
     monkeypatch.setattr("NFC.features.kinds.joined.BLOCK", AtOnce(block, block))
     a, b = sets(7, 0), sets(20, 1)
     blocks = JaccardDistances.between(SetFeatures(a), SetFeatures(b))
