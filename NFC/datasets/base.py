@@ -41,9 +41,10 @@ class Dataset:
     gallery pictures do not exist for a query (see `NFC.datasets.rules`). Where nobody noted `cameras`, camids keep this
     rule from excluding anything, and no network is told of them. `cmc` is "pictures", or "identities" where CMC
     counts each gallery identity once. `infrared` holds the camids of infrared cameras. `published` holds the
-    (pictures, pids) of the splits of the whole benchmark, those of query and gallery for one trial;
-    `NFC.datasets.check` compares. `folders` says where the reader looked, and how many folders deeper each has its
-    pictures (0: in itself), so that whatever else lies there can be told; without them nothing is.
+    (pictures, pids) of the splits of the whole benchmark, those of query and gallery for one trial, and under "whole"
+    those of everything where no split is official; `NFC.datasets.check` compares. `folders` says where the reader
+    looked, and how many folders deeper each has its pictures (0: in itself), so that whatever else lies there can be
+    told; without them nothing is.
     """
 
     name: str
