@@ -73,8 +73,13 @@ class Dataset:
                     raise UserError(f"{self.name} at {self.root}: the {split} of trial {number} holds no pictures")
 
 
+def generated_folder(record: Record) -> Path:
+    """Where generated pictures of a record's split lie, `<folder>_gen`; need not exist."""
+    folder = record.folder or record.path.parent
+    return folder.with_name(f"{folder.name}_gen")
+
+
 def generated_paths(record: Record, poses: int) -> list[Path]:
     """The `poses` generated pictures of a record, `<folder>_gen/pose1..poseM/<path inside folder>`; need not exist."""
-    folder = record.folder or record.path.parent
-    generated = folder.with_name(f"{folder.name}_gen")
-    return [generated / f"pose{k}" / record.path.relative_to(folder) for k in range(1, poses + 1)]
+    inside = record.path.relative_to(record.folder or record.path.parent)
+    return [generated_folder(record) / f"pose{k}" / inside for k in range(1, poses + 1)]

@@ -18,7 +18,7 @@ from pose2id.locks import locked
 from pose2id.pictures import read_picture, write_picture
 
 from . import build_dataset
-from .base import Dataset, generated_paths
+from .base import Dataset, generated_folder
 from .partial import SHARES, crop, cut
 
 NOTE = ".partial_queries.json"  # in the new folder: what it is made with
@@ -99,8 +99,8 @@ def _pictures(dataset: Dataset) -> list[Path]:
 
 
 def _generated(dataset: Dataset) -> set[Path]:
-    """The folders of generated queries, which show more than partial ones."""
-    return {generated_paths(record, 1)[0].parents[0] for record in dataset.query}
+    """The folders of generated queries, which show more than partial ones do."""
+    return {generated_folder(record) for record in dataset.query}
 
 
 def _files(folder: Path, left_out: set[Path], above: frozenset[str] = frozenset()) -> Iterator[Path]:
