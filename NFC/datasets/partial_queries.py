@@ -38,7 +38,7 @@ def write_partial_queries(
     if kind not in SHARES:
         raise UserError(f"kind is '{kind}'; choose one of: {', '.join(SHARES)}")
     dataset = build_dataset(name, root, **options)
-    source, queries = dataset.root, sorted({record.path for record in dataset.query})
+    source, queries = dataset.root, {record.path for record in dataset.query}
     _check_places(dataset, out)
     paths = [root, *_pictures(dataset)] if root.is_file() else _files(root, _generated(dataset))
     failures = []
@@ -46,22 +46,19 @@ def write_partial_queries(
         settings = {"dataset": name, "root": os.path.realpath(root), "options": {k: str(v) for k, v in options.items()}}
         claim(out, NOTE, settings | {"kind": kind, "seed": seed, "own_size": own_size})
         remove_leftovers(out)
-        changed = set(queries)
         for path in paths:
-            if path not in changed and path.is_relative_to(source):
+            if path not in queries:
                 _share(path, out / path.relative_to(source))
-        for path in tqdm(queries, unit="image"):
-            target = out / path.relative_to(source)
-            if target.is_file():
-                continue
-            try:
-                picture = np.asarray(read_picture(path))
-            except UserError as error:
-                failures.append(error)
-                continue
-            name_of_draw = path.relative_to(source).as_posix().encode()
-            rng = np.random.default_rng([seed, zlib.crc32(name_of_draw)])
-            write_picture(target, Image.fromarray((cut if own_size else crop)(picture, kind, rng)))
+        for path in tqdm(sorted(queries), unit="image"):
+            inside = path.relative_to(source)
+            if not (out / inside).is_file():
+                rng = np.random.default_rng([seed, zlib.crc32(inside.as_posix().encode())])
+                try:
+                    part = (cut if own_size else crop)(np.asarray(read_picture(path)), kind, rng)
+                except UserError as error:
+                    failures.append(error)
+                else:
+                    write_picture(out / inside, Image.fromarray(part))
     if not failures:
         _check_copy(build_dataset(name, place_of(root, out), **options), out)
     return failures
@@ -81,7 +78,7 @@ def _check_places(dataset: Dataset, out: Path) -> None:
         where = f"{dataset.name}: query {printable(record.path)}"
         if record.path in others:
             raise UserError(f"{where} is in the gallery or the training split too; it cannot be changed alone")
-        if not record.path.is_relative_to(dataset.root) or ".." in record.path.relative_to(dataset.root).parts:
+        if not _is_inside(record.path, dataset.root):
             raise UserError(f"{where} lies outside of {printable(dataset.root)}; move it there, or the table above it")
 
 
@@ -93,9 +90,14 @@ def _check_copy(copy: Dataset, out: Path) -> None:
             )
 
 
+def _is_inside(path: Path, root: Path) -> bool:
+    return path.is_relative_to(root) and ".." not in path.relative_to(root).parts
+
+
 def _pictures(dataset: Dataset) -> list[Path]:
+    """The pictures of all splits but those that a table has elsewhere."""
     paths = {record.path for split in (dataset.train, dataset.query, dataset.gallery) for record in split}
-    return sorted(path for path in paths if ".." not in path.parts)
+    return sorted(path for path in paths if _is_inside(path, dataset.root))
 
 
 def _generated(dataset: Dataset) -> set[Path]:

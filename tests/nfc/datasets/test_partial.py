@@ -164,6 +164,16 @@ def test_a_table_takes_the_pictures_that_it_names(tmp_path):
         write_partial_queries("custom", source / "query" / "up.csv", tmp_path / "up", "upper")
 
 
+@pytest.mark.parametrize("root", ["../in", "../in/dataset.csv"])
+def test_relative_places(tmp_path, monkeypatch, root):
+    write_layout("custom", tmp_path / "in", seed=1, train_pids=1, test_pids=2, workers=1)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_partial_queries("custom", Path(root), Path("out"), "upper")
+    dataset = build_dataset("custom", place_of(Path(root), tmp_path / "here/out"))
+    assert [len(split) for split in (dataset.train, dataset.query, dataset.gallery)] == [4, 4, 4]
+
+
 def test_linked_folders_are_entered_and_loops_are_not(market, tmp_path):
     (market / "query").rename(tmp_path / "elsewhere")
     (market / "query").symlink_to(tmp_path / "elsewhere")
