@@ -15,10 +15,9 @@ from ...chain import Chain
 from ...datasets import Dataset, build_dataset
 from ...datasets.partial_queries import write_partial_queries
 from ...evaluation.benchmark import benchmark_numbers
-from ...evaluation.config import network_numbers
 from ...features.feature_set import FeatureSet
 from ...features.of_dataset import extract_split
-from ...methods import build_methods
+from ...methods import build_methods, with_network
 from ...networks import Extractor, build_extractor, trainable
 from ...scoring.protocol import Protocol
 from ...scoring.scores import score
@@ -49,7 +48,7 @@ class Bench:
 
     def _score(self, row: RowRecipe, seed: int) -> Figures:
         source = self.workshop.network(row.network, seed)
-        numbers = benchmark_numbers(self.dataset.name, self.recipe.read, {}) | network_numbers(*source)
+        numbers = with_network(benchmark_numbers(self.dataset.name, self.recipe.read, {}), **source._asdict())
         chain = Chain.of(*build_methods(row.steps, numbers))
         gallery, queries = self.features(source, row.features)
         figures = {}

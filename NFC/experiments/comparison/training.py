@@ -23,7 +23,7 @@ class Source(NamedTuple):
     """Where a network comes from: its name in the registry, its file (None: that of the preset), its preset."""
 
     extractor: str
-    weights: Path | None
+    weights: str | None
     preset: str
 
 
@@ -63,7 +63,7 @@ class Workshop:
         elif read_json(done, "settings of a network") != settings:
             raise UserError(f"{folder} was trained with other settings; remove it, or name another --out")
         (file,) = folder.glob("*.safetensors")
-        return Source(config.network.name, file, config.network.preset)
+        return Source(config.network.name, str(file), config.network.preset)
 
     def _settings(self, recipe: Recipe, folder: Path, seed: int) -> list[str]:
         """Changes to the recipe's file."""
