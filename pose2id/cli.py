@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "convert": Command("pose2id.commands.convert", "weight files from .pth to .safetensors, or back"),
     "convert-pickle": Command("pose2id.commands.convert_pickle", "the same for a file that has to be executed"),
     "synthetic": Command("NFC.commands.synthetic", "write synthetic data sets"),
+    "partial-queries": Command("NFC.commands.partial_queries", "a data set once more, with partial or loose queries"),
     "plot-losses": Command("NFC.commands.plot_losses", "curves of training runs"),
     "bench nfc": Command("NFC.benchmarks.nfc", "NFC, ranking and re-ranking against plain implementations"),
     "bench extractors": Command("NFC.benchmarks.extractors", "pictures a second of every ReID network"),

@@ -9,7 +9,7 @@ from pose2id.devices import is_first_process
 from pose2id.errors import UserError, printable
 from pose2id.listing import find_left_out
 
-from . import regdb, sysu_mm01
+from . import cuhk03, halves, partial_reid, regdb, sysu_mm01
 from .base import Dataset, Record, Trial, generated_paths
 from .checks import check, find_unreadable
 from .custom import read_custom
@@ -19,6 +19,9 @@ from .msmt17 import read_msmt17
 from .occluded_duke import read_occluded_duke
 from .occluded_reid import read_occluded_reid
 from .p_dukemtmc import read_p_dukemtmc
+from .p_ethz import read_p_ethz
+from .partial_ilids import read_partial_ilids
+from .viper import read_viper
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,11 @@ DATASETS: dict[str, Reader] = {
     "regdb": Reader(regdb.read_regdb, regdb.OPTIONS),
     "occluded_reid": Reader(read_occluded_reid),
     "p_dukemtmc": Reader(read_p_dukemtmc),
+    "p_ethz": Reader(read_p_ethz, halves.OPTIONS),
+    "partial_reid": Reader(partial_reid.read_partial_reid, partial_reid.OPTIONS),
+    "partial_ilids": Reader(read_partial_ilids),
+    "cuhk03": Reader(cuhk03.read_cuhk03, cuhk03.OPTIONS),
+    "viper": Reader(read_viper, halves.OPTIONS),
     "custom": Reader(read_custom),
 }
 

@@ -41,9 +41,10 @@ class Dataset:
     gallery pictures do not exist for a query (see `NFC.datasets.rules`). Where nobody noted `cameras`, camids keep this
     rule from excluding anything, and no network is told of them. `cmc` is "pictures", or "identities" where CMC
     counts each gallery identity once. `infrared` holds the camids of infrared cameras. `published` holds the
-    (pictures, pids) of the splits of the whole benchmark, those of query and gallery for one trial;
-    `NFC.datasets.check` compares. `folders` says where the reader looked, and how many folders deeper each has its
-    pictures (0: in itself), so that whatever else lies there can be told; without them nothing is.
+    (pictures, pids) of the splits of the whole benchmark, those of query and gallery for one trial, and under "whole"
+    those of everything where no split is official; `NFC.datasets.check` compares. `folders` says where the reader
+    looked, and how many folders deeper each has its pictures (0: in itself), so that whatever else lies there can be
+    told; without them nothing is.
     """
 
     name: str
@@ -72,8 +73,13 @@ class Dataset:
                     raise UserError(f"{self.name} at {self.root}: the {split} of trial {number} holds no pictures")
 
 
+def generated_folder(record: Record) -> Path:
+    """Where generated pictures of a record's split lie, `<folder>_gen`; need not exist."""
+    folder = record.folder or record.path.parent
+    return folder.with_name(f"{folder.name}_gen")
+
+
 def generated_paths(record: Record, poses: int) -> list[Path]:
     """The `poses` generated pictures of a record, `<folder>_gen/pose1..poseM/<path inside folder>`; need not exist."""
-    folder = record.folder or record.path.parent
-    generated = folder.with_name(f"{folder.name}_gen")
-    return [generated / f"pose{k}" / record.path.relative_to(folder) for k in range(1, poses + 1)]
+    inside = record.path.relative_to(record.folder or record.path.parent)
+    return [generated_folder(record) / f"pose{k}" / inside for k in range(1, poses + 1)]

@@ -20,6 +20,7 @@ def check(dataset: Dataset) -> list[str]:
         "train": [dataset.train],
         "query": [[dataset.query[i] for i in trial.query] for trial in trials],
         "gallery": [[dataset.gallery[i] for i in trial.gallery] for trial in trials],
+        "whole": [{record.path: record for record in (*dataset.train, *dataset.query, *dataset.gallery)}.values()],
     }
     notes = []
     for split, published in dataset.published.items():

@@ -4,10 +4,13 @@ Occluded pictures are queries, whole ones the gallery. Nobody noted cameras: tho
 numbered 0, those of the whole ones 1, so that no picture is excluded.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from pose2id.errors import UserError
+
 from .base import Record
-from .disk import list_people, list_pictures
+from .disk import list_people, list_pictures, parse_pid
 
 FOLDERS = ("occluded_body_images", "whole_body_images")  # camera 0, camera 1
 
@@ -28,3 +31,11 @@ def read_occluded_whole(parent: Path, dataset: str) -> tuple[list[Record], list[
         for camid, name in enumerate(FOLDERS)
     )
     return occluded, whole
+
+
+def check_names(records: Iterable[Record], dataset: str) -> None:
+    """`UserError` for a name that does not start with the pid of its folder, where a data set's names do."""
+    for record in records:
+        start = record.path.name.split("_")[0]
+        if parse_pid(start, f"{dataset}: the name of {record.path}") != record.pid:
+            raise UserError(f"{dataset}: {record.path} has pid {start} in its name, another than its folder's")

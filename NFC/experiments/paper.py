@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from pose2id.resources import CONFIGS
 
-from ..report.table import PERCENT, Figures
+from ..report.table import PLAIN, Figures
 
 FILE = CONFIGS / "reproduce" / "paper.yaml"
 
@@ -43,4 +43,4 @@ def _read() -> dict:
 
 
 def _unit(figures: Figures) -> Figures:
-    return {metric: value / 100 if metric in PERCENT else value for metric, value in figures.items()}
+    return {metric: value if metric in PLAIN else value / 100 for metric, value in figures.items()}

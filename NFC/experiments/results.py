@@ -6,26 +6,33 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from pose2id.files import write_text
 from pose2id.reading.text import mapping, read_json
 
-from ..report.formats import to_html
+from ..report.formats import to_html, to_terminal
 from ..report.page import Section, picture_part, plot_part, rank_list_part, write_page
 from ..report.plots import save_figure
 from ..report.rank_lists import RankList
 from ..report.table import ResultTable
 from ..report.write import write_table
 
+TERMINAL = 110  # columns that the widest table takes
+
 Drawings = Mapping[str, tuple[Figure, str]]  # file stem -> figure and caption
 
 
 @dataclass(frozen=True)
 class Result:
-    """A table, plots (vector files), galleries of pictures (PNG) and rank lists by heading."""
+    """A table, plots (vector files), galleries of pictures (PNG) and rank lists by heading.
+
+    claims: a second table, of what is claimed about the rows of the first.
+    """
 
     heading: str
     table: ResultTable | None = None
+    claims: ResultTable | None = None
     plots: Drawings = field(default_factory=dict)
     galleries: Drawings = field(default_factory=dict)
     rank_lists: Mapping[str, Sequence[RankList]] = field(default_factory=dict)
@@ -36,13 +43,23 @@ class Result:
         return not (self.plots or self.galleries or any(row.values for row in (self.table.rows if self.table else ())))
 
 
+def show(result: Result) -> None:
+    """Print the tables, and what the drawings show."""
+    console = Console(width=max(TERMINAL, Console().width))
+    for table in filter(None, (result.table, result.claims)):
+        console.print(to_terminal(table))
+    for _, caption in (*result.plots.values(), *result.galleries.values()):
+        print(caption)
+
+
 def save_result(folder: Path, name: str, result: Result) -> None:
-    """Write the table (.json, .csv, .md, .tex), plots (.svg) and galleries (.png) into `folder`, then its section."""
+    """Write the tables (.json, .csv, .md, .tex), plots (.svg) and galleries (.png) into `folder`, then its section."""
     parts = []
-    if result.table:
-        write_text(folder / f"{name}.json", json.dumps(asdict(result.table), indent=2) + "\n")
-        write_table(folder / f"{name}.json", result.table)
-        parts.append(to_html(result.table))
+    for stem, table in ((name, result.table), (f"{name}_claims", result.claims)):
+        if table:
+            write_text(folder / f"{stem}.json", json.dumps(asdict(table), indent=2) + "\n")
+            write_table(folder / f"{stem}.json", table)
+            parts.append(to_html(table))
     for stem, (figure, caption) in result.plots.items():
         save_figure(folder / f"{stem}.svg", figure)
         parts.append(plot_part(figure, caption))

@@ -69,6 +69,12 @@ def extract_dataset(
     return job.split("query", generated.get("query")), job.split("gallery", generated.get("gallery"))
 
 
+def extract_split(dataset: Dataset, split: str, extractor: Extractor, **loading) -> FeatureSet:
+    """Features of the originals of one split, "query" or "gallery", on the CPU; as `extract_dataset`."""
+    extractor.use_infrared(dataset.infrared)
+    return _Extraction(dataset, extractor, None, loading).split(split, None)
+
+
 @dataclass(frozen=True)
 class _Extraction:
     dataset: Dataset

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ..scoring.scores import Scores
 
 METRICS = ("mAP", "Rank-1", "Rank-5", "Rank-10", "mINP", "ID2")
-PERCENT = frozenset(METRICS) - {"ID2"}  # the others are printed as they are
+PLAIN = frozenset({"ID2"})  # printed as they are; all others in percent
 
 Figures = Mapping[str, float]  # metric -> value
 
@@ -62,7 +62,7 @@ class ResultTable:
 
 def format_figure(metric: str, value: float | None, spread: float | None = None) -> str:
     """ "76.44" (percent) or "0.4072" (ID2), with its spread "76.44 ± 1.20"; empty without a value."""
-    scale, digits = (100, 2) if metric in PERCENT else (1, 4)
+    scale, digits = (1, 4) if metric in PLAIN else (100, 2)
     return " ± ".join(f"{scale * number:.{digits}f}" for number in (value, spread) if number is not None)
 
 

@@ -22,7 +22,7 @@ from pose2id.ranges import POSES, SHARE, Range, check_ranges
 from pose2id.reading.files import require_file
 from pose2id.reading.numpy_files import fits_npy, map_npy
 
-from ..datasets import Dataset, Record, build_dataset, generated_paths
+from ..datasets import DATASETS, Dataset, Record, build_dataset, generated_paths
 from ..datasets.synthetic.groups import NUM_CAMERAS, read_groups
 from ..networks.base import Preprocessing
 
@@ -110,7 +110,9 @@ def _read_groups(folder: Path, cache: Path, preprocessing: Preprocessing) -> Tra
 def _read_dataset(dataset: Dataset, config: DataConfig, preprocessing: Preprocessing) -> TrainingSet:
     records = dataset.train
     if not records:
-        raise UserError(f"{dataset.name} at {dataset.root} has no training pictures; train on another data set")
+        option = next((name for name in ("split", "trial") if name in DATASETS[dataset.name].options), None)
+        hint = f"name one {option}: data.options.{option}=1" if option else "train on another data set"
+        raise UserError(f"{dataset.name} at {dataset.root} has no training pictures; {hint}")
     labels = np.unique([record.pid for record in records], return_inverse=True)[1]
     generated = _find_generated(records, config) if config.generated_ratio else []
     pictures = _decoded([record.path for record in records], Path(config.cache), preprocessing)

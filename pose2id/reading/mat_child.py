@@ -12,19 +12,31 @@ from scipy.io import loadmat
 
 CELLS = 10**6
 DEPTH = 8
+TEXT = "text"  # as `mat_files.py` has it
 
 
 def collect(name: str, value: object, arrays: dict[str, np.ndarray], depth: int = 0) -> None:
-    """Put the numeric arrays of `value` into `arrays`, by name; what is none leaves a name with its kind."""
+    """Put the numeric arrays of `value` into `arrays`, by name; what is none leaves a name with its kind.
+
+    Text is kept under such a name, and so is a cell array of texts, as one array.
+    """
     if len(arrays) > CELLS or depth > DEPTH:
         raise ValueError("it has too many cells")
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiubc":
         arrays[name] = value
+    elif isinstance(value, np.ndarray) and value.dtype.kind == "U":
+        arrays[f"{name}:{TEXT}"] = value
+    elif isinstance(value, np.ndarray) and value.dtype.kind == "O" and value.size and all(map(is_text, value.flat)):
+        arrays[f"{name}:{TEXT}"] = np.array([cell.item() for cell in value.flat])
     elif isinstance(value, np.ndarray) and value.dtype.hasobject and value.dtype.names is None:
         for number, cell in enumerate(value.ravel()):
             collect(f"{name}/{number}", cell, arrays, depth + 1)
     else:
         arrays[f"{name}:{type(value).__name__}"] = np.zeros(0)
+
+
+def is_text(cell: object) -> bool:
+    return isinstance(cell, np.ndarray) and cell.dtype.kind == "U" and cell.size == 1
 
 
 def write(result: str, arrays: dict[str, np.ndarray]) -> None:

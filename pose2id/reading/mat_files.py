@@ -19,14 +19,23 @@ LEAST_MEMORY = 2**32  # bytes, for the process with its libraries
 EXPANSION = 20  # times the size of the file
 MATLAB_73 = b"\x89HDF"
 OTHER = ":"  # in the name of an entry that is no array of numbers, before what it is
+TEXT = "text"  # behind that, for one of text, which alone is written with its content
 
 
-def read_mat(path: Path, wanted: Wanted = lambda name: True, what: str = "file") -> dict[str, np.ndarray | None]:
+def read_mat(
+    path: Path, wanted: Wanted = lambda name: True, what: str = "file", text: bool = False
+) -> dict[str, np.ndarray | None]:
     """The numeric arrays of a MATLAB file (up to version 7) by name, None for what is no array or not `wanted`.
 
-    Cells are named `name/0`, `name/1`, cells within them `name/0/3`. `UserError` for a file that is damaged, of
-    version 7.3, or takes too long or too much memory.
+    Cells are named `name/0`, `name/1`, cells within them `name/0/3`. With `text`, text is an array too, and so is a
+    cell array of texts, in one dimension. `UserError` for a file that is damaged, of version 7.3, or takes too long or
+    too much memory.
     """
+
+    def is_read(name: str) -> bool:
+        name, _, kind = name.partition(OTHER)
+        return (not kind or (text and kind == TEXT)) and wanted(name.split("/")[0])
+
     require_file(path, what)
     start = f"cannot read {what} {printable(path)}"
     if kind := foreign_kind(path):
@@ -35,7 +44,7 @@ def read_mat(path: Path, wanted: Wanted = lambda name: True, what: str = "file")
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "arrays.npz"
         _run(path.resolve(), result, size, start)
-        arrays = read_npz(result, lambda name: OTHER not in name and wanted(name.split("/")[0]))
+        arrays = read_npz(result, is_read)
     return {name.split(OTHER)[0]: array for name, array in arrays.items()}
 
 

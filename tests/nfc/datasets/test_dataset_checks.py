@@ -20,6 +20,11 @@ from tests.nfc.datasets.trees import MSMT
         ("regdb", {}, "Visible_gen/pose2/2/2.bmp"),
         ("occluded_reid", {}, "occluded_body_images_gen/pose2/001/001_01.tif"),
         ("p_dukemtmc", {}, "test/occluded_body_images_gen/pose2/0003/0003_01.jpg"),
+        ("p_ethz", {}, "occluded_body_images_gen/pose2/001/001_1.png"),
+        ("partial_reid", {"query": "occluded"}, "occluded_body_images_gen/pose2/001_001.jpg"),
+        ("partial_ilids", {}, "partial_body_images_gen/pose2/1.jpg"),
+        ("cuhk03", {"form": "labeled"}, "labeled/query_gen/pose2/0003_c1_1.png"),
+        ("viper", {}, "cam_a_gen/pose2/000_45.bmp"),
         ("custom", {}, "query_gen/pose2/ann/1.png"),
     ],
 )
@@ -62,6 +67,30 @@ def test_counts_are_those_of_each_trial(tree):
         "toy", Path("toy"), [], records, records, trials=trials, published={"query": (2, 2), "gallery": (1, 1)}
     )
     assert check(toy) == ["toy: gallery has 2 pictures of 2 pids; published: 1 of 1"]
+
+
+@pytest.mark.parametrize("split", ["all", 1])
+def test_counts_of_everything_where_no_split_is_official(tree, split):
+    dataset = build_dataset("p_ethz", tree("p_ethz"), split=split)
+    assert check(dataset) == ["p_ethz: whole has 4 pictures of 2 pids; published: 3,897 of 85"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "counts"),
+    [
+        ("partial_reid", {}, ["query has 4 pictures of 2 pids; published: 300 of 60"] * 2),
+        ("partial_reid", {"protocol": "single"}, ["query has 2 pictures of 2 pids; published: 60 of 60"] * 2),
+        ("partial_ilids", {}, ["query has 3 pictures of 3 pids; published: 119 of 119"] * 2),
+        ("viper", {}, ["query has 2 pictures of 2 pids; published: 316 of 316"] * 2),
+        ("viper", {"split": 3}, ["train has 2 pictures of 1 pids; published: 632 of 316"]),
+        ("cuhk03", {}, ["train has 1 pictures of 1 pids; published: 7,365 of 767"]),
+        ("cuhk03", {"form": "labeled"}, ["query has 1 pictures of 1 pids; published: 1,400 of 700"]),
+    ],
+)
+def test_published_counts(tree, name, options, counts):
+    told = check(build_dataset(name, tree(name), **options))
+    wanted = [f"{name}: {count}" for count in counts]
+    assert wanted[0] == told[0] and (len(wanted) == 1 or told == [wanted[0], wanted[1].replace("query", "gallery")])
 
 
 def test_unreadable_pictures_are_found(tree):

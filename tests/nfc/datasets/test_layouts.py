@@ -117,6 +117,47 @@ def labels_of(records) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor([r.pid for r in records]), torch.tensor([r.camid for r in records])
 
 
+def test_cuhk03_is_written_in_both_forms(tmp_path):
+    """The same people, cameras and splits, and the release tells its splits in lists."""
+    for released in (False, True):
+        root = tmp_path / str(released)
+        count = write_layout("cuhk03", root, seed=1, train_pids=2, test_pids=3, workers=1, shots=2, released=released)
+        assert count == 2 * (2 * 2 * 2 + 3 * 2 * 3) == len(finished(root, "*.png"))
+    for form in ("detected", "labeled"):
+        folders, release = (build_dataset("cuhk03", tmp_path / str(part), form=form) for part in (False, True))
+        for split, counts in (("train", 8), ("query", 6), ("gallery", 12)):
+            read = [
+                sorted((r.pid, r.camid, r.path.read_bytes()) for r in getattr(d, split)) for d in (folders, release)
+            ]
+            assert read[0] == read[1] and len(read[0]) == counts
+        assert Counter((r.pid, r.camid) for r in folders.query) == {(p, c): 1 for p in (3, 4, 5) for c in (0, 1)}
+
+
+def test_partial_pictures_keep_their_own_height(tmp_path):
+    write_layout("partial_reid", tmp_path, seed=1, train_pids=0, test_pids=2, workers=1, shots=2)
+    shapes = {path: cv2.imread(str(path)).shape for path in tmp_path.glob("*/*.jpg")}
+    assert len(shapes) == 12
+    for path, (height, width, _) in shapes.items():
+        assert width == 64 and (height == 128) == (path.parts[-2] != "partial_body_images")
+    write_layout("partial_ilids", tmp_path / "ilids", seed=1, train_pids=0, test_pids=3, workers=1)
+    assert sorted(path.name for path in tmp_path.glob("ilids/*/*.jpg")) == [
+        "001.jpg",
+        "001.jpg",
+        "002.jpg",
+        "002.jpg",
+        "003.jpg",
+        "003.jpg",
+    ]
+
+
+@pytest.mark.parametrize(("name", "pictures"), [("p_ethz", 2 * 2 * 5), ("viper", 2 * 2 * 5)])
+def test_people_of_drawn_halves_are_all_written(tmp_path, name, pictures):
+    assert write_layout(name, tmp_path, seed=1, train_pids=2, test_pids=3, workers=1, shots=2) == pictures
+    half = build_dataset(name, tmp_path, split=4)
+    train, test = ({r.pid for r in side} for side in (half.train, half.query))
+    assert (len(train), len(test)) == (2, 3) and not train & test
+
+
 def test_regdb_thermal_pictures_are_grey(tmp_path):
     write_layout("regdb", tmp_path, seed=1, train_pids=0, test_pids=2, workers=1, shots=1)
     for path in tmp_path.glob("*/*/*.bmp"):

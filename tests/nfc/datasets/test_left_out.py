@@ -19,6 +19,11 @@ FOLDERS = {
     "regdb": "Thermal/2",
     "occluded_reid": "whole_body_images/001",
     "p_dukemtmc": "train/occluded_body_images/0003",
+    "p_ethz": "whole_body_images/001",
+    "partial_reid": "partial_body_images",
+    "partial_ilids": "whole_body_images",
+    "cuhk03": "detected/bounding_box_test",
+    "viper": "cam_b",
     "custom": "gallery/bob",
 }
 
@@ -55,9 +60,12 @@ def test_both_halves_read_the_same_formats(tree, suffix):
     assert len(build_dataset("custom", root).gallery) == 2
 
 
-@pytest.mark.parametrize("name", ["market1501", "dukemtmc", "occluded_duke", "p_dukemtmc", "sysu_mm01", "msmt17"])
+@pytest.mark.parametrize(
+    "name", ["market1501", "dukemtmc", "occluded_duke", "p_dukemtmc", "sysu_mm01", "msmt17", "cuhk03"]
+)
 def test_evaluation_needs_no_training_pictures(tree, name, caplog):
-    lacking = ("bounding_box_train", "train/", "exp/train", "exp/val", "list_train", "list_val")
+    lacking = ("bounding_box_train", "detected/bounding_box_train", "train/", "exp/train", "exp/val")
+    lacking += ("list_train", "list_val")
     root = tree(name, **{path: False for path in TREES[name] if path.startswith(lacking)})
     dataset = build_dataset(name, root)
     assert not dataset.train and dataset.query and dataset.gallery and "train" not in dataset.published

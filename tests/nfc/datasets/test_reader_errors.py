@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from NFC.datasets import DATASETS, Dataset, Record, Trial, build_dataset, list_datasets
+from NFC.datasets.synthetic.layouts import write_layout
 from pose2id.errors import UserError
-from tests.nfc.datasets.trees import MSMT
+from tests.nfc.datasets.trees import MSMT, TREES
 
 WRONG = [
     ("market1501", {"query/0002_c1s1_000451_00.jpg": False}, r"folder .*query does not exist"),
@@ -46,6 +47,31 @@ WRONG = [
     ("occluded_reid", {"whole_body_images/001/001_01.tif": False}, r"folder .*whole_body_images does not exist"),
     ("p_dukemtmc", {"train/whole_body_images/0003/0003_01.jpg": False}, r"folder .*whole_body_images does not exist"),
     ("p_dukemtmc", {"test/whole_body_images/x/0003_01.jpg": None}, r"whole_body_images/x has the pid 'x'"),
+    ("p_ethz", {"whole_body_images/001/002_1.png": None}, r"002_1\.png has pid 002 in its name"),
+    ("p_ethz", {"whole_body_images/x/x_1.png": None}, r"whole_body_images/x has the pid 'x'"),
+    ("p_ethz", {"whole_body_images/1/1_1.png": None}, r"001 and .*whole_body_images/1 are the same pid"),
+    ("p_ethz", {name: False for name in TREES["p_ethz"] if "whole" in name}, r"folder .*whole_body_images does not"),
+    ("partial_reid", {"partial_body_images/a_1.jpg": None}, r"the name of .*a_1\.jpg has the pid 'a'"),
+    (
+        "partial_reid",
+        {name: False for name in TREES["partial_reid"] if "part" in name},
+        r"partial_body_images does not",
+    ),
+    ("partial_ilids", {"whole_body_images/-1.jpg": None}, r"the name of .*-1\.jpg has the pid '-1'"),
+    ("partial_ilids", {"Probe/1.jpg": None}, r"holds partial_body_images and Probe; leave one"),
+    ("partial_ilids", {name: False for name in TREES["partial_ilids"] if "part" in name}, r"holds none of the folders"),
+    (
+        "partial_ilids",
+        {name: False for name in TREES["partial_ilids"] if "whole" in name},
+        r"whole_body_images does not",
+    ),
+    ("cuhk03", {"images_detected/1_001_1_01.png": None}, r"holds both forms of the detected pictures"),
+    ("cuhk03", {name: False for name in TREES["cuhk03"] if "detected" in name}, r"holds neither form of the detected"),
+    ("cuhk03", {"detected/query/0002_c2_6.png": False}, r"folder .*detected/query does not exist"),
+    ("cuhk03", {"detected/query/0002_c3_6.png": None}, r"0002_c3_6\.png is not named like 0001_c1_1\.png"),
+    ("viper", {"cam_a/000_45.bmp": False}, r"cam_b/000_45\.bmp has no picture of its person in .*cam_a"),
+    ("viper", {"cam_b/x_45.bmp": None}, r"the name of .*x_45\.bmp has the pid 'x'"),
+    ("viper", {name: False for name in TREES["viper"] if "cam_b" in name}, r"folder .*cam_b does not exist"),
     ("custom", {"query/ann/1.png": False}, r"folder .*query does not exist"),
     ("custom", {"query/ann/1.png": False, "query/ann/1.txt": None}, r"the query holds no pictures"),
 ]
@@ -121,6 +147,62 @@ def test_official_permutations_must_fit(tree):
     assert len(build_dataset("sysu_mm01", root, draw="official").gallery) == 4
 
 
+def test_single_shot_needs_equal_numbers(tree):
+    root = tree("partial_reid", **{"whole_body_images/002_003.jpg": None})
+    assert len(build_dataset("partial_reid", root).gallery) == 5
+    with pytest.raises(UserError, match="pid 1 has 2 pictures and pid 2 3; protocol=single needs as many"):
+        build_dataset("partial_reid", root, protocol="single")
+
+
+@pytest.fixture
+def released(tmp_path):
+    """A release of CUHK03 with its pictures taken out, and its lists with entries replaced or (None) left out."""
+    write_layout("cuhk03", tmp_path, seed=1, train_pids=1, test_pids=1, workers=1, shots=1, released=True)
+    path = tmp_path / "cuhk03_new_protocol_config_detected.mat"
+    entries = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+
+    def change(**changes) -> Path:
+        savemat(path, {name: value for name, value in (entries | changes).items() if value is not None})
+        return tmp_path
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"query_idx": None}, r"is not the authors' list .* it has no query_idx"),
+        ({"filelist": np.ones(6)}, r"is not the authors' list .* it has no filelist"),
+        ({"labels": np.ones(5)}, r"has 6 names in filelist and 5 labels"),
+        ({"gallery_idx": np.array([0.0, 4.0])}, r"gallery_idx in .* is not of pictures 1 to 6, each once"),
+        ({"gallery_idx": np.array([1.5])}, r"gallery_idx in .* is not of pictures 1 to 6, each once"),
+        ({"train_idx": np.array([1, 1])}, r"train_idx in .* is not of pictures 1 to 6, each once"),
+        ({"query_idx": np.array([1])}, r"query_idx in .* is not of pictures 1 to 6, each once"),
+        ({"labels": np.full(6, np.nan)}, r"gives .*png the pid nan; expected a whole number"),
+        ({"labels": np.full(6, -1)}, r"gives .*png the pid -1; expected a whole number"),
+        ({"filelist": np.array(["../x.png"] * 6, object)}, r"names '\.\./x\.png', which is not like 1_001_1_01\.png"),
+        ({"filelist": np.array(["1_9_1_1.png"] * 6, object)}, r"names .*1_9_1_1\.png, which does not exist"),
+        ({"query_idx": np.zeros(0)}, r"the query holds no pictures"),
+    ],
+)
+def test_lists_of_the_release_must_fit(released, changes, told):
+    with pytest.raises(UserError, match=told) as error:
+        build_dataset("cuhk03", released(**changes))
+    assert str(error.value).startswith("cuhk03") and "\n" not in str(error.value)
+
+
+def test_damaged_lists_of_the_release(released):
+    root = released()
+    path = root / "cuhk03_new_protocol_config_detected.mat"
+    for content in (b"", b"no mat file", path.read_bytes()[:300]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"cannot read cuhk03: file .*config_detected\.mat"):
+            build_dataset("cuhk03", root)
+    path.unlink()
+    with pytest.raises(UserError, match=r"cuhk03: file .*config_detected\.mat does not exist"):
+        build_dataset("cuhk03", root)
+
+
 @pytest.mark.parametrize("split", ["query", "gallery"])
 def test_empty_split(split):
     records = {"query": [Record(Path("a.jpg"), 1, 0)], "gallery": [Record(Path("b.jpg"), 1, 1)]}
@@ -135,7 +217,7 @@ def test_empty_split(split):
 
 
 def test_unknown_name_lists_the_choices(tmp_path):
-    with pytest.raises(UserError, match=r"choose one of: custom, .*market1501, .*sysu_mm01"):
+    with pytest.raises(UserError, match=r"choose one of: cuhk03, custom, .*market1501, .*sysu_mm01"):
         build_dataset("market", tmp_path)
 
 
@@ -153,6 +235,9 @@ def test_missing_root_is_named(name, tmp_path):
         ("sysu_mm01", {"mode": "outdoor"}, "mode is 'outdoor'; choose one of: all, indoor"),
         ("sysu_mm01", {"shots": 5}, "shots is '5'; choose one of: 1, 10"),
         ("regdb", {"trial": 11}, "trial is '11'; choose one of: all, 1, 2, .*10"),
+        ("viper", {"split": 0}, "split is '0'; choose one of: all, 1, 2, .*10"),
+        ("cuhk03", {"form": "labelled"}, "form is 'labelled'; choose one of: detected, labeled"),
+        ("partial_reid", {"protocol": "multi"}, "protocol is 'multi'; choose one of: all, single"),
     ],
 )
 def test_wrong_options_list_the_choices(name, options, told, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from NFC.datasets import build_dataset
+from NFC.datasets.halves import draw_test_half
 from pose2id.errors import UserError
 from tests.nfc.datasets.trees import MSMT
 
@@ -61,6 +62,84 @@ def test_regdb(tree):
     assert labels(root, dataset.train) == [("Thermal/1/1.bmp", 1, 1), ("Visible/1/1.bmp", 1, 0)]
     assert labels(root, dataset.query) == [("Thermal/2/2.bmp", 2, 1)]
     assert labels(root, dataset.gallery) == [("Visible/2/2.bmp", 2, 0)]
+
+
+def test_p_ethz(tree):
+    root = tree("p_ethz")
+    dataset = build_dataset("p_ethz", root)
+    assert not dataset.train and len(dataset.trials) == 10 and not dataset.cameras
+    names = [(f"{pid}/{pid}_1.png", int(pid)) for pid in ("001", "002")]
+    assert labels(root / "occluded_body_images", dataset.query) == [(*name, 0) for name in names]
+    assert labels(root / "whole_body_images", dataset.gallery) == [(*name, 1) for name in names]
+    for number, trial in enumerate(dataset.trials, start=1):
+        assert len(trial.query) == 1 and trial.query == trial.gallery
+        half = build_dataset("p_ethz", root, split=number)
+        assert half.query == [dataset.query[trial.query[0]]] and half.gallery == [dataset.gallery[trial.gallery[0]]]
+        (trained,) = {record.pid for record in half.train}
+        assert len(half.train) == 2 and trained != half.query[0].pid
+    assert len({tuple(trial.query) for trial in dataset.trials}) == 2
+
+
+def test_partial_reid(tree):
+    root = tree("partial_reid")
+    dataset = build_dataset("partial_reid", root)
+    names = [(f"00{pid}_00{shot}.jpg", pid) for pid in (1, 2) for shot in (1, 2)]
+    assert labels(root / "partial_body_images", dataset.query) == [(*name, 0) for name in names]
+    assert labels(root / "whole_body_images", dataset.gallery) == [(*name, 1) for name in names]
+    assert not dataset.trials and not dataset.train and not dataset.cameras
+    occluded = build_dataset("partial_reid", root, query="occluded")
+    assert labels(root / "occluded_body_images", occluded.query) == [(*name, 0) for name in names]
+    single = build_dataset("partial_reid", root, protocol="single")
+    places = [(list(trial.query), list(trial.gallery)) for trial in single.trials]
+    first, second = [0, 2], [1, 3]
+    assert places == [(first, first), (first, second), (second, first), (second, second)]
+
+
+@pytest.mark.parametrize("folders", [("partial_body_images", "whole_body_images"), ("Probe", "Gallery")])
+def test_partial_ilids(tree, folders):
+    root = tree("partial_ilids")
+    for old, new in zip(("partial_body_images", "whole_body_images"), folders, strict=True):
+        (root / old).rename(root / new)
+    dataset = build_dataset("partial_ilids", root)
+    people = [("1.jpg", 1), ("2.jpg", 2), ("10.jpg", 10)]
+    assert labels(root / folders[0], dataset.query) == [(*person, 0) for person in people]
+    assert labels(root / folders[1], dataset.gallery) == [(*person, 1) for person in people]
+
+
+def test_cuhk03_folders(tree):
+    root = tree("cuhk03")
+    dataset = build_dataset("cuhk03", root)
+    assert labels(root, dataset.train) == [("detected/bounding_box_train/0001_c1_1.png", 1, 0)]
+    assert labels(root, dataset.query) == [("detected/query/0002_c2_6.png", 2, 1)]
+    assert labels(root, dataset.gallery) == [("detected/bounding_box_test/0002_c1_2.png", 2, 0)]
+    dataset = build_dataset("cuhk03", root, form="labeled")
+    assert labels(root, dataset.query) == [("labeled/query/0003_c1_1.png", 3, 0)]
+    assert dataset.root == root and not dataset.train
+
+
+def test_viper_is_searched_in_both_directions(tree):
+    root = tree("viper")
+    dataset = build_dataset("viper", root)
+    assert labels(root, dataset.query)[:3] == [
+        ("cam_a/000_45.bmp", 0, 0),
+        ("cam_a/001_90.bmp", 1, 0),
+        ("cam_a/010_0.bmp", 10, 0),
+    ]
+    assert dataset.query == dataset.gallery and len(dataset.trials) == 20 and not dataset.train
+    there, back = dataset.trials[:2]
+    assert (list(there.query), list(there.gallery)) == (list(back.gallery), list(back.query))
+    assert {dataset.query[place].camid for place in there.query} == {0}
+    half = build_dataset("viper", root, split=1)
+    tested = {record.pid for record in half.query}
+    assert tested == {dataset.query[place].pid for place in there.query} and len(tested) == 2
+    assert {record.pid for record in half.train} == {0, 1, 10} - tested and len(half.train) == 2
+    assert len(half.trials) == 2
+
+
+def test_halves_never_change():
+    """Scores of two machines, or of two years, are of the same people, in whichever order they were found."""
+    assert sorted(draw_test_half(range(8), 1)) == [0, 3, 4, 5]
+    assert sorted(draw_test_half([7, *range(7)], 2)) == [2, 3, 6, 7]
 
 
 def test_custom_folders_number_names_and_keep_numbers(tree):

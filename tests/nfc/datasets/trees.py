@@ -52,6 +52,25 @@ TREES: dict[str, dict[str, str | None]] = {
         for split in ("train", "test")
         for folder in ("occluded", "whole")
     },
+    "p_ethz": {
+        f"{folder}_body_images/{pid}/{pid}_1.png": None for folder in ("occluded", "whole") for pid in ("001", "002")
+    },
+    "partial_reid": {
+        f"{folder}_body_images/{name}.jpg": None
+        for folder in ("partial", "occluded", "whole")
+        for name in ("001_001", "001_002", "002_001", "002_002")
+    },
+    "partial_ilids": {
+        f"{folder}_body_images/{name}.jpg": None for folder in ("partial", "whole") for name in (1, 10, 2)
+    },
+    "cuhk03": {
+        "detected/bounding_box_train/0001_c1_1.png": None,
+        "detected/query/0002_c2_6.png": None,
+        "detected/bounding_box_test/0002_c1_2.png": None,
+        "labeled/query/0003_c1_1.png": None,
+        "labeled/bounding_box_test/0003_c2_7.png": None,
+    },
+    "viper": {f"{camera}/{name}.bmp": None for camera in ("cam_a", "cam_b") for name in ("000_45", "001_90", "010_0")},
     "custom": {
         "query/ann/1.png": None,
         "gallery/ann/2.jpeg": None,

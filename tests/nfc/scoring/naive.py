@@ -27,9 +27,9 @@ def listdir(*parts) -> list[str]:
     return sorted(path.name for path in Path(*parts).iterdir())
 
 
-def naive_market(root: Path) -> Trials:
+def naive_market(root: Path, parent: str = "") -> Trials:
     splits = []
-    for folder in ("query", "bounding_box_test"):
+    for folder in (f"{parent}query", f"{parent}bounding_box_test"):
         pictures = []
         for name in listdir(root, folder):
             if not name.startswith("-1"):
@@ -98,6 +98,47 @@ def naive_occluded(root: Path, parent: str = "") -> Trials:
             for folder in ("occluded_body_images", "whole_body_images")
         )
     ]
+
+
+def drawn_half(pids: set[str], split: int) -> set[str]:
+    """The first half of the people, shuffled by one random number for each, in the order of pids."""
+    rng = random.Random(split)
+    numbers = {pid: rng.random() for pid in sorted(pids, key=int)}
+    people = sorted(pids, key=numbers.get)
+    return set(people[: -(-len(people) // 2)])
+
+
+def naive_p_ethz(root: Path, splits) -> Trials:
+    ((query, gallery),) = naive_occluded(root)
+    halves = [drawn_half({picture.pid for picture in query}, split) for split in splits]
+    return [tuple([p for p in side if p.pid in half] for side in (query, gallery)) for half in halves]
+
+
+def naive_viper(root: Path, splits) -> Trials:
+    sides = [
+        [Picture(f"{camera}/{name}", name[:3], camera) for name in listdir(root, camera)]
+        for camera in ("cam_a", "cam_b")
+    ]
+    trials = []
+    for split in splits:
+        half = drawn_half({picture.pid for picture in sides[0]}, split)
+        first, second = ([picture for picture in side if picture.pid in half] for side in sides)
+        trials += [(first, second), (second, first)]
+    return trials
+
+
+def naive_partial(root: Path) -> Trials:
+    return [
+        tuple(
+            [Picture(f"{folder}/{name}", name[:3], folder) for name in listdir(root, folder)]
+            for folder in ("partial_body_images", "whole_body_images")
+        )
+    ]
+
+
+def naive_partial_single(root: Path, shots: int) -> Trials:
+    ((query, gallery),) = naive_partial(root)
+    return [(query[first::shots], gallery[second::shots]) for first in range(shots) for second in range(shots)]
 
 
 def naive_table(root: Path, cameras: bool) -> Trials:

@@ -19,9 +19,13 @@ from tests.nfc.scoring.naive import (
     naive_market,
     naive_msmt17,
     naive_occluded,
+    naive_p_ethz,
+    naive_partial,
+    naive_partial_single,
     naive_regdb,
     naive_sysu,
     naive_table,
+    naive_viper,
 )
 
 MAX_RANK = 12
@@ -35,6 +39,11 @@ WORLDS = {
     "regdb": {"train_pids": 4, "test_pids": 4, "shots": 3},
     "occluded_reid": {"train_pids": 0, "test_pids": 4, "shots": 3},
     "p_dukemtmc": {"train_pids": 1, "test_pids": 4, "shots": 3},
+    "p_ethz": {"train_pids": 3, "test_pids": 4, "shots": 2},
+    "partial_reid": {"train_pids": 0, "test_pids": 4, "shots": 3},
+    "partial_ilids": {"train_pids": 0, "test_pids": 5},
+    "cuhk03": {"train_pids": 1, "test_pids": 4, "shots": 2},
+    "viper": {"train_pids": 3, "test_pids": 4},
     "custom": {"train_pids": 1, "test_pids": 4, "shots": 3},
 }
 
@@ -103,6 +112,15 @@ CASES = {
     "msmt17 V2": ("msmt17_v2", {}, partial(naive_msmt17, folder="mask_test_v2"), same_person_and_camera),
     "occluded_reid": ("occluded_reid", {}, naive_occluded, never),
     "p_dukemtmc": ("p_dukemtmc", {}, partial(naive_occluded, parent="test/"), never),
+    "p_ethz": ("p_ethz", {}, partial(naive_p_ethz, splits=range(1, 11)), never),
+    "p_ethz 3": ("p_ethz", {"split": 3}, partial(naive_p_ethz, splits=[3]), never),
+    "partial_reid": ("partial_reid", {}, naive_partial, never),
+    "partial_reid single": ("partial_reid", {"protocol": "single"}, partial(naive_partial_single, shots=3), never),
+    "partial_ilids": ("partial_ilids", {}, naive_partial, never),
+    "cuhk03": ("cuhk03", {}, partial(naive_market, parent="detected/"), same_person_and_camera),
+    "cuhk03 labeled": ("cuhk03", {"form": "labeled"}, partial(naive_market, parent="labeled/"), same_person_and_camera),
+    "viper": ("viper", {}, partial(naive_viper, splits=range(1, 11)), never),
+    "viper 3": ("viper", {"split": 3}, partial(naive_viper, splits=[3]), never),
     "custom folders": ("custom", {}, partial(naive_table, cameras=False), never),
 }
 for mode, shots, draw in product(("all", "indoor"), (1, 10), ("random", "official")):

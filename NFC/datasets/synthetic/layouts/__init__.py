@@ -3,22 +3,24 @@
 Folder and file names follow the originals, so that the readers of the real data sets read these too.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pose2id.errors import UserError, printable
-from pose2id.files import remove_leftovers, write_text
-from pose2id.locks import LOCK_FILE, locked
-from pose2id.reading.text import read_json
+from pose2id.claims import claim
+from pose2id.errors import UserError
+from pose2id.files import remove_leftovers
+from pose2id.locks import locked
 
+from .cuhk03 import cuhk03
 from .custom import custom
 from .job import Job, write_jobs
 from .market_like import dukemtmc, market1501, occluded_duke
 from .msmt17 import msmt17, msmt17_v2
-from .occluded_whole import occluded_reid, p_dukemtmc
+from .occluded_whole import occluded_reid, p_dukemtmc, p_ethz
+from .partial_whole import partial_ilids, partial_reid
 from .regdb import regdb
 from .sysu_mm01 import sysu_mm01
+from .viper import viper
 
 # (root, seed, train_pids, test_pids, **options) -> pictures to write; lists and empty folders are written on the way.
 LAYOUTS: dict[str, Callable[..., Iterator[Job]]] = {
@@ -31,6 +33,11 @@ LAYOUTS: dict[str, Callable[..., Iterator[Job]]] = {
     "regdb": regdb,
     "occluded_reid": occluded_reid,
     "p_dukemtmc": p_dukemtmc,
+    "p_ethz": p_ethz,
+    "partial_reid": partial_reid,
+    "partial_ilids": partial_ilids,
+    "cuhk03": cuhk03,
+    "viper": viper,
     "custom": custom,
 }
 SETTINGS_FILE = ".synthetic.json"  # in the data set's folder: what it is made with
@@ -55,24 +62,11 @@ def write_layout(
         raise UserError(f"{options['shots']} shots make no data set: ask for at least 1")
     with locked(root):
         settings = {"layout": name, "seed": seed, "train_pids": train_pids, "test_pids": test_pids, **options}
-        _claim(root, settings)
+        claim(root, SETTINGS_FILE, settings)
         remove_leftovers(root)
         jobs = list(LAYOUTS[name](root, seed, train_pids, test_pids, **options))
         write_jobs(seed, jobs, workers)
     return len(jobs)
-
-
-def _claim(root: Path, settings: Mapping[str, object]) -> None:
-    """Note in an empty folder what it is going to hold; `UserError` for one that holds anything but a part of that."""
-    note = root / SETTINGS_FILE
-    if note.is_file():
-        there = read_json(note, "settings of a synthetic data set")
-        if there != settings:
-            raise UserError(f"{printable(root)} is made with other settings, {there}; name another folder, or empty it")
-    elif any(path.name != LOCK_FILE for path in root.iterdir()):
-        raise UserError(f"folder {printable(root)} is not empty; name another, or empty it")
-    else:
-        write_text(note, json.dumps(settings))
 
 
 __all__ = ["LAYOUTS", "write_layout"]

@@ -12,11 +12,13 @@ from pose2id.errors import UserError
 from pose2id.files import replacing
 from pose2id.workers import worker_pool
 
+from ...partial import cut
 from ..occluders import KINDS
 from ..world import View, World
 
 # Numbers that keep apart what one world holds for each purpose: identities of the three parts never meet.
 TRAIN_PIDS, TEST_PIDS, DISTRACTORS = 0, 100_000, 200_000
+PARTS = 4  # a stream of random numbers; those of `world.py` are 0 to 3
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Job:
     path: Path
     view: View
     shift: tuple[float, float] = (0.0, 0.0)  # a bad detection: the picture moved by this part of its size
+    part: str = ""  # which part of the picture is left, one of `NFC.datasets.partial.SHARES`
 
 
 def write_jobs(seed: int, jobs: list[Job], workers: int | None = None) -> None:
@@ -44,6 +47,9 @@ def _write(world_seed: int, jobs: list[Job]) -> int:
         if any(job.shift):
             rows, columns = (int(part * size) for part, size in zip(job.shift, picture.shape[:2], strict=True))
             picture = np.roll(picture, (rows, columns), (0, 1))
+        if job.part:
+            rng = np.random.default_rng([world_seed, PARTS, job.view.pid, job.view.camid, job.view.index])
+            picture = cut(picture, job.part, rng)
         parameters = [cv2.IMWRITE_JPEG_QUALITY, 95] if job.path.suffix == ".jpg" else []
         with replacing(job.path) as partial:
             if not cv2.imwrite(str(partial), picture[..., ::-1], parameters):

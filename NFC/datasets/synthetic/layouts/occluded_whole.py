@@ -1,4 +1,4 @@
-"""Occluded-REID and P-DukeMTMC-reID: occluded against whole pictures."""
+"""Occluded-REID, P-DukeMTMC-reID and P-ETHZ: occluded against whole pictures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +28,13 @@ def p_dukemtmc(root: Path, seed: int, train_pids: int, test_pids: int, shots: in
         for number in range(1, count + 1):
             pid = 2 * number - (split == "test")
             yield from _person(root / split, offset + number, f"{pid:04d}", shots, ".jpg", rng)
+
+
+def p_ethz(root: Path, seed: int, train_pids: int, test_pids: int, shots: int = 4) -> Iterator[Job]:
+    """P-ETHZ: `{occluded,whole}_body_images/<pid>/*.png`, `shots` in each; the reader draws who is for training."""
+    rng = np.random.default_rng([seed, 8])
+    for pid in range(1, train_pids + test_pids + 1):
+        yield from _person(root, TEST_PIDS + pid, f"{pid:03d}", shots, ".png", rng)
 
 
 def _person(parent: Path, person: int, label: str, shots: int, suffix: str, rng: np.random.Generator) -> Iterator[Job]:

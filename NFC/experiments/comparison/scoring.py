@@ -1,0 +1,84 @@
+"""The rows of a comparison: features of a trained network, refined and compared, scored for each kind of queries."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from pose2id.files import write_text
+from pose2id.reading.text import read_json
+
+from ...chain import Chain
+from ...datasets import Dataset, build_dataset
+from ...datasets.partial_queries import write_partial_queries
+from ...evaluation.benchmark import benchmark_numbers
+from ...features.feature_set import FeatureSet
+from ...features.of_dataset import extract_split
+from ...methods import build_methods, with_network
+from ...networks import Extractor, build_extractor, trainable
+from ...scoring.protocol import Protocol
+from ...scoring.scores import score
+from .settings import ORDINARY, RowRecipe
+from .training import Source, Workshop
+
+Figures = Mapping[str, Mapping[str, float]]  # kind of queries -> metric -> value in [0, 1]
+
+
+class Bench:
+    """Scores rows on the data set `data` of a workshop."""
+
+    def __init__(self, workshop: Workshop, data: str) -> None:
+        self.workshop, self.data = workshop, data
+        self.recipe = workshop.comparison.data[data]
+        self.dataset = workshop.dataset(data)
+        self.queries = lru_cache(self._queries)
+        self.features = lru_cache(maxsize=2)(self._features)
+
+    def score(self, row: RowRecipe, seed: int, file: Path) -> Figures:
+        """The figures of a row with one seed; from `file` where they are there already."""
+        described = json.dumps([asdict(row), asdict(self.recipe)])
+        if file.is_file() and (kept := read_json(file, "figures of a row")).get("row") == described:
+            return kept["figures"]
+        figures = self._score(row, seed)
+        write_text(file, json.dumps({"row": described, "figures": figures}))
+        return figures
+
+    def _score(self, row: RowRecipe, seed: int) -> Figures:
+        source = self.workshop.network(row.network, seed)
+        numbers = with_network(benchmark_numbers(self.dataset.name, self.recipe.read, {}), **source._asdict())
+        chain = Chain.of(*build_methods(row.steps, numbers))
+        gallery, queries = self.features(source, row.features)
+        figures = {}
+        for kind, query in queries.items():
+            some = query[torch.arange(0, len(query), row.every)]
+            scores = score(kind, some, gallery, chain, Protocol.of(self.dataset))
+            figures[kind] = {"mAP": scores.mAP, "Rank-1": float(scores.cmc[0])}
+        return figures
+
+    def _queries(self, kind: str) -> Dataset:
+        """The data set with its queries cut to a kind."""
+        if kind == ORDINARY:
+            return self.dataset
+        name, root = self.recipe.reader or self.recipe.layout, self.workshop.root(f"{self.data}_{kind}")
+        write_partial_queries(name, self.dataset.root, root, kind, self.workshop.comparison.seed, **self.recipe.read)
+        return build_dataset(name, root, **self.recipe.read)
+
+    def _features(self, source: Source, reader: str) -> tuple[FeatureSet, Mapping[str, FeatureSet]]:
+        """Of the gallery, and of the queries of each kind."""
+        comparison = self.workshop.comparison
+        extractor = build_extractor(source.extractor, source.weights, source.preset, comparison.device)
+        extractor = extractor if not reader else reading(reader, extractor)
+        loading = {"batch_size": comparison.batch_size, "device": comparison.device}
+        queries = {kind: extract_split(self.queries(kind), "query", extractor, **loading) for kind in self.recipe.kinds}
+        return extract_split(self.dataset, "gallery", extractor, **loading), queries
+
+
+def reading(name: str, extractor: Extractor) -> Extractor:
+    """The network `name`, at mini size, over the backbone of `extractor`: what else it has is not trained."""
+    kind = trainable(name)
+    network = kind(kind.preset_sizes("mini"))
+    network.backbone = extractor.network.backbone
+    return network.eval().requires_grad_(False).extractor(extractor.preprocessing)

@@ -1,0 +1,119 @@
+"""What a comparison is made of, as its YAML file says it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pose2id.config import load_config
+from pose2id.errors import UserError
+from pose2id.ranges import COUNT, SEED, check_ranges
+from pose2id.resources import CONFIGS
+
+ORDINARY = "ordinary"  # queries as the data set has them
+
+
+@dataclass
+class DataRecipe:
+    """A synthetic data set: its layout with options, training and test people, how it is read, kinds of queries.
+
+    kinds: `ORDINARY`, and those of `NFC.datasets.partial` that queries are cut to.
+    """
+
+    layout: str = "market1501"
+    train_pids: int = 300
+    test_pids: int = 120
+    write: dict[str, Any] = field(default_factory=dict)  # options of the layout
+    reader: str = ""  # of the data set, where its name is not the layout's
+    read: dict[str, Any] = field(default_factory=dict)  # options of the reader
+    kinds: list[str] = field(default_factory=lambda: [ORDINARY])
+
+
+@dataclass
+class Recipe:
+    """A network to train: a file of `configs/train/reid` with changes, on the training split of `data`.
+
+    after: the network whose weights it starts from. shipped: the network named `config` is not trained, but taken with
+    the weights of this preset.
+    """
+
+    config: str = ""
+    changes: list[str] = field(default_factory=list)
+    data: str = ""
+    after: str = ""
+    shipped: str = ""
+
+
+@dataclass
+class RowRecipe:
+    """A row: features of `network`, refined and compared by `steps`.
+
+    features: another network of the zoo that reads its features from the backbone of `network`. every: score only each
+    so-manieth query. published: figures of the paper, on its data.
+    """
+
+    network: str
+    steps: list[Any] = field(default_factory=list)
+    features: str = ""
+    every: int = 1
+    published: str = ""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"every": COUNT}, "row")
+
+
+@dataclass
+class Claim:
+    """That `row` exceeds `against` in mAP by at least so many points for each kind of queries, in the mean of seeds."""
+
+    row: str
+    against: str
+    points: dict[str, float]
+
+
+@dataclass
+class TableRecipe:
+    """Rows on one data set, and the claims about them."""
+
+    heading: str
+    data: str
+    rows: dict[str, RowRecipe]
+    claims: list[Claim] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=lambda: ["mAP"])
+    caption: str = ""
+
+
+@dataclass
+class Comparison:
+    """seed: of the synthetic world. seeds: of the trainings; every figure is a mean over them."""
+
+    seed: int = 4242
+    seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
+    device: str | None = None
+    batch_size: int = 64
+    data: dict[str, DataRecipe] = field(default_factory=dict)
+    networks: dict[str, Recipe] = field(default_factory=dict)
+    tables: dict[str, TableRecipe] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"seed": SEED, "batch_size": COUNT})
+        for name, table in self.tables.items():
+            where = f"table {name}"
+            _known(where, "data", table.data, self.data)
+            for row in table.rows.values():
+                _known(where, "network", row.network, self.networks)
+            for claim in table.claims:
+                for row in (claim.row, claim.against):
+                    _known(where, "row", row, table.rows)
+        for name, recipe in self.networks.items():
+            if recipe.after:
+                _known(f"network {name}", "network", recipe.after, self.networks)
+
+
+def _known(where: str, what: str, name: str, known: dict[str, Any]) -> None:
+    if name not in known:
+        raise UserError(f"{where}: unknown {what} '{name}'; choose one of: {', '.join(known)}")
+
+
+def read_comparison(name: str, config: Path | None, overrides: list[str]) -> Comparison:
+    """The comparison `name` as its file, or `config`, describes it; `UserError` for what does not fit together."""
+    return load_config(Comparison, config or CONFIGS / "reproduce" / f"{name}.yaml", overrides)

@@ -1,0 +1,82 @@
+"""The data sets of a comparison, written when they are needed, and its networks, each trained once a seed."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from pose2id.config import load_config
+from pose2id.errors import UserError
+from pose2id.files import write_text
+from pose2id.reading.text import read_json
+from pose2id.resources import CONFIGS
+
+from ...datasets import Dataset, build_dataset
+from ...datasets.synthetic.layouts import write_layout
+from ...training.job import ReIDTrainConfig, train
+from .settings import Comparison, Recipe
+
+DONE = "trained.json"  # in the folder of a network whose training is over: what it was trained with
+
+
+class Source(NamedTuple):
+    """Where a network comes from: its name in the registry, its file (None: that of the preset), its preset."""
+
+    extractor: str
+    weights: str | None
+    preset: str
+
+
+class Workshop:
+    """Everything below `out`: `data/<name>`, `networks/<name>/<seed>`. What is there is not made again."""
+
+    def __init__(self, comparison: Comparison, out: Path) -> None:
+        self.comparison, self.out = comparison, out
+        self.dataset = lru_cache(self._dataset)
+
+    def root(self, data: str) -> Path:
+        return self.out / "data" / data
+
+    def _dataset(self, data: str) -> Dataset:
+        recipe = self.comparison.data[data]
+        write_layout(
+            recipe.layout,
+            self.root(data),
+            self.comparison.seed,
+            train_pids=recipe.train_pids,
+            test_pids=recipe.test_pids,
+            **recipe.write,
+        )
+        return build_dataset(recipe.reader or recipe.layout, self.root(data), **recipe.read)
+
+    def network(self, name: str, seed: int) -> Source:
+        """A network, trained now if it was not before; `UserError` where it was trained with other settings."""
+        recipe = self.comparison.networks[name]
+        if recipe.shipped:
+            return Source(recipe.config, None, recipe.shipped)
+        folder = self.out / "networks" / name / str(seed)
+        settings, done = self._settings(recipe, folder, seed), folder / DONE
+        config = load_config(ReIDTrainConfig, CONFIGS / "train" / "reid" / f"{recipe.config}.yaml", settings)
+        if not done.is_file():
+            train(config)
+            write_text(done, json.dumps(settings))
+        elif read_json(done, "settings of a network") != settings:
+            raise UserError(f"{folder} was trained with other settings; remove it, or name another --out")
+        (file,) = folder.glob("*.safetensors")
+        return Source(config.network.name, str(file), config.network.preset)
+
+    def _settings(self, recipe: Recipe, folder: Path, seed: int) -> list[str]:
+        """Changes to the recipe's file."""
+        self.dataset(recipe.data)
+        data = self.comparison.data[recipe.data]
+        places = [
+            "data.groups=null",
+            f"data.dataset={data.reader or data.layout}",
+            f"data.dataset_dir={self.root(recipe.data)}",
+            f"data.cache={self.out / 'cache'}",
+            f"loop.output_dir={folder}",
+            f"loop.seed={seed}",
+            *(f"data.options.{name}={value}" for name, value in data.read.items()),
+        ]
+        start = [f"network.start={self.network(recipe.after, seed).weights}"] if recipe.after else []
+        return [*places, *start, *recipe.changes]

@@ -1,0 +1,112 @@
+"""Comparisons of trained networks, on a tiny world: rows, claims, what is kept, and mistakes in their files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from NFC.experiments.comparison.run import COMPARISONS, run_comparison
+from NFC.experiments.comparison.settings import Claim, RowRecipe, TableRecipe, read_comparison
+from NFC.experiments.comparison.tables import claims_table, rows_table
+from pose2id.errors import UserError
+
+TINY = {
+    "seeds": [1, 2],
+    "data": {"street": {"train_pids": 6, "test_pids": 4, "kinds": ["ordinary", "upper"]}},
+    "networks": {
+        "short": {
+            "config": "baseline",
+            "data": "street",
+            "changes": ["loop.max_train_steps=2", "loop.batch_size=16", "network.sizes.num_classes=6"],
+        },
+        "longer": {
+            "config": "baseline",
+            "data": "street",
+            "after": "short",
+            "changes": ["loop.max_train_steps=1", "loop.batch_size=16"],
+        },
+    },
+    "tables": {
+        "one": {
+            "heading": "One",
+            "data": "street",
+            "rows": {"short": {"network": "short"}, "longer": {"network": "longer", "steps": ["nfc"], "every": 2}},
+            "claims": [{"row": "longer", "against": "short", "points": {"ordinary": -200, "upper": 200}}],
+        }
+    },
+}
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY, sort_keys=False))
+    return path
+
+
+def test_a_comparison_is_trained_scored_and_kept(tiny, tmp_path, capsys):
+    out = tmp_path / "out"
+    page = run_comparison("lecture", "", str(tiny), [], out)
+    assert page.is_file() and "longer over short" in page.read_text()
+    rows = json.loads((out / "one" / "one.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == ["short", "longer"]
+    for row in rows:
+        assert row["values"].keys() == {"ordinary", "upper"} and all(0 < value <= 1 for value in row["values"].values())
+    (claim,) = json.loads((out / "one" / "one_claims.json").read_text())["rows"]
+    assert claim["note"] == "asked: ordinary -200, upper +200; missed on upper"
+    printed = capsys.readouterr().out
+    assert "== lecture.one" in printed and "Means and deviations over 2 trainings" in printed
+
+    networks = sorted((out / "networks").glob("*/*/*.safetensors"))
+    assert len(networks) == 4
+    times = [path.stat().st_mtime_ns for path in [*networks, *sorted((out / "one/rows").iterdir())]]
+    run_comparison("lecture", "one", str(tiny), [], out)
+    assert times == [path.stat().st_mtime_ns for path in [*networks, *sorted((out / "one/rows").iterdir())]]
+    with pytest.raises(UserError, match="was trained with other settings"):
+        (out / "one/rows/00-1.json").unlink()
+        run_comparison("lecture", "one", str(tiny), ["networks.short.changes=[loop.max_train_steps=3]"], out)
+
+
+def test_means_spreads_and_paired_differences():
+    recipe = TableRecipe("T", "street", {"a": RowRecipe("x"), "b": RowRecipe("y", published="90")})
+    figures = {
+        "a": [{"ordinary": {"mAP": 0.5}}, {"ordinary": {"mAP": 0.7}}],
+        "b": [{"ordinary": {"mAP": 0.6}}, {"ordinary": {"mAP": 0.9}}],
+    }
+    first, second = rows_table(recipe, figures).rows
+    assert first.values["ordinary"] == pytest.approx(0.6) and first.spreads["ordinary"] == pytest.approx(0.1)
+    assert second.note == "published: 90"
+    for points, verdict in ((14, "held"), (16, "missed on ordinary")):
+        recipe.claims = [Claim("b", "a", {"ordinary": points})]
+        (row,) = claims_table(recipe, figures).rows
+        assert row.values["ordinary"] == pytest.approx(np.mean([0.1, 0.2])) and row.note.endswith(verdict)
+        assert row.spreads["ordinary"] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_shipped_comparisons_fit_together(name):
+    comparison = read_comparison(name, None, [])
+    assert len(comparison.seeds) >= 3 and comparison.tables
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("tables.one.data=nowhere", "table one: unknown data 'nowhere'; choose one of: street"),
+        ("networks.longer.after=none", "network longer: unknown network 'none'"),
+        ("tables.one.rows.short.network=none", "table one: unknown network 'none'"),
+        ("tables.one.rows.short.every=0", "every"),
+        ("tables.one.colour=red", "colour"),
+    ],
+)
+def test_mistakes_are_one_line(tiny, override, told):
+    with pytest.raises(UserError, match=told) as error:
+        read_comparison("lecture", tiny, [override])
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_tables_are_named(tiny, tmp_path):
+    with pytest.raises(UserError, match="lecture has no table 'two'; choose one of: one"):
+        run_comparison("lecture", "two", str(tiny), [], tmp_path)
