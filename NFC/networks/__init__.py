@@ -24,6 +24,10 @@ NETWORKS = {
     "bpbreid": "bpbreid",
     "kpr": "kpr",
     "baseline": "baseline",
+    "pcb": "pcb",
+    "pcb_rpp": "pcb_rpp",
+    "icnn": "icnn",
+    "scpnet": "scpnet",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

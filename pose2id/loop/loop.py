@@ -22,7 +22,7 @@ from ..errors import Terminated, UserError
 from ..files import remove_leftovers
 from ..locks import locked
 from .log import LossLog
-from .optimizers import build_optimizer, learning_rate_factor
+from .optimizers import build_optimizer, learning_rate_factor, rate_groups
 from .part import Part
 from .randomness import row_generators, seed_of
 from .settings import LoopConfig
@@ -32,6 +32,7 @@ from .state import (
     changing_tensors,
     check_finite,
     fixed_settings,
+    frozen_names,
     load_changing_tensors,
     of_this_run,
     read_state,
@@ -45,7 +46,9 @@ PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # our nam
 
 
 class Loop:
-    """Train the parameters of `model` that require gradients.
+    """Train the parameters of `model` that require gradients when the loop is built.
+
+    Parts may take that from some of them for a while: these are left as they are, and stay in checkpoints.
 
     batches: generators -> dict of tensors on any device; model: (batch, generators) -> (loss, {name: scalar}), with a
     loss that is a mean over samples. generators: one torch.Generator on the CPU for each of the `batch_size` samples;
@@ -78,8 +81,12 @@ class Loop:
         self.accelerator = Accelerator(
             cpu=not on_gpu, mixed_precision=PRECISIONS[config.precision], kwargs_handlers=[parallel]
         )
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.wrapped, self.optimizer = self.accelerator.prepare(model, build_optimizer(self.parameters, config))
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.parameters, self.frozen = list(trained.values()), frozen_names(model)
+        groups = rate_groups(trained, config.learning_rate_factors)
+        self.rate_factors = list(groups)  # of the optimizer's groups
+        optimizer = build_optimizer([{"params": group} for group in groups.values()], config)
+        self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=on_gpu) if config.ema_decay else None
         self.step, self.seconds = 0, 0.0
         self.asked = self.stopped_by = 0  # the signal to stop that this process got, and that all follow
@@ -141,8 +148,8 @@ class Loop:
         for part in self.parts.values():
             part.before_step(self.step)
         learning_rate = config.learning_rate * learning_rate_factor(config, self.step, self._progress())
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        for group, factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
+            group["lr"] = factor * learning_rate
         measured: dict[str, Tensor | float] = {}
         for number in range(batches):
             with self.accelerator.no_sync(self.wrapped) if number + 1 < batches else nullcontext():
@@ -213,7 +220,7 @@ class Loop:
             return {f"validation/{name}": value for name, value in self.validate(self.path, self.step).items()}
 
     def _checkpoint(self) -> None:
-        tensors = changing_tensors(self.model)
+        tensors = changing_tensors(self.model, self.frozen)
         check_finite(tensors, self.step, self.path)
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
@@ -242,7 +249,7 @@ class Loop:
         state = read_state(self.path, self.settings)
         if state:
             with of_this_run(self.path / STATE_FILE):
-                load_changing_tensors(self.model, state["model"], self.path / STATE_FILE)
+                load_changing_tensors(self.model, state["model"], self.path / STATE_FILE, self.frozen)
                 self.optimizer.load_state_dict(state["optimizer"])
                 if self.ema:
                     self.ema.load_state_dict(state["ema"])
