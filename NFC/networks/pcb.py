@@ -57,9 +57,7 @@ class PCB(MapNetwork):
             raise UserError(f"unknown feature '{self.feature}'; choose one of: {', '.join(FEATURES)}")
         own = self.dialect.own_reductions if sizes.own_reductions is None else sizes.own_reductions
         channels, form = self.backbone.channels, self.dialect.form
-        self.local = StripeHeads(
-            channels, sizes.parts, sizes.reduced, form, own, sizes.classifiers, sizes.num_classes
-        )
+        self.local = StripeHeads(channels, sizes.parts, sizes.reduced, form, own, sizes.classifiers, sizes.num_classes)
         self.feature_dim = sizes.parts * (channels if self.feature == "G" else sizes.reduced)
 
     @classmethod

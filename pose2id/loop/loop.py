@@ -6,8 +6,9 @@ same steps as one that was not, and so do one process and several that share its
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,11 +22,13 @@ from tqdm import tqdm
 from ..errors import Terminated, UserError
 from ..files import remove_leftovers
 from ..locks import locked
+from .averaging import averaged
 from .log import LossLog
 from .optimizers import build_optimizer, learning_rate_factor, rate_groups
 from .part import Part
 from .randomness import row_generators, seed_of
 from .settings import LoopConfig
+from .signals import signals_noted
 from .state import (
     STATE_FILE,
     Settings,
@@ -41,7 +44,6 @@ from .state import (
 
 Batch = dict[str, Tensor]
 Validation = Callable[[Path, int], dict[str, float]]
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # our names -> accelerate's
 
 
@@ -117,7 +119,7 @@ class Loop:
         started, before = time.monotonic(), self.seconds
         main = self.accelerator.is_main_process
         bar = tqdm(total=config.max_train_steps, initial=self.step, unit="step", disable=not main, mininterval=5)
-        with bar, self._signals_noted():
+        with bar, signals_noted(partial(setattr, self, "asked")):
             while self._progress() < 1 and not self.stopped_by:
                 self._take_step()
                 self._agree(before + time.monotonic() - started)
@@ -185,38 +187,11 @@ class Loop:
             self.seconds, number = gather(known).amax(0).tolist()
             self.stopped_by = int(number)
 
-    @contextmanager
-    def _signals_noted(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM only set `asked`; under `accelerate launch` a process may get more than one."""
-
-        def note(number: int, frame: object) -> None:
-            self.asked = number
-
-        before = {number: signal.signal(number, note) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The averaged weights are in the model."""
-        if not self.ema:
-            yield
-            return
-        self.ema.store(self.parameters)
-        self.ema.copy_to(self.parameters)
-        try:
-            yield
-        finally:
-            self.ema.restore(self.parameters)
-
     def _validate(self) -> dict[str, float]:
         self.accelerator.wait_for_everyone()
         if not self.validate or not (self.validate_together or self.accelerator.is_main_process):
             return {}
-        with self._averaged():
+        with averaged(self.ema, self.parameters):
             return {f"validation/{name}": value for name, value in self.validate(self.path, self.step).items()}
 
     def _checkpoint(self) -> None:
@@ -240,7 +215,7 @@ class Loop:
         self._export()
 
     def _export(self) -> None:
-        with self._averaged():
+        with averaged(self.ema, self.parameters):
             self.export(self.path)
 
     def _resume(self) -> None:

@@ -13,7 +13,9 @@ from .settings import LoopConfig
 Parameters = list[nn.Parameter] | list[dict[str, Any]]  # a list for each group, as torch has it
 
 
-def rate_groups(parameters: Mapping[str, nn.Parameter], factors: Mapping[str, float]) -> dict[float, list[nn.Parameter]]:
+def rate_groups(
+    parameters: Mapping[str, nn.Parameter], factors: Mapping[str, float]
+) -> dict[float, list[nn.Parameter]]:
     """Named parameters by the factor on their learning rate: that of the first prefix that fits, or 1.
 
     A prefix fits the beginning of a name, or of what follows a dot in it. `UserError` for one that fits none.
@@ -25,7 +27,9 @@ def rate_groups(parameters: Mapping[str, nn.Parameter], factors: Mapping[str, fl
         lacking.pop(prefix, None)
         groups.setdefault(1.0 if prefix is None else factors[prefix], []).append(parameter)
     if lacking:
-        raise UserError(f"learning_rate_factors: no parameter to train is called '{min(lacking)}...'; see the network's")
+        raise UserError(
+            f"learning_rate_factors: no parameter to train is called '{min(lacking)}...'; see the network's"
+        )
     return groups
 
 

@@ -65,9 +65,7 @@ def check_finite(tensors: Mapping[str, torch.Tensor], step: int, folder: Path) -
             )
 
 
-def load_changing_tensors(
-    model: nn.Module, tensors: dict[str, torch.Tensor], path: Path, frozen: set[str]
-) -> None:
+def load_changing_tensors(model: nn.Module, tensors: dict[str, torch.Tensor], path: Path, frozen: set[str]) -> None:
     """Put what `changing_tensors` returned back; `UserError` naming `path` if it is not of this model."""
     try:
         missing, unexpected = model.load_state_dict(tensors, strict=False)
