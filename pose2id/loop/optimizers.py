@@ -21,15 +21,14 @@ def rate_groups(
     A prefix fits the beginning of a name, or of what follows a dot in it. `UserError` for one that fits none.
     """
     groups: dict[float, list[nn.Parameter]] = {}
-    lacking = dict(factors)
+    fitting: set[str] = set()
     for name, parameter in parameters.items():
-        prefix = next((prefix for prefix in factors if f".{prefix}" in f".{name}"), None)
-        lacking.pop(prefix, None)
-        groups.setdefault(1.0 if prefix is None else factors[prefix], []).append(parameter)
-    if lacking:
-        raise UserError(
-            f"learning_rate_factors: no parameter to train is called '{min(lacking)}...'; see the network's"
-        )
+        prefixes = [prefix for prefix in factors if f".{prefix}" in f".{name}"][:1]
+        fitting.update(prefixes)
+        factor = factors[prefixes[0]] if prefixes else 1.0
+        groups.setdefault(factor, []).append(parameter)
+    if lacking := factors.keys() - fitting:
+        raise UserError(f"learning_rate_factors: no parameter to train is called '{min(lacking)}...'; mend the name")
     return groups
 
 

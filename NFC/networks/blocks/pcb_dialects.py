@@ -64,9 +64,8 @@ class Dialect:
             name: tensor[..., None, None] if self.convolutions and name.endswith(LINEAR) else tensor
             for name, tensor in tensors.items()
         }
-        return renamed(
-            shaped, {ours: theirs for theirs, ours in self.prefixes(parts).items()} | {BACKBONE: self.backbone}
-        )
+        theirs_of = {ours: theirs for theirs, ours in self.prefixes(parts).items()}
+        return renamed(shaped, theirs_of | {BACKBONE: self.backbone})
 
     def parts_of(self, tensors: Mapping[str, Tensor]) -> int:
         """How many stripes have a classifier in a file; the published number where classifiers were left out."""

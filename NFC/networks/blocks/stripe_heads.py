@@ -16,7 +16,7 @@ CLASSIFIERS = ("own", "shared", "mean")
 def stripe_means(maps: Tensor, parts: int) -> Tensor:
     """(B, C, h, w) -> (B, parts, C): means over stripes of rows from top to bottom.
 
-    Stripe i has the rows from floor(h i / parts) to ceil(h (i + 1) / parts), so that they overlap where `parts` does not
+    Stripe i has the rows from floor(h i / parts) to ceil(h (i + 1) / parts), so stripes overlap where `parts` does not
     divide h.
     """
     return adaptive_avg_pool2d(maps, (parts, 1)).flatten(2).transpose(1, 2)

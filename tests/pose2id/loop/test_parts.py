@@ -1,5 +1,7 @@
 """What takes part in a run beside the network: told of steps, kept in checkpoints; and the clock."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -71,13 +73,8 @@ def holding_loop(folder, steps: int):
 def test_what_a_part_holds_stays_and_is_kept(tmp_path):
     straight, exported = holding_loop(tmp_path / "straight", 6)
     straight.run()
-    assert [torch.equal(a, b) for a, b in zip(exported, exported[1:], strict=False)][:5] == [
-        False,
-        True,
-        True,
-        False,
-        False,
-    ]
+    held = [torch.equal(before, after) for before, after in pairwise(exported)]
+    assert held == [False, True, True, False, False]
     holding_loop(tmp_path / "parts", 3)[0].run()
     assert "layer.weight" in state_of(tmp_path / "parts")["model"]
     resumed, _ = holding_loop(tmp_path / "parts", 6)

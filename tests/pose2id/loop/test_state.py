@@ -23,7 +23,7 @@ def run(tmp_path):
         ({"batch_size": 4}, "with batch_size x gradient_accumulation x processes=8, not 4;"),
         ({"optimizer": "sgd"}, "with optimizer=adamw, not sgd;"),
         ({"ema_decay": 0.0}, "with ema_decay=0.9, not 0.0;"),
-        ({"learning_rate_factors": {"layer.": 0.5}}, "with learning_rate_factors={}, not {'layer.': 0.5};"),
+        ({"learning_rate_factors": {"layer.": 0.5}}, r"with learning_rate_factors=\{\}, not \{'layer\.': 0\.5\};"),
     ],
 )
 def test_settings_that_change_the_result_stay(run, changed, told):
@@ -70,7 +70,7 @@ def test_a_state_of_before_settings_were_added_goes_on_as_it_was(run, tmp_path_f
     for name in ("nesterov", "learning_rate_factors", "lr_drops", "lr_drop_factor"):
         del state["settings"][name]
     torch.save(state, run / STATE_FILE)
-    with pytest.raises(UserError, match="with learning_rate_factors={}, not "):
+    with pytest.raises(UserError, match=r"with learning_rate_factors=\{\}, not "):
         toy_loop(run, learning_rate_factors={"layer.": 0.5})[0].run()
     toy_loop(run)[0].run()
     assert_same_state(state_of(straight), state_of(run))
