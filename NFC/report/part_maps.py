@@ -34,7 +34,7 @@ def part_map_plot(pictures: Sequence[Picture], assignment: Tensor, title: str = 
 
 
 def part_maps(picture: Image.Image, shares: Tensor) -> list[Image.Image]:
-    """An RGB picture and (parts, h, w) in [0, 1] -> the picture, that with all parts' colours, that with each part's."""
+    """RGB and (parts, h, w) in [0, 1] -> the picture, that in the colours of all parts, that in each part's."""
     size = picture.height, picture.width
     large = interpolate(shares[None].float().cpu(), size, mode="bilinear", align_corners=False)[0].numpy()
     colours = np.array([to_rgb(COLOURS[part % len(COLOURS)]) for part in range(len(large))])

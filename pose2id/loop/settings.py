@@ -69,5 +69,5 @@ class LoopConfig:
                 raise UserError(f"learning_rate_factors: that of '{prefix}' is {factor}; it must be {RATE}")
         if self.nesterov and not self.momentum:
             raise UserError("nesterov needs a momentum above 0")
-        if (self.lr_schedule == "step") != bool(self.lr_drops):
-            raise UserError("lr_schedule=step goes with lr_drops, shares of the run such as [0.5, 0.75]; give both")
+        if self.lr_schedule == "step" and not self.lr_drops:
+            raise UserError("lr_schedule=step needs lr_drops, shares of the run such as [0.5, 0.75]")
