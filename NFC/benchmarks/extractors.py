@@ -50,6 +50,11 @@ VARIANTS = {
     "BPBReID, 5 parts": Variant("bpbreid"),
     "KPR, ImageNet (Swin v2)": Variant("kpr"),
     "KPR, SOLIDER": Variant("kpr", SOLIDER),
+    "PCB": Variant("pcb"),
+    "PCB, layumi's (two passes)": Variant("pcb", {"dialect": "layumi", "width": 192}),
+    "PCB with RPP": Variant("pcb_rpp"),
+    "ICNN": Variant("icnn"),
+    "SCPNet": Variant("scpnet"),
 }
 
 

@@ -25,6 +25,10 @@ NETWORKS = {
     "kpr": "kpr",
     "baseline": "baseline",
     "mos": "mos",
+    "pcb": "pcb",
+    "pcb_rpp": "pcb_rpp",
+    "icnn": "icnn",
+    "scpnet": "scpnet",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

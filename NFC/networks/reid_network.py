@@ -55,6 +55,14 @@ class Branch:
     pairs: Pairs | None = None
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run of the scheme `staged`, in which only parameters learn that begin with one of `learns`."""
+
+    name: str
+    learns: tuple[str, ...] = ("",)  # everything
+
+
 class ReIDNetwork(nn.Module):
     """A network of the zoo, built from its sizes alone; `forward(pictures, ...)` gives the test feature.
 
@@ -67,6 +75,7 @@ class ReIDNetwork(nn.Module):
     name: ClassVar[str]  # in `NETWORKS`
     Sizes: ClassVar[type]
     learns_cameras: ClassVar[bool] = False  # `Sizes` has `num_cameras`, of a camera embedding
+    stages: ClassVar[tuple[Stage, ...]] = ()  # in which it can be trained, one after the other
     layout: Layout = Layout()  # of the test feature
     feature_dim: int
 
@@ -137,6 +146,9 @@ class ReIDNetwork(nn.Module):
     def of_one_data_set(self) -> tuple[str, ...]:
         """Prefixes of the tensors that a file to start from need not hold: classifiers, necks, cameras."""
         return self.unused_at_test()
+
+    def enter(self, stage: Stage) -> None:
+        """Be from here on as `stage`, one of `stages`, has it. A network that nobody tells is as in the last one."""
 
     def use_infrared(self, camids: Collection[int]) -> None:
         """Say which cameras of the training pictures are infrared; most networks do not care."""

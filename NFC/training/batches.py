@@ -14,7 +14,7 @@ from pose2id.loop.state import Settings, named_settings
 from ..networks.base import NO_CAMERA, Preprocessing
 from .augmentation import AugmentationConfig, augment
 from .data import DataConfig, TrainingSet, resized_picture
-from .sampler import PKSampler
+from .sampler import SAMPLERS
 
 
 class Source(Part, ABC):
@@ -26,7 +26,7 @@ class Source(Part, ABC):
 
 
 class Batches(Source):
-    """PK-sampled pictures with the labels of a training set."""
+    """Sampled pictures with the labels of a training set."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Batches(Source):
     def relabel(self, labels: np.ndarray) -> None:
         """Draw batches by other labels (N,) int64 from here on; pictures with a negative one are not drawn."""
         self.labels, self.drawn = labels, np.flatnonzero(labels >= 0)
-        self.sampler = PKSampler(
+        self.sampler = SAMPLERS[self.config.sampler](
             labels[self.drawn], self.pictures.camids[self.drawn], self.batch_size, self.config.pictures_per_person
         )
 

@@ -25,6 +25,7 @@ from pose2id.reading.numpy_files import fits_npy, map_npy
 from ..datasets import DATASETS, Dataset, Record, build_dataset, generated_paths
 from ..datasets.synthetic.groups import NUM_CAMERAS, read_groups
 from ..networks.base import Preprocessing
+from .sampler import SAMPLERS
 
 DECODERS = 4  # threads
 
@@ -38,7 +39,8 @@ class DataConfig:
     With chance `generated_ratio` a picture of the data set is replaced by one of its `poses` generated ones.
     """
 
-    DECIDE_BATCHES: ClassVar = ("generated_ratio", "poses", "pictures_per_person")  # and so may not change in a run
+    # and so may not change in a run
+    DECIDE_BATCHES: ClassVar = ("generated_ratio", "poses", "sampler", "pictures_per_person")
 
     groups: str | None = None
     dataset: str | None = None
@@ -47,10 +49,13 @@ class DataConfig:
     cache: str = "runs/cache"  # where the data set's pictures are kept, decoded and resized
     generated_ratio: float = 0.0
     poses: int = 8
+    sampler: str = "people"  # so many pictures of each person in a batch; or "random", any pictures
     pictures_per_person: int = 4
 
     def __post_init__(self) -> None:
         check_ranges(self, {"generated_ratio": SHARE, "poses": POSES, "pictures_per_person": Range(2, 1024)}, "data")
+        if self.sampler not in SAMPLERS:
+            raise UserError(f"data.sampler '{self.sampler}' is not one of: {', '.join(SAMPLERS)}")
 
 
 @dataclass(frozen=True)

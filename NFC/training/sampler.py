@@ -1,4 +1,6 @@
-"""Which pictures go into a batch: P labels with K pictures each."""
+"""Which pictures go into a batch: P labels with K pictures each, or any."""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -45,3 +47,25 @@ class PKSampler:
             of_camera = np.flatnonzero(camera == number)
             turn[of_camera] = np.arange(len(of_camera))
         return np.resize(rows[np.argsort(turn, kind="stable")], self.pictures_per_label)
+
+
+class RandomSampler:
+    """Draws `batch_size` different pictures, whoever they show, as PCB is trained; arguments as of `PKSampler`.
+
+    Every batch is drawn anew, where the authors' code goes through all pictures in each epoch.
+    """
+
+    def __init__(self, labels: np.ndarray, camids: np.ndarray, batch_size: int, pictures_per_label: int) -> None:
+        if not 1 <= batch_size <= len(labels):
+            raise UserError(f"{batch_size} different pictures cannot be drawn from {len(labels)}; take a smaller batch")
+        self.pictures, self.batch_size = len(labels), batch_size
+
+    def __call__(self, generator: torch.Generator) -> np.ndarray:
+        """(batch_size,) int64 rows."""
+        return torch.randperm(self.pictures, generator=generator)[: self.batch_size].numpy()
+
+
+SAMPLERS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], PKSampler | RandomSampler]] = {
+    "people": PKSampler,
+    "random": RandomSampler,
+}

@@ -6,8 +6,9 @@ same steps as one that was not, and so do one process and several that share its
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,17 +22,20 @@ from tqdm import tqdm
 from ..errors import Terminated, UserError
 from ..files import remove_leftovers
 from ..locks import locked
+from .averaging import averaged
 from .log import LossLog
-from .optimizers import build_optimizer, learning_rate_factor
+from .optimizers import build_optimizer, learning_rate_factor, rate_groups
 from .part import Part
 from .randomness import row_generators, seed_of
 from .settings import LoopConfig
+from .signals import signals_noted
 from .state import (
     STATE_FILE,
     Settings,
     changing_tensors,
     check_finite,
     fixed_settings,
+    frozen_names,
     load_changing_tensors,
     of_this_run,
     read_state,
@@ -40,12 +44,13 @@ from .state import (
 
 Batch = dict[str, Tensor]
 Validation = Callable[[Path, int], dict[str, float]]
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # our names -> accelerate's
 
 
 class Loop:
-    """Train the parameters of `model` that require gradients.
+    """Train the parameters of `model` that require gradients when the loop is built.
+
+    Parts may take that from some of them for a while: these are left as they are, and stay in checkpoints.
 
     batches: generators -> dict of tensors on any device; model: (batch, generators) -> (loss, {name: scalar}), with a
     loss that is a mean over samples. generators: one torch.Generator on the CPU for each of the `batch_size` samples;
@@ -78,8 +83,12 @@ class Loop:
         self.accelerator = Accelerator(
             cpu=not on_gpu, mixed_precision=PRECISIONS[config.precision], kwargs_handlers=[parallel]
         )
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.wrapped, self.optimizer = self.accelerator.prepare(model, build_optimizer(self.parameters, config))
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.parameters, self.frozen = list(trained.values()), frozen_names(model)
+        groups = rate_groups(trained, config.learning_rate_factors)
+        self.rate_factors = list(groups)  # of the optimizer's groups
+        optimizer = build_optimizer([{"params": group} for group in groups.values()], config)
+        self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=on_gpu) if config.ema_decay else None
         self.step, self.seconds = 0, 0.0
         self.asked = self.stopped_by = 0  # the signal to stop that this process got, and that all follow
@@ -110,7 +119,7 @@ class Loop:
         started, before = time.monotonic(), self.seconds
         main = self.accelerator.is_main_process
         bar = tqdm(total=config.max_train_steps, initial=self.step, unit="step", disable=not main, mininterval=5)
-        with bar, self._signals_noted():
+        with bar, signals_noted(partial(setattr, self, "asked")):
             while self._progress() < 1 and not self.stopped_by:
                 self._take_step()
                 self._agree(before + time.monotonic() - started)
@@ -141,8 +150,8 @@ class Loop:
         for part in self.parts.values():
             part.before_step(self.step)
         learning_rate = config.learning_rate * learning_rate_factor(config, self.step, self._progress())
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        for group, factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
+            group["lr"] = factor * learning_rate
         measured: dict[str, Tensor | float] = {}
         for number in range(batches):
             with self.accelerator.no_sync(self.wrapped) if number + 1 < batches else nullcontext():
@@ -178,42 +187,15 @@ class Loop:
             self.seconds, number = gather(known).amax(0).tolist()
             self.stopped_by = int(number)
 
-    @contextmanager
-    def _signals_noted(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM only set `asked`; under `accelerate launch` a process may get more than one."""
-
-        def note(number: int, frame: object) -> None:
-            self.asked = number
-
-        before = {number: signal.signal(number, note) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The averaged weights are in the model."""
-        if not self.ema:
-            yield
-            return
-        self.ema.store(self.parameters)
-        self.ema.copy_to(self.parameters)
-        try:
-            yield
-        finally:
-            self.ema.restore(self.parameters)
-
     def _validate(self) -> dict[str, float]:
         self.accelerator.wait_for_everyone()
         if not self.validate or not (self.validate_together or self.accelerator.is_main_process):
             return {}
-        with self._averaged():
+        with averaged(self.ema, self.parameters):
             return {f"validation/{name}": value for name, value in self.validate(self.path, self.step).items()}
 
     def _checkpoint(self) -> None:
-        tensors = changing_tensors(self.model)
+        tensors = changing_tensors(self.model, self.frozen)
         check_finite(tensors, self.step, self.path)
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
@@ -233,7 +215,7 @@ class Loop:
         self._export()
 
     def _export(self) -> None:
-        with self._averaged():
+        with averaged(self.ema, self.parameters):
             self.export(self.path)
 
     def _resume(self) -> None:
@@ -242,7 +224,7 @@ class Loop:
         state = read_state(self.path, self.settings)
         if state:
             with of_this_run(self.path / STATE_FILE):
-                load_changing_tensors(self.model, state["model"], self.path / STATE_FILE)
+                load_changing_tensors(self.model, state["model"], self.path / STATE_FILE, self.frozen)
                 self.optimizer.load_state_dict(state["optimizer"])
                 if self.ema:
                     self.ema.load_state_dict(state["ema"])

@@ -1,6 +1,7 @@
-"""Optimizers and the learning-rate schedule."""
+"""Optimizers, whose parameters may have rates of their own, and the learning-rate schedule."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,12 +10,33 @@ from torch import nn
 from ..errors import UserError
 from .settings import LoopConfig
 
+Parameters = list[nn.Parameter] | list[dict[str, Any]]  # a list for each group, as torch has it
 
-def build_optimizer(parameters: list[nn.Parameter], config: LoopConfig) -> torch.optim.Optimizer:
+
+def rate_groups(
+    parameters: Mapping[str, nn.Parameter], factors: Mapping[str, float]
+) -> dict[float, list[nn.Parameter]]:
+    """Named parameters by the factor on their learning rate: that of the first prefix that fits, or 1.
+
+    A prefix fits the beginning of a name, or of what follows a dot in it. `UserError` for one that fits none.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    fitting: set[str] = set()
+    for name, parameter in parameters.items():
+        prefixes = [prefix for prefix in factors if f".{prefix}" in f".{name}"][:1]
+        fitting.update(prefixes)
+        factor = factors[prefixes[0]] if prefixes else 1.0
+        groups.setdefault(factor, []).append(parameter)
+    if lacking := factors.keys() - fitting:
+        raise UserError(f"learning_rate_factors: no parameter to train is called '{min(lacking)}...'; mend the name")
+    return groups
+
+
+def build_optimizer(parameters: Parameters, config: LoopConfig) -> torch.optim.Optimizer:
     """The optimizer that `config` names, over `parameters`; `UserError` when a package for it is missing."""
     common: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=config.momentum, fused=True, **common)
+        return torch.optim.SGD(parameters, momentum=config.momentum, nesterov=config.nesterov, fused=True, **common)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(parameters, fused=True, **common)
     try:
@@ -31,4 +53,6 @@ def learning_rate_factor(config: LoopConfig, step: int, progress: float) -> floa
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
     if config.lr_schedule == "constant":
         return warm
+    if config.lr_schedule == "step":
+        return warm * config.lr_drop_factor ** sum(progress >= share for share in config.lr_drops)
     return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))

@@ -20,8 +20,10 @@ STATE = {"step": int, "seconds": int | float, "model": Mapping, "optimizer": Map
 MOST_STEPS = 10**12
 FIXED = (
     *("seed", "learning_rate", "lr_schedule", "warmup_steps", "optimizer", "momentum", "weight_decay"),
-    *("max_grad_norm", "ema_decay", "precision"),
+    *("max_grad_norm", "ema_decay", "precision", "nesterov", "learning_rate_factors", "lr_drops", "lr_drop_factor"),
 )
+# What runs had that were begun before these were settings.
+BEFORE = {"nesterov": False, "learning_rate_factors": "{}", "lr_drops": "[]"}
 
 
 Settings = dict[str, str | int | float]
@@ -29,7 +31,8 @@ Settings = dict[str, str | int | float]
 
 def fixed_settings(config: LoopConfig, processes: int) -> Settings:
     """The settings that may not change within a run, because they change its result."""
-    settings = {name: getattr(config, name) for name in FIXED}
+    values = {name: getattr(config, name) for name in FIXED}
+    settings = {name: value if isinstance(value, str | int | float) else str(value) for name, value in values.items()}
     return settings | {
         "batch_size x gradient_accumulation x processes": config.batch_size * config.gradient_accumulation * processes
     }
@@ -42,9 +45,13 @@ def named_settings(section: str, values: Mapping[str, object]) -> Settings:
     }
 
 
-def changing_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The model's state without its frozen parameters, which a run is given anew."""
-    frozen = _frozen(model)
+def frozen_names(model: nn.Module) -> set[str]:
+    """The names of the parameters that do not learn."""
+    return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+
+
+def changing_tensors(model: nn.Module, frozen: set[str]) -> dict[str, torch.Tensor]:
+    """The model's state without the parameters `frozen`, which a run is given anew."""
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
@@ -58,13 +65,13 @@ def check_finite(tensors: Mapping[str, torch.Tensor], step: int, folder: Path) -
             )
 
 
-def load_changing_tensors(model: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+def load_changing_tensors(model: nn.Module, tensors: dict[str, torch.Tensor], path: Path, frozen: set[str]) -> None:
     """Put what `changing_tensors` returned back; `UserError` naming `path` if it is not of this model."""
     try:
         missing, unexpected = model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         raise UserError(f"{path} is of a network of other sizes; use another output_dir, or delete it") from error
-    if wrong := sorted((set(missing) - _frozen(model)) | set(unexpected)):
+    if wrong := sorted((set(missing) - frozen) | set(unexpected)):
         raise UserError(f"{path} is of another network ('{wrong[0]}'); use another output_dir, or delete it")
 
 
@@ -87,7 +94,7 @@ def read_state(folder: Path, settings: Settings) -> dict | None:
     except UserError as error:
         raise UserError(f"{path} is damaged; {REMEDY}") from error
     _check(state, path)
-    for name, before in _part(state, "settings", path).items():
+    for name, before in {**BEFORE, **_part(state, "settings", path)}.items():
         now = settings.get(name, before)
         if now != before:
             raise UserError(
@@ -131,7 +138,3 @@ def _part(state: Mapping, name: str, path: Path) -> Mapping:
     if not isinstance(part, Mapping):
         raise UserError(f"{path} holds no state of a training run ('{name}' is odd); {REMEDY}")
     return part
-
-
-def _frozen(model: nn.Module) -> set[str]:
-    return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}

@@ -3,12 +3,14 @@
 import json
 import sys
 from math import isfinite
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from NFC.networks import NETWORKS
+from NFC.networks import NETWORKS, trainable
+from NFC.networks.files import write_network
 from tests.commands import here
 from tests.golden.recipe import recipe
 from tests.nfc.drawn import write_drawn
@@ -16,6 +18,7 @@ from tests.nfc.networks.official import GOLDEN, checkpoint
 from tests.nfc.networks.test_own_networks import write_exported
 
 POSES = 2
+OWN = "own"  # a network of which no official file is known
 # Extractor, stem of the official file, and a data set that its authors use.
 FULL_SIZE = [
     ("transreid", "transformer_20", "market1501"),
@@ -29,6 +32,14 @@ FULL_SIZE = [
     ("bpbreid", "bpbreid_k8", "market1501"),
     ("kpr", "kpr", "occluded_reid"),
     ("kpr", "kpr_in", "market1501"),
+    ("pcb", "stripes_grid/pcb", "market1501"),
+    ("pcb", "stripes_grid/pcb_official", "market1501"),
+    ("pcb", "stripes_grid/pcb_bpm", "market1501"),
+    ("pcb", "stripes_grid/pcb_torchreid", "market1501"),
+    ("pcb_rpp", "stripes_grid/pcb_rpp", "market1501"),
+    ("scpnet", "stripes_grid/scpnet", "market1501"),
+    ("icnn", OWN, "market1501"),
+    ("baseline", OWN, "market1501"),
     ("file", "exported", "market1501"),
 ]
 
@@ -93,12 +104,20 @@ def test_cameras_reach_networks_that_use_them(drawn, tmp_path, monkeypatch):
     assert untold == POSES * len(told), "generated pictures come from no camera"
 
 
+def write_own(name, path) -> None:
+    """A file of the network's full size with random weights."""
+    network = trainable(name)(trainable(name).Sizes())
+    write_network(network.state_dict(), name, network.sizes, network.preprocessing(), path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("extractor", "stem", "layout"), FULL_SIZE)
 def test_every_extractor_at_full_size(extractor, stem, layout, drawn, tmp_path, monkeypatch):
-    weights = tmp_path / f"{stem}.safetensors"
+    weights = tmp_path / f"{Path(stem).name}.safetensors"
     if extractor == "file":
         weights, _ = write_exported(tmp_path, ".pt2")
+    elif stem == OWN:
+        write_own(extractor, weights)
     elif stem == "transformer_20":
         shapes = json.loads((GOLDEN / "official_ipg.json").read_text())[f"{stem}.pth"]
         save_file({name: recipe(stem, name, shape) for name, shape in shapes.items() if shape}, weights)

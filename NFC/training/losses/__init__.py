@@ -12,6 +12,7 @@ from .contrastive import Contrastive, contrastive_loss
 from .identity import Identity
 from .jaccard_triplet import JaccardTriplet
 from .margin_triplet import MarginTriplet
+from .spatial_to_channel import SpatialToChannel
 from .triplet import Triplet, batch_hard_triplet_loss
 
 __all__ = ["LOSSES", "Loss", "batch_hard_triplet_loss", "contrastive_loss", "read_losses"]
@@ -22,6 +23,7 @@ LOSSES: dict[str, type[Loss]] = {
     "margin_triplet": MarginTriplet,
     "contrastive": Contrastive,
     "jaccard_triplet": JaccardTriplet,
+    "spatial_to_channel": SpatialToChannel,
 }
 
 

@@ -1,10 +1,12 @@
 """Training schemes by name."""
 
 from .base import Scheme
+from .staged import Staged
 from .supervised import Supervised
 
 __all__ = ["SCHEMES", "Scheme"]
 
 SCHEMES: dict[str, type[Scheme]] = {
     "supervised": Supervised,
+    "staged": Staged,
 }

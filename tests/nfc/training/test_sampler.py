@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from NFC.training.sampler import PKSampler
+from NFC.training.data import DataConfig
+from NFC.training.sampler import PKSampler, RandomSampler
 from pose2id.errors import UserError
 
 
@@ -53,3 +54,25 @@ def test_batches_that_cannot_be_are_one_line(batch_size, each):
     with pytest.raises(UserError) as told:
         PKSampler(labels, camids, batch_size, each)
     assert "\n" not in str(told.value) and str(batch_size // each if batch_size == 96 else "") in str(told.value)
+
+
+def test_random_batches_are_different_pictures_of_anybody():
+    labels, camids = labelled(3)
+    sampler, generator = RandomSampler(labels, camids, 24, 4), torch.Generator().manual_seed(0)
+    seen = Counter()
+    for _ in range(300):
+        rows = sampler(generator)
+        assert rows.shape == (24,) and rows.dtype == np.int64 and len(set(rows)) == 24
+        seen.update(rows.tolist())
+    assert set(seen) == set(range(len(labels)))
+    assert max(seen.values()) < 1.6 * min(seen.values())  # every picture as often, so that people differ
+    again = [sampler(torch.Generator().manual_seed(5)) for _ in range(2)]
+    assert np.array_equal(*again)
+
+
+def test_more_pictures_than_there_are_is_one_line():
+    labels, camids = labelled(0)
+    with pytest.raises(UserError, match=f"cannot be drawn from {len(labels)}; take a smaller batch"):
+        RandomSampler(labels, camids, len(labels) + 1, 4)
+    with pytest.raises(UserError, match=r"data\.sampler 'all' is not one of: people, random"):
+        DataConfig(sampler="all")

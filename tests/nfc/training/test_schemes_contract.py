@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from NFC.networks import Preprocessing
+from NFC.networks.pcb_rpp import PCBRPP, PCBRPPSizes
+from NFC.networks.reid_network import ReIDNetwork
 from NFC.networks.transreid import TransReID
 from NFC.training.augmentation import AugmentationConfig
 from NFC.training.batches import Batches, Source
 from NFC.training.data import DataConfig, TrainingSet
 from NFC.training.schemes import SCHEMES, Scheme
+from NFC.training.schemes.staged import Staged
 from pose2id.errors import UserError
 from pose2id.presets import TransReIDSizes
 from pose2id.registry import read_named
@@ -28,12 +31,24 @@ def training_set() -> TrainingSet:
     return TrainingSet(pictures, labels, camids)
 
 
-def start(scheme: Scheme) -> Source:
+def plain_network() -> ReIDNetwork:
     torch.manual_seed(0)
-    network = TransReID(SIZES)
-    config = DataConfig(pictures_per_person=2)
+    return TransReID(SIZES)
+
+
+def staged_network() -> ReIDNetwork:
+    torch.manual_seed(0)
+    return PCBRPP(PCBRPPSizes(32, 16, "small", parts=2, reduced=8, num_classes=PEOPLE))
+
+
+NETWORKS = {"staged": staged_network}  # of schemes that not every network can be trained by
+
+
+def start(scheme: Scheme, network: ReIDNetwork | None = None, **data) -> Source:
+    (name,) = [name for name, kind in SCHEMES.items() if kind is type(scheme)]
+    config = DataConfig(pictures_per_person=2, **data)
     batches = Batches(training_set(), config, AugmentationConfig(pad=1), 8, Preprocessing(32, 16))
-    return scheme.start(network, batches)
+    return scheme.start(network or NETWORKS.get(name, plain_network)(), batches)
 
 
 @pytest.fixture(params=SCHEMES)
@@ -96,3 +111,41 @@ def test_other_labels_decide_who_is_drawn():
 def test_schemes_that_cannot_be_are_one_line(value, told):
     with pytest.raises(UserError, match=told):
         read_named(SCHEMES, value, "scheme")
+
+
+def test_batches_of_any_pictures():
+    source = start(SCHEMES["supervised"](), sampler="random")
+    batches = [step(source, number) for number in range(20)]
+    assert all(len(batch["rows"].unique()) == 8 for batch in batches)
+    assert len({len(batch["labels"].unique()) for batch in batches}) > 1
+    assert source.fixed_settings()["data.sampler"] == "random"
+
+
+def learning(network: ReIDNetwork) -> set[str]:
+    return {name.split(".")[0] for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+def test_stages_follow_the_steps():
+    network = staged_network()
+    network.local.classifiers[0].bias.requires_grad_(False)
+    source = start(Staged([2, 1]), network)
+    everything = {"backbone", "local", "refinement"}
+    for number, stage in enumerate(["stripes", "stripes", "induction", "parts", "parts"]):
+        network.eval()  # as a validation may leave it
+        source.before_step(number)
+        assert network.stage.name == stage
+        assert learning(network) == ({"refinement"} if stage == "induction" else everything)
+        assert not network.local.classifiers[0].bias.requires_grad  # frozen from the start
+        assert network.training and network.local.reductions[0].norm.training == (stage != "induction")
+    resumed = staged_network()
+    start(Staged([2, 1]), resumed).before_step(2)
+    assert resumed.stage.name == "induction" and learning(resumed) == {"refinement"}
+
+
+def test_stages_that_cannot_be_are_one_line():
+    with pytest.raises(UserError, match="knows no stages; take the scheme supervised"):
+        start(Staged(), plain_network())
+    with pytest.raises(UserError, match=r"stages are stripes, induction, parts; give .* 2 numbers, got \[3\]"):
+        start(Staged([3]))
+    with pytest.raises(UserError, match="below 0"):
+        Staged([-1, 3])

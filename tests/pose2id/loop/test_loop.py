@@ -31,6 +31,28 @@ def test_resuming_takes_the_same_steps(tmp_path):
     assert losses_of(tmp_path / "straight") == losses_of(tmp_path / "parts")
 
 
+def test_recipes_of_sgd_are_resumed_too(tmp_path):
+    options = {
+        "optimizer": "sgd",
+        "nesterov": True,
+        "learning_rate_factors": {"layer.w": 0.1, "layer.b": 0.5},
+        "lr_schedule": "step",
+        "lr_drops": [0.5],
+        "log_every": 1,
+        "warmup_steps": 1,
+        "max_minutes": 0.0,
+    }
+    toy_loop(tmp_path / "straight", **options)[0].run()
+    with pytest.raises(RuntimeError, match="power cut"):
+        toy_loop(tmp_path / "killed", dying_after(4), **options)[0].run()
+    resumed, _ = toy_loop(tmp_path / "killed", **options)
+    resumed.run()
+    assert_same_state(state_of(tmp_path / "straight"), state_of(tmp_path / "killed"))
+    rates = [row["learning_rate"] for row in losses_of(tmp_path / "killed")]
+    assert rates == pytest.approx([0.05] * 3 + [0.005] * 3)
+    assert sorted(group["lr"] for group in resumed.optimizer.param_groups) == pytest.approx([0.0005, 0.0025, 0.005])
+
+
 def dying_after(steps: int):
     """Batches of so many steps, then an error."""
     calls = 0

@@ -1,5 +1,7 @@
 """What takes part in a run beside the network: told of steps, kept in checkpoints; and the clock."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -48,6 +50,37 @@ def test_a_part_is_told_of_every_step_and_resumed(tmp_path):
     assert again.steps == [3, 4, 5] and torch.equal(again.place, walk.place)
     assert losses_of(tmp_path / "parts") == losses_of(tmp_path / "straight")
     assert torch.equal(straight.model.layer.weight, resumed.model.layer.weight)
+
+
+class Holding(Part):
+    """The weight of the layer is held in steps 2 and 3."""
+
+    def __init__(self) -> None:
+        self.loop = None
+
+    def before_step(self, step: int) -> None:
+        self.loop.model.layer.weight.requires_grad_(step not in (2, 3))
+
+
+def holding_loop(folder, steps: int):
+    part = Holding()
+    part.loop, exported = toy_loop(
+        folder, max_train_steps=steps, checkpoint_every=1, ema_decay=0.0, parts={"hold": part}
+    )
+    return part.loop, exported
+
+
+def test_what_a_part_holds_stays_and_is_kept(tmp_path):
+    straight, exported = holding_loop(tmp_path / "straight", 6)
+    straight.run()
+    held = [torch.equal(before, after) for before, after in pairwise(exported)]
+    assert held == [False, True, True, False, False]
+    holding_loop(tmp_path / "parts", 3)[0].run()
+    assert "layer.weight" in state_of(tmp_path / "parts")["model"]
+    resumed, _ = holding_loop(tmp_path / "parts", 6)
+    resumed.run()
+    assert torch.equal(straight.model.layer.weight, resumed.model.layer.weight)
+    assert torch.equal(straight.model.layer.bias, resumed.model.layer.bias)
 
 
 def test_once_a_step_however_many_batches_it_has(tmp_path):

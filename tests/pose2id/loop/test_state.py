@@ -6,7 +6,7 @@ import torch
 import pose2id.loop.loop
 from pose2id.errors import UserError
 from pose2id.loop.state import STATE_FILE, named_settings
-from tests.pose2id.loop.toys import state_of, toy_loop
+from tests.pose2id.loop.toys import assert_same_state, state_of, toy_loop
 
 
 @pytest.fixture
@@ -23,6 +23,7 @@ def run(tmp_path):
         ({"batch_size": 4}, "with batch_size x gradient_accumulation x processes=8, not 4;"),
         ({"optimizer": "sgd"}, "with optimizer=adamw, not sgd;"),
         ({"ema_decay": 0.0}, "with ema_decay=0.9, not 0.0;"),
+        ({"learning_rate_factors": {"layer.": 0.5}}, r"with learning_rate_factors=\{\}, not \{'layer\.': 0\.5\};"),
     ],
 )
 def test_settings_that_change_the_result_stay(run, changed, told):
@@ -60,6 +61,19 @@ def test_a_state_of_before_settings_were_kept_can_be_resumed(run):
     loop, _ = toy_loop(run)
     loop.run()
     assert loop.step == 6
+
+
+def test_a_state_of_before_settings_were_added_goes_on_as_it_was(run, tmp_path_factory):
+    straight = tmp_path_factory.mktemp("straight")
+    toy_loop(straight)[0].run()
+    state = state_of(run)
+    for name in ("nesterov", "learning_rate_factors", "lr_drops", "lr_drop_factor"):
+        del state["settings"][name]
+    torch.save(state, run / STATE_FILE)
+    with pytest.raises(UserError, match=r"with learning_rate_factors=\{\}, not "):
+        toy_loop(run, learning_rate_factors={"layer.": 0.5})[0].run()
+    toy_loop(run)[0].run()
+    assert_same_state(state_of(straight), state_of(run))
 
 
 def test_a_damaged_state_is_one_line(run):
