@@ -24,6 +24,10 @@ NETWORKS = {
     "bpbreid": "bpbreid",
     "kpr": "kpr",
     "baseline": "baseline",
+    "siamese_lstm": "siamese_lstm",
+    "gated_siamese": "gated_siamese",
+    "idla": "idla",
+    "personnet": "personnet",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

@@ -7,12 +7,14 @@ from pose2id.errors import UserError
 
 from .base import Features, Reduction
 from .layout import Layout
+from .maps import MapFeatures
 from .parts import PartFeatures
 from .vectors import VectorFeatures
 
 KINDS: dict[str, type[Features]] = {
     "vectors": VectorFeatures,
     "parts": PartFeatures,
+    "maps": MapFeatures,
 }
 
 
@@ -37,4 +39,15 @@ def like(features: Features, given: Array | Features) -> Array | Features:
     return flat if isinstance(given, Tensor) else flat.numpy()
 
 
-__all__ = ["KINDS", "Features", "Layout", "PartFeatures", "Reduction", "VectorFeatures", "as_kind", "like", "unflatten"]
+__all__ = [
+    "KINDS",
+    "Features",
+    "Layout",
+    "MapFeatures",
+    "PartFeatures",
+    "Reduction",
+    "VectorFeatures",
+    "as_kind",
+    "like",
+    "unflatten",
+]

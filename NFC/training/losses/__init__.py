@@ -9,9 +9,11 @@ from pose2id.registry import read_named
 
 from .base import Loss
 from .contrastive import Contrastive, contrastive_loss
+from .contrastive_pairs import ContrastivePairs
 from .identity import Identity
 from .margin_triplet import MarginTriplet
 from .triplet import Triplet, batch_hard_triplet_loss
+from .verification import Verification
 
 __all__ = ["LOSSES", "Loss", "batch_hard_triplet_loss", "contrastive_loss", "read_losses"]
 
@@ -20,6 +22,8 @@ LOSSES: dict[str, type[Loss]] = {
     "triplet": Triplet,
     "margin_triplet": MarginTriplet,
     "contrastive": Contrastive,
+    "contrastive_pairs": ContrastivePairs,
+    "verification": Verification,
 }
 
 

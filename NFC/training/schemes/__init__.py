@@ -1,10 +1,12 @@
 """Training schemes by name."""
 
 from .base import Scheme
+from .pairs import PairScheme
 from .supervised import Supervised
 
 __all__ = ["SCHEMES", "Scheme"]
 
 SCHEMES: dict[str, type[Scheme]] = {
     "supervised": Supervised,
+    "pairs": PairScheme,
 }
