@@ -5,6 +5,7 @@ from .base import Matcher
 from .distances import Distances
 from .euclidean import Euclidean
 from .k_reciprocal import KReciprocal
+from .pair_network import PairNetworkMatcher
 from .parts import VisibleParts
 
 MATCHERS: dict[str, type[Matcher]] = {
@@ -12,6 +13,7 @@ MATCHERS: dict[str, type[Matcher]] = {
     "parts": VisibleParts,
     "k_reciprocal": KReciprocal,
     "affinity": Affinity,
+    "pair_network": PairNetworkMatcher,
 }
 
 __all__ = ["MATCHERS", "Affinity", "Distances", "Euclidean", "KReciprocal", "Matcher", "VisibleParts"]

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from NFC.networks import NETWORKS
+from NFC.networks import NETWORKS, trainable
+from NFC.training.network import NetworkConfig, export
 from tests.commands import here
 from tests.golden.recipe import recipe
 from tests.nfc.drawn import write_drawn
@@ -16,7 +17,8 @@ from tests.nfc.networks.official import GOLDEN, checkpoint
 from tests.nfc.networks.test_own_networks import write_exported
 
 POSES = 2
-# Extractor, stem of the official file, and a data set that its authors use.
+# Extractor, stem of the official file (None: there is none, so one as training writes it), and a data set that its
+# authors use.
 FULL_SIZE = [
     ("transreid", "transformer_20", "market1501"),
     ("clipreid", "clipreid_vit", "market1501"),
@@ -29,6 +31,10 @@ FULL_SIZE = [
     ("bpbreid", "bpbreid_k8", "market1501"),
     ("kpr", "kpr", "occluded_reid"),
     ("kpr", "kpr_in", "market1501"),
+    ("siamese_lstm", None, "market1501"),
+    ("gated_siamese", None, "market1501"),
+    ("idla", "stripes_grid/idla", "market1501"),
+    ("personnet", "stripes_grid/personnet", "market1501"),
     ("file", "exported", "market1501"),
 ]
 
@@ -96,9 +102,11 @@ def test_cameras_reach_networks_that_use_them(drawn, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(("extractor", "stem", "layout"), FULL_SIZE)
 def test_every_extractor_at_full_size(extractor, stem, layout, drawn, tmp_path, monkeypatch):
-    weights = tmp_path / f"{stem}.safetensors"
+    weights = tmp_path / "weights.safetensors"
     if extractor == "file":
         weights, _ = write_exported(tmp_path, ".pt2")
+    elif stem is None:
+        weights = export(trainable(extractor)(trainable(extractor).Sizes()), NetworkConfig(extractor), tmp_path)
     elif stem == "transformer_20":
         shapes = json.loads((GOLDEN / "official_ipg.json").read_text())[f"{stem}.pth"]
         save_file({name: recipe(stem, name, shape) for name, shape in shapes.items() if shape}, weights)

@@ -25,7 +25,7 @@ def checkpoint(stem: str, wanted: Callable[[str], bool] = lambda name: True) -> 
     return {
         name: torch.zeros(tensor.shape, dtype=torch.int64)
         if name.endswith(INTEGERS)
-        else recipe(stem, name, tensor.shape)
+        else recipe(Path(stem).name, name, tensor.shape)
         for name, tensor in manifest(stem).items()
         if wanted(name)
     }
