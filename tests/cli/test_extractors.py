@@ -31,6 +31,7 @@ FULL_SIZE = [
     ("bpbreid", "bpbreid_k8", "market1501"),
     ("kpr", "kpr", "occluded_reid"),
     ("kpr", "kpr_in", "market1501"),
+    ("baseline", None, "market1501"),
     ("siamese_lstm", None, "market1501"),
     ("gated_siamese", None, "market1501"),
     ("idla", "stripes_grid/idla", "market1501"),

@@ -33,6 +33,7 @@ class DifferenceNetwork(PairNetwork):
     def __init__(self, sizes: DifferenceSizes, map_shape: tuple[int, int, int], side_numbers: int) -> None:
         """side_numbers: how many numbers a side ends in."""
         super().__init__(sizes, map_shape)
+        self.require_large(side_numbers)
         if sizes.neighbourhood % 2 == 0 or sizes.neighbourhood < 1:
             raise UserError(f"{self.name}: neighbourhood must be an odd number, got {sizes.neighbourhood}")
         self.summary_a = PatchSummary(sizes.channels, sizes.neighbourhood)

@@ -68,10 +68,15 @@ class PairNetwork(JudgesPairs):
         """map_shape: (C, h, w)."""
         super().__init__(sizes)
         self.map_shape = map_shape
-        if min(map_shape) < 1:
-            raise UserError(f"{self.name}: pictures of {sizes.height} x {sizes.width} are too small; enlarge them")
+        self.require_large(min(map_shape))
         self.feature_dim = torch.Size(map_shape).numel()
         self.layout = Layout(MapFeatures.kind, map_shape)
+
+    def require_large(self, rest: int) -> None:
+        """`UserError` for pictures of which `rest` numbers are left, where there has to be one."""
+        if rest < 1:
+            size = f"{self.sizes.height} x {self.sizes.width}"
+            raise UserError(f"{self.name}: pictures of {size} are too small; give larger network.sizes")
 
     @abstractmethod
     def maps(self, pictures: Tensor) -> Tensor:
