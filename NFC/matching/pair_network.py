@@ -18,7 +18,7 @@ from .distances import Distances, EuclideanDistances
 from .recall import shortlist_recall
 from .shortlist import ShortlistMatcher
 
-BLOCK = AtOnce(cpu=2**19, gpu=2**26)  # numbers of maps
+BLOCK = AtOnce(cpu=2**18, gpu=2**26)  # numbers of maps
 
 logger = logging.getLogger(__name__)
 

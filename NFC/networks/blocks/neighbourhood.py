@@ -41,8 +41,9 @@ class PatchSummary(nn.Conv2d):
         super().__init__(channels, channels, size, stride=size)
 
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
-        height, width = own.shape[-2:]
-        total: Tensor | float = 0.0
+        pairs, _, height, width = own.shape
+        total = self.bias[None, :, None]
         for u, v, moved in shifted(other, self.kernel_size[0]):
-            total = total + self.weight[:, :, u, v] @ (own - moved).relu().flatten(2)
-        return total.unflatten(2, (height, width)) + self.bias[:, None, None]
+            weight = self.weight[:, :, u, v].expand(pairs, -1, -1)
+            total = torch.baddbmm(total, weight, (own - moved).relu().flatten(2))
+        return total.unflatten(2, (height, width))
