@@ -2,6 +2,7 @@
 
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from pose2id.registry import read_named
@@ -13,6 +14,14 @@ from .steps import STEPS, Step
 METHODS: Mapping[str, type[Step] | type[Matcher]] = ChainMap(MATCHERS, STEPS)
 
 Numbers = Mapping[str, Mapping[str, Any]]  # by method
+
+NETWORK = ("extractor", "weights", "preset")  # fields of methods that ask a network themselves
+
+
+def with_network(numbers: Numbers, **network: str | None) -> Numbers:
+    """`numbers` with the `NETWORK` in use for every method that has fields for it; what is given there goes before."""
+    asking = [name for name, method in METHODS.items() if {*NETWORK} <= {field.name for field in fields(method)}]
+    return {**numbers, **{name: {**network, **numbers.get(name, {})} for name in asking}}
 
 
 def build_methods(entries: Sequence[str | Mapping[str, Any]], numbers: Numbers | None = None) -> list[Method]:

@@ -11,7 +11,7 @@ from ..chain import Chain, Method
 from ..features.extraction import Precision
 from ..features.of_dataset import MissingGenerated
 from ..matching import KReciprocal
-from ..methods import Numbers, build_methods
+from ..methods import Numbers, build_methods, with_network
 from ..steps import GeneratedPictures, NeighbourCentralization, QueryExpansion, Side
 from .benchmark import benchmark_numbers
 
@@ -93,6 +93,8 @@ class EvaluateConfig:
         from what is given.
         """
         numbers = benchmark_numbers(self.dataset if self.root else None, self.options, self.numbers)
+        if not self.features:  # nobody said which network gave those
+            numbers = with_network(numbers, extractor=self.extractor, weights=self.weights, preset=self.preset)
         listed = build_methods(self.steps, numbers)
         sides = ABLATION.values() if self.ablation else [(self.ipg, self.nfc)]
         chains = [Chain.of(*listed, *self._centralization(*side), *self._comparison(numbers)) for side in sides]

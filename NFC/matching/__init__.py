@@ -6,6 +6,7 @@ from .distances import Distances
 from .euclidean import Euclidean
 from .jaccard import Jaccard
 from .k_reciprocal import KReciprocal
+from .pair_network import PairNetworkMatcher
 from .parts import VisibleParts
 from .similarity_inference import SimilarityInference
 
@@ -16,6 +17,7 @@ MATCHERS: dict[str, type[Matcher]] = {
     "affinity": Affinity,
     "jaccard": Jaccard,
     "similarity_inference": SimilarityInference,
+    "pair_network": PairNetworkMatcher,
 }
 
 __all__ = [

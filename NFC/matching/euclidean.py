@@ -1,10 +1,13 @@
-"""Euclidean distance of vectors; for L2-normalised ones it ranks as the cosine similarity does."""
+"""Euclidean distance of vectors; for L2-normalised ones it ranks as the cosine similarity does.
+
+Other kinds are compared through the vectors that stand for them, where these are their own distance.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..features.feature_set import FeatureSet
-from ..features.kinds import VectorFeatures
+from ..features.kinds import MapFeatures, VectorFeatures
 from .base import Matcher
 from .distances import EuclideanDistances
 
@@ -14,7 +17,7 @@ class Euclidean(Matcher):
     """Every pair of vectors, exactly; nothing but a block of distances is in memory."""
 
     name: ClassVar[str] = "euclidean"
-    kinds: ClassVar[tuple[str, ...]] = (VectorFeatures.kind,)
+    kinds: ClassVar[tuple[str, ...]] = (VectorFeatures.kind, MapFeatures.kind)
 
     def distances(self, query: FeatureSet, gallery: FeatureSet) -> EuclideanDistances:
         return EuclideanDistances.between(query.feats, gallery.feats)

@@ -29,6 +29,10 @@ NETWORKS = {
     "pcb_rpp": "pcb_rpp",
     "icnn": "icnn",
     "scpnet": "scpnet",
+    "siamese_lstm": "siamese_lstm",
+    "gated_siamese": "gated_siamese",
+    "idla": "idla",
+    "personnet": "personnet",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

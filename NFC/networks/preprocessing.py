@@ -21,7 +21,8 @@ class Preprocessing:
     """How a picture becomes the input of a network: called on a PIL picture, gives (3, height, width) float32.
 
     resize: Pillow's nearest, bilinear, bicubic or lanczos, or OpenCV's bilinear, `cv2_bilinear`. mean and std are
-    those of values in [0, 1], in the order of the network's channels. Mistakes raise `UserError`.
+    those of values in [0, 1], in the order of the network's channels. standardise: then bring each picture by itself to
+    mean 0 and deviation 1 over all of its numbers. Mistakes raise `UserError`.
     """
 
     height: int
@@ -30,6 +31,7 @@ class Preprocessing:
     mean: tuple[float, float, float] = HALF
     std: tuple[float, float, float] = HALF
     channel_order: str = "rgb"
+    standardise: bool = False
 
     def __post_init__(self) -> None:
         check_ranges(self, {"height": PIXELS, "width": PIXELS, "mean": Range(-1e6, 1e6)}, "preprocessing")
@@ -49,4 +51,15 @@ class Preprocessing:
         if self.channel_order == "bgr":
             pictures = pictures.flip(-3)
         mean, std = (torch.tensor(values, device=pictures.device)[:, None, None] for values in (self.mean, self.std))
-        return (pictures - mean) / std
+        pictures = (pictures - mean) / std
+        return standardised(pictures) if self.standardise else pictures
+
+
+def standardised(pictures: Tensor) -> Tensor:
+    """(..., 3, H, W) -> each with mean 0 and deviation 1; one of n equal numbers is divided by 1 / sqrt(n).
+
+    Source of that bound: TensorFlow's per_image_standardization.
+    """
+    centred = pictures - pictures.mean((-3, -2, -1), keepdim=True)
+    deviation = centred.square().mean((-3, -2, -1), keepdim=True).sqrt()
+    return centred / deviation.clamp(min=pictures.shape[-3:].numel() ** -0.5)

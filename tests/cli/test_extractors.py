@@ -3,14 +3,13 @@
 import json
 import sys
 from math import isfinite
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from NFC.networks import NETWORKS, trainable
-from NFC.networks.files import write_network
+from NFC.training.network import NetworkConfig, export
 from tests.commands import here
 from tests.golden.recipe import recipe
 from tests.nfc.drawn import write_drawn
@@ -18,8 +17,8 @@ from tests.nfc.networks.official import GOLDEN, checkpoint
 from tests.nfc.networks.test_own_networks import write_exported
 
 POSES = 2
-OWN = "own"  # a network of which no official file is known
-# Extractor, stem of the official file, and a data set that its authors use.
+# Extractor, stem of the official file (None: there is none, so one as training writes it), and a data set that its
+# authors use.
 FULL_SIZE = [
     ("transreid", "transformer_20", "market1501"),
     ("clipreid", "clipreid_vit", "market1501"),
@@ -38,8 +37,13 @@ FULL_SIZE = [
     ("pcb", "stripes_grid/pcb_torchreid", "market1501"),
     ("pcb_rpp", "stripes_grid/pcb_rpp", "market1501"),
     ("scpnet", "stripes_grid/scpnet", "market1501"),
-    ("icnn", OWN, "market1501"),
-    ("baseline", OWN, "market1501"),
+    ("icnn", None, "market1501"),
+    ("mos", None, "market1501"),
+    ("baseline", None, "market1501"),
+    ("siamese_lstm", None, "market1501"),
+    ("gated_siamese", None, "market1501"),
+    ("idla", "stripes_grid/idla", "market1501"),
+    ("personnet", "stripes_grid/personnet", "market1501"),
     ("file", "exported", "market1501"),
 ]
 
@@ -104,20 +108,14 @@ def test_cameras_reach_networks_that_use_them(drawn, tmp_path, monkeypatch):
     assert untold == POSES * len(told), "generated pictures come from no camera"
 
 
-def write_own(name, path) -> None:
-    """A file of the network's full size with random weights."""
-    network = trainable(name)(trainable(name).Sizes())
-    write_network(network.state_dict(), name, network.sizes, network.preprocessing(), path)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("extractor", "stem", "layout"), FULL_SIZE)
 def test_every_extractor_at_full_size(extractor, stem, layout, drawn, tmp_path, monkeypatch):
-    weights = tmp_path / f"{Path(stem).name}.safetensors"
+    weights = tmp_path / "weights.safetensors"
     if extractor == "file":
         weights, _ = write_exported(tmp_path, ".pt2")
-    elif stem == OWN:
-        write_own(extractor, weights)
+    elif stem is None:
+        weights = export(trainable(extractor)(trainable(extractor).Sizes()), NetworkConfig(extractor), tmp_path)
     elif stem == "transformer_20":
         shapes = json.loads((GOLDEN / "official_ipg.json").read_text())[f"{stem}.pth"]
         save_file({name: recipe(stem, name, shape) for name, shape in shapes.items() if shape}, weights)

@@ -119,6 +119,7 @@ def test_a_data_set_with_cameras_generated_pictures_and_validation(market, tmp_p
         (["scheme.name=magic"], "supervised"),
         (["network.name=nothing"], "unknown extractor 'nothing'"),
         (["network.name=file"], "cannot be trained"),
+        (["network.name=idla"], "is trained on pairs of pictures; give scheme=pairs"),
         (["network.sizes.depht=3"], "depht"),
         (["network.name=kpr"], "256 x 128"),
         (["augmentation.flip=2"], "flip"),

@@ -7,6 +7,7 @@ from pose2id.errors import UserError
 
 from .base import Features, Reduction
 from .layout import Layout
+from .maps import MapFeatures
 from .parts import PartFeatures
 from .sets import SetFeatures
 from .vectors import VectorFeatures
@@ -15,6 +16,7 @@ KINDS: dict[str, type[Features]] = {
     "vectors": VectorFeatures,
     "parts": PartFeatures,
     "sets": SetFeatures,
+    "maps": MapFeatures,
 }
 
 
@@ -43,6 +45,7 @@ __all__ = [
     "KINDS",
     "Features",
     "Layout",
+    "MapFeatures",
     "PartFeatures",
     "Reduction",
     "SetFeatures",

@@ -9,11 +9,13 @@ from pose2id.registry import read_named
 
 from .base import Loss
 from .contrastive import Contrastive, contrastive_loss
+from .contrastive_pairs import ContrastivePairs
 from .identity import Identity
 from .jaccard_triplet import JaccardTriplet
 from .margin_triplet import MarginTriplet
 from .spatial_to_channel import SpatialToChannel
 from .triplet import Triplet, batch_hard_triplet_loss
+from .verification import Verification
 
 __all__ = ["LOSSES", "Loss", "batch_hard_triplet_loss", "contrastive_loss", "read_losses"]
 
@@ -24,6 +26,8 @@ LOSSES: dict[str, type[Loss]] = {
     "contrastive": Contrastive,
     "jaccard_triplet": JaccardTriplet,
     "spatial_to_channel": SpatialToChannel,
+    "contrastive_pairs": ContrastivePairs,
+    "verification": Verification,
 }
 
 

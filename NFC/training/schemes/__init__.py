@@ -1,6 +1,7 @@
 """Training schemes by name."""
 
 from .base import Scheme
+from .pairs import PairScheme
 from .staged import Staged
 from .supervised import Supervised
 
@@ -9,4 +10,5 @@ __all__ = ["SCHEMES", "Scheme"]
 SCHEMES: dict[str, type[Scheme]] = {
     "supervised": Supervised,
     "staged": Staged,
+    "pairs": PairScheme,
 }

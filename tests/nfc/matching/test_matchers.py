@@ -13,9 +13,16 @@ from NFC.matching.shortlist import RescoredDistances, ShortlistMatcher, nearest_
 from NFC.methods import build_methods
 from pose2id.errors import UserError
 from tests.nfc.examples import example_set
+from tests.nfc.networks.pair_networks import write_tiny_idla
 
 NUMBERS = {"affinity": {"k1": 3, "k2": 2}}
 CASES = [(name, kind) for name, matcher in MATCHERS.items() for kind in matcher.kinds]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def network_file(tmp_path_factory):
+    """A network whose maps are as large as the example of its kind."""
+    NUMBERS["pair_network"] = {"extractor": "idla", "weights": str(write_tiny_idla(tmp_path_factory.mktemp("idla")))}
 
 
 def build(name):

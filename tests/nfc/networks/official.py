@@ -33,7 +33,8 @@ def checkpoint(stem: str, wanted: Callable[[str], bool] = lambda name: True) -> 
 
 def golden(stem: str) -> dict[str, Tensor]:
     """Arrays of the official network, by name."""
-    return {name: torch.from_numpy(array) for name, array in np.load(GOLDEN / f"{stem}.npz").items()}
+    arrays = np.load(GOLDEN / f"{stem}.npz").items()
+    return {name: torch.from_numpy(array) for name, array in arrays if array.dtype.kind != "U"}  # a note is text
 
 
 def shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -25,7 +25,12 @@ def loss(request) -> Loss:
 
 PAIRS = torch.tensor([[0, 1], [2, 3], [4, 5], [0, 2], [1, 4], [3, 5]])
 TENSORS = ("features", "scores", "stripes", "target")  # of a branch, a row a picture
-NEEDED = {"identity": "scores", "spatial_to_channel": "target"}  # what a loss looks at beside the features
+NEEDED = {  # what a loss looks at beside the features
+    "identity": "scores",
+    "spatial_to_channel": "target",
+    "contrastive_pairs": "pairs",
+    "verification": "pairs",
+}
 
 
 def numbers(scale: float = 1.0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

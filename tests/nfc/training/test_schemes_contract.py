@@ -70,7 +70,19 @@ def test_batches_have_labels_of_the_schemes_classes(scheme):
             assert batch[name].shape == (8,) and batch[name].dtype == torch.int64
         assert batch["generated"].shape == (8,) and batch["generated"].dtype == torch.bool
         assert batch["labels"].min() >= 0 and batch["labels"].max() < classes
-        assert len(batch["labels"].unique()) == 4
+        if "pairs" in batch:
+            check_pairs(batch)
+        else:
+            assert len(batch["labels"].unique()) == 4
+
+
+def check_pairs(batch: dict[str, torch.Tensor]) -> None:
+    """Two different pictures each, some of one person and some of two; no picture of the batch is in none."""
+    first, second = batch["pairs"].T
+    assert batch["pairs"].dtype == torch.int64 and (batch["rows"][first] != batch["rows"][second]).all()
+    same = batch["labels"][first] == batch["labels"][second]
+    assert same.any() and not same.all()
+    assert batch["pairs"].unique().tolist() == list(range(len(batch["labels"])))
 
 
 def test_a_resumed_source_goes_on_alike(scheme):
