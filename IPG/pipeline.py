@@ -10,6 +10,7 @@ from torch import Tensor
 from pose2id.errors import UserError
 
 from .models import Reference, ReferenceFeatures, build_scheduler, decode_latents, decoded_pictures, stack_references
+from .models.fused_attention import place_reference, project_tokens
 from .networks import GeneratorNetworks, People, Picture, pictures_of
 from .sampling import Sampling, denoise, finite, not_finite, picture_noise
 
@@ -90,7 +91,8 @@ class IPGPipeline(GeneratorNetworks):
                 "give one (C, h, w) for each reference and pose"
             )
         # 1. References, each encoded once: identity tokens from the ReID network, appearance from the reference UNet.
-        encoded = [self.encode_person(pictures_of(reference)) for reference in references]
+        at_once = batch_size if self.execution.together else 1
+        encoded = self.encode_people([pictures_of(reference) for reference in references], at_once)
         uncond_tokens = self.encode_uncond() if sampling.guided else None
         pairs = [(r, p) for r in range(len(references)) for p in range(len(pose_features))]
         pictures: list[list[Image.Image | None]] = [[] for _ in references]
@@ -99,9 +101,7 @@ class IPGPipeline(GeneratorNetworks):
             filled = batch + batch[-1:] * (batch_size - len(batch))  # rows of padding keep the shape
             tokens, features = zip(*(encoded[r] for r, _ in filled), strict=True)
             # 2. Denoise.
-            latents = denoise(
-                self.denoising_unet,
-                build_scheduler(self.preset, sampling.scheduler),
+            latents = self._denoise(
                 torch.stack([noise[r, p] for r, p in filled]),
                 pose_features[[p for _, p in filled]],
                 torch.cat(tokens),
@@ -134,15 +134,28 @@ class IPGPipeline(GeneratorNetworks):
 
         Tokens and reference features may have batch 1.
         """
+        reference = Reference(reference_features) if isinstance(reference_features, dict) else reference_features
+        inputs = self._cast(pose_features), self._cast(tokens), self._cast(uncond_tokens)
+        sampling = Sampling(num_inference_steps, guidance_scale, scheduler, guidance_interval, feature_interval)
+        return self._denoise(latents, *inputs, reference, sampling)
+
+    def _denoise(
+        self,
+        latents: Tensor,
+        pose_features: Tensor,
+        tokens: Tensor,
+        uncond_tokens: Tensor | None,
+        reference: Reference,
+        sampling: Sampling,
+    ) -> Tensor:
+        """See `sampling.denoise`; a fused network is first given what is the same in all steps."""
+        unet = self.denoising_unet
+        conditions: tuple = tokens, uncond_tokens, reference
+        if self.execution.fused:
+            projected = (None if one is None else project_tokens(unet, one) for one in (tokens, uncond_tokens))
+            conditions = *projected, place_reference(reference, len(latents))
         return denoise(
-            self.denoising_unet,
-            build_scheduler(self.preset, scheduler),
-            latents,
-            self._cast(pose_features),
-            self._cast(tokens),
-            self._cast(uncond_tokens),
-            reference_features,
-            Sampling(num_inference_steps, guidance_scale, scheduler, guidance_interval, feature_interval),
+            unet, build_scheduler(self.preset, sampling.scheduler), latents, pose_features, *conditions, sampling
         )
 
     def noise(self, seed: int, reference_name: str, pose_name: str) -> Tensor:
