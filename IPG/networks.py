@@ -198,10 +198,10 @@ class GeneratorNetworks:
         encoded: list[ReferenceFeatures] = []
         for part in parts:
             kept = self.encode_reference(self.encode_pictures(every[part]), torch.cat(repeated[part]))
-            rows = zip(
-                *(zip(keys.split(1), values.split(1), strict=True) for keys, values in kept.values()), strict=True
-            )
-            encoded += [dict(zip(kept, row, strict=True)) for row in rows]
+            encoded += [
+                {name: (keys[i : i + 1], values[i : i + 1]) for name, (keys, values) in kept.items()}
+                for i in range(len(every[part]))
+            ]
         return [(one, _together(encoded[rows])) for one, rows in zip(tokens, own, strict=True)]
 
     def _identity_features(self, pictures: Sequence[Image.Image]) -> Tensor:
