@@ -159,9 +159,9 @@ def main(arguments: Sequence[str]) -> None:
         return
     preset = load_preset(config.preset)
     plain, fused = (count(preset, config.rows, fused) for fused in (False, True))
-    table = Table(title=f"{config.preset}, one call of the denoising UNet, {config.rows} rows, bfloat16: plain, fused")
-    for column in ("", "kernels", "", "GB", "", "TFLOP", ""):
-        table.add_column(column, justify="right" if column or table.columns else "left", no_wrap=True)
+    table = Table(title=f"{config.preset}, one call of the denoising UNet, {config.rows} rows, bfloat16")
+    for column in ("", "kernels", "fused", "GB", "fused", "TFLOP", "fused"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for kind in sorted(plain, key=lambda kind: plain[kind].bytes):
         pairs = [(getattr(plain[kind], name), getattr(fused[kind], name)) for name in Work.__dataclass_fields__]
         kernels, traffic, flop = pairs

@@ -33,20 +33,14 @@ def plain_group_norm(
     return (F.silu(normed) if silu else normed).contiguous(memory_format=torch.channels_last)
 
 
-torch.library.impl("pose2id::group_norm", "CPU", plain_group_norm)
-
-
-@torch.library.impl("pose2id::group_norm", "CUDA")
 def _on_cuda(
     x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool, shift: Tensor | None
 ) -> Tensor:
-    from .group_norm_kernel import group_norm_kernel  # Triton is not everywhere
+    from .kernels import group_norm_kernel  # Triton is not everywhere
 
     return group_norm_kernel(x, weight, bias, groups, eps, silu, shift)
 
 
-@torch.library.register_fake("pose2id::group_norm")
-def _shape(
-    x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool, shift: Tensor | None
-) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.channels_last)
+torch.library.impl("pose2id::group_norm", "CPU", plain_group_norm)
+torch.library.impl("pose2id::group_norm", "CUDA", _on_cuda)
+torch.library.register_fake("pose2id::group_norm", lambda x, *_: torch.empty_like(x))

@@ -1,7 +1,8 @@
-"""The Triton kernels behind `group_norm`: moments of slices of the pixels, then what is normalised with them.
+"""The Triton kernels behind `group_norm` and `geglu`; both compute in float32.
 
-A program works on tiles (pixels, groups, channels of a group) of one picture, in float32. Moments are merged as means
-and sums of squared deviations (Chan et al. 1979), which loses nothing where the mean is large.
+A norm takes the moments of slices of the pixels, then normalises with them. A program works on tiles (pixels, groups,
+channels of a group) of one picture. Moments are merged as means and sums of squared deviations (Chan et al. 1979),
+which loses nothing where the mean is large.
 """
 
 import torch
@@ -142,3 +143,31 @@ def _normalise(
     if SILU:
         values = values * tl.sigmoid(values)
     tl.store(normed + offsets, values.to(normed.dtype.element_ty), mask=there)
+
+
+GATE_ROWS, GATE_COLUMNS = 8, 256  # of a tile
+
+
+def geglu_kernel(both: Tensor) -> Tensor:
+    """As `geglu.plain_geglu`."""
+    both = both.contiguous()
+    columns = both.shape[-1] // 2
+    gated = both.new_empty(*both.shape[:-1], columns)
+    rows = gated.numel() // columns
+    _geglu[triton.cdiv(rows, GATE_ROWS), triton.cdiv(columns, GATE_COLUMNS)](
+        both, gated, rows, columns, ROWS=GATE_ROWS, COLUMNS=GATE_COLUMNS
+    )
+    return gated
+
+
+@triton.jit
+def _geglu(both, gated, rows, columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """The tile of block of rows 0 and of columns 1."""
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    there = (row < rows) & (column < columns)
+    place = both + row * 2 * columns + column
+    values = tl.load(place, mask=there, other=0).to(tl.float32)
+    gates = tl.load(place + columns, mask=there, other=0).to(tl.float32)
+    values *= 0.5 * gates * (1 + tl.erf(gates * 0.7071067811865476))
+    tl.store(gated + row * columns + column, values.to(gated.dtype.element_ty), mask=there)
