@@ -28,9 +28,10 @@ from .models import (
     ReferenceFeatures,
     ReferenceUNet,
     decode_latents,
-    decoded_pictures,
+    decoded_pixels,
     encode_pictures,
     named_parts,
+    picture_of,
     project_reference,
     vae_input,
 )
@@ -228,7 +229,8 @@ class GeneratorNetworks:
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> list[Image.Image]:
         """Latents (B, C, h, w) -> B pictures of the preset's output size."""
-        return decoded_pictures(decode_latents(self._require_vae(), self._cast(latents)), self.preset.generation)
+        decoded = decode_latents(self._require_vae(), self._cast(latents))
+        return [picture_of(pixels, self.preset.generation) for pixels in decoded_pixels(decoded)]
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self.dtype)

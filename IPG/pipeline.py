@@ -9,7 +9,15 @@ from torch import Tensor
 
 from pose2id.errors import UserError
 
-from .models import Reference, ReferenceFeatures, build_scheduler, decode_latents, decoded_pictures, stack_references
+from .models import (
+    Reference,
+    ReferenceFeatures,
+    build_scheduler,
+    decode_latents,
+    decoded_pixels,
+    picture_of,
+    stack_references,
+)
 from .models.fused_attention import place_reference, project_tokens
 from .networks import GeneratorNetworks, People, Picture, pictures_of
 from .sampling import Sampling, denoise, finite, not_finite, picture_noise
@@ -66,11 +74,11 @@ class IPGPipeline(GeneratorNetworks):
         `named_noise`. batch_size: pictures computed at a time. The last batch is filled up, so that a picture does not
         depend, to the last bit, on how many others are asked for. `UserError` where numbers stop being finite.
         """
-        pictures = self.draw(references, pose_features, sampling, noise, batch_size)
-        for r, row in enumerate(pictures):
-            if None in row:
+        drawn = self.draw(references, pose_features, sampling, noise, batch_size)
+        for r, row in enumerate(drawn):
+            if any(pixels is None for pixels in row):
                 raise UserError(f"reference {r}: {not_finite(self.dtype)}")
-        return pictures
+        return [[picture_of(pixels, self.preset.generation) for pixels in row] for row in drawn]
 
     @torch.inference_mode()
     def draw(
@@ -80,8 +88,8 @@ class IPGPipeline(GeneratorNetworks):
         sampling: Sampling | None,
         noise: Tensor | None,
         batch_size: int,
-    ) -> list[list[Image.Image | None]]:
-        """As `generate_from_features`, with None for a picture whose numbers stopped being finite."""
+    ) -> list[list[Tensor | None]]:
+        """As `generate_from_features`, but the pixels for `picture_of`; None where numbers stopped being finite."""
         sampling, pose_features = (sampling or self.sampling).for_preset(self.preset), self._cast(pose_features)
         numbers = [[str(i) for i in range(len(items))] for items in (references, pose_features)]
         noise = self.named_noise(sampling.seed, *numbers) if noise is None else noise
@@ -95,7 +103,7 @@ class IPGPipeline(GeneratorNetworks):
         encoded = self.encode_people([pictures_of(reference) for reference in references], at_once)
         uncond_tokens = self.encode_uncond() if sampling.guided else None
         pairs = [(r, p) for r in range(len(references)) for p in range(len(pose_features))]
-        pictures: list[list[Image.Image | None]] = [[] for _ in references]
+        pictures: list[list[Tensor | None]] = [[] for _ in references]
         for start in range(0, len(pairs), batch_size):
             batch = pairs[start : start + batch_size]
             filled = batch + batch[-1:] * (batch_size - len(batch))  # rows of padding keep the shape
@@ -110,10 +118,10 @@ class IPGPipeline(GeneratorNetworks):
                 sampling,
             )
             # 3. Decode.
-            pixels = decode_latents(self._require_vae(), self._cast(latents))
-            drawn = decoded_pictures(pixels.nan_to_num(), self.preset.generation)
-            for (r, _), picture, whole in zip(batch, drawn, finite(latents, pixels), strict=False):
-                pictures[r].append(picture if whole else None)
+            decoded = decode_latents(self._require_vae(), self._cast(latents))
+            drawn = decoded_pixels(decoded.nan_to_num())
+            for (r, _), pixels, whole in zip(batch, drawn, finite(latents, decoded), strict=False):
+                pictures[r].append(pixels if whole else None)
         return pictures
 
     @torch.inference_mode()
