@@ -1,7 +1,7 @@
 """How, not what, is computed: what is fastest on a device."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
+from functools import cache
 
 import torch
 
@@ -31,5 +31,17 @@ def execution_for(device: torch.device, dtype: torch.dtype) -> Execution:
     bits of a picture on a CPU independent of its company.
     """
     half = dtype != torch.float32
-    on_cuda = device.type == "cuda" and find_spec("triton") is not None
-    return Execution(channels_last=half, together=device.type != "cpu", fused=half and on_cuda)
+    fused = half and device.type == "cuda" and kernels_run(device)
+    return Execution(channels_last=half, together=device.type != "cpu", fused=fused)
+
+
+@cache
+def kernels_run(device: torch.device) -> bool:
+    """Whether Triton's kernels do: they need Triton, a C compiler, and a GPU that Triton knows."""
+    try:
+        from .models.geglu import geglu
+
+        geglu(torch.zeros(1, 2, device=device))
+    except Exception:  # of whatever kind: the plain way is always there
+        return False
+    return True

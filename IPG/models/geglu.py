@@ -24,7 +24,8 @@ def plain_geglu(both: Tensor) -> Tensor:
 def _on_cuda(both: Tensor) -> Tensor:
     from .kernels import geglu_kernel  # Triton is not everywhere
 
-    return geglu_kernel(both)
+    with torch.cuda.device_of(both):
+        return geglu_kernel(both)
 
 
 torch.library.impl("pose2id::geglu", "CPU", plain_geglu)

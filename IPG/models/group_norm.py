@@ -38,7 +38,8 @@ def _on_cuda(
 ) -> Tensor:
     from .kernels import group_norm_kernel  # Triton is not everywhere
 
-    return group_norm_kernel(x, weight, bias, groups, eps, silu, shift)
+    with torch.cuda.device_of(x):
+        return group_norm_kernel(x, weight, bias, groups, eps, silu, shift)
 
 
 torch.library.impl("pose2id::group_norm", "CPU", plain_group_norm)
