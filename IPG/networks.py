@@ -1,7 +1,8 @@
 """The networks of the generator on one device, and what each makes of its input."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +19,7 @@ from pose2id.pictures import picture_tensor
 from pose2id.presets import Preset, default_directory, load_preset
 
 from .checkpoints import identity_network, load_networks, load_vae
+from .execution import execution_for
 from .models import (
     IFR,
     VAE,
@@ -26,12 +28,15 @@ from .models import (
     ReferenceFeatures,
     ReferenceUNet,
     decode_latents,
-    decoded_pictures,
+    decoded_pixels,
     encode_pictures,
     named_parts,
+    picture_of,
     project_reference,
     vae_input,
 )
+from .models.channels_last import set_channels_last_blocks
+from .models.fused_attention import set_fused_processors
 from .models.reference_attention import KERNELS, ReferenceReader, ReferenceWriter, set_reference_processors
 from .private import allow_recompiling, move
 from .sampling import DEFAULTS, Sampling
@@ -73,8 +78,8 @@ class GeneratorNetworks:
                 f"{ifr.proj_motion.in_features}: use the transformer_20 that belongs to this IFR"
             )
         networks = (extractor, ifr, pose_guider, reference_unet, denoising_unet)
-        # Convolutions in half precision are faster channels-last, those in float32 are slower.
-        memory_format = torch.preserve_format if dtype == torch.float32 else torch.channels_last
+        self.execution = replace(execution_for(self.device, dtype), fused=False)
+        memory_format = torch.channels_last if self.execution.channels_last else torch.preserve_format
         for network in networks if vae is None else (*networks, vae):
             move(network, self.device, dtype, memory_format)
             network.eval()
@@ -117,16 +122,24 @@ class GeneratorNetworks:
             sampling=Sampling(**asdict(files.made_for)) if files.made_for else DEFAULTS,
         )
 
-    def optimise(self, kernel: str = "sdpa", compiled: bool = False) -> Self:
-        """Choose how, not what, is computed; returns itself.
+    def optimise(self, kernel: str = "sdpa", compiled: bool = False, fused: bool | None = None) -> Self:
+        """Choose how, not what, is computed; returns itself. On a CPU also `keep_freed_memory`.
 
         kernel: "sdpa" or "xformers". compiled: `torch.compile` of the repeated transformer blocks of the denoising
-        UNet; the first call then takes minutes. On a CPU also `keep_freed_memory`. `UserError` for an unknown kernel.
+        UNet; the first call then takes minutes. fused: see `Execution`; None is what is fastest on the device. Weights
+        must not change afterwards. `UserError` for an unknown kernel.
         """
         if kernel not in KERNELS:
             raise UserError(f"attention kernel '{kernel}' is unknown; choose one of: {', '.join(KERNELS)}")
+        fused = execution_for(self.device, self.dtype).fused if fused is None else fused
+        self.execution = replace(self.execution, fused=fused)
+        for network in filter(None, (self.reference_unet, self.denoising_unet, self.vae)):
+            set_channels_last_blocks(network, fused)
         set_reference_processors(self.reference_unet, ReferenceWriter, KERNELS[kernel])
-        set_reference_processors(self.denoising_unet, ReferenceReader, KERNELS[kernel])
+        if fused:
+            set_fused_processors(self.denoising_unet, KERNELS[kernel])
+        else:
+            set_reference_processors(self.denoising_unet, ReferenceReader, KERNELS[kernel])
         if self.device.type == "cpu":
             keep_freed_memory()
         if compiled:
@@ -166,20 +179,35 @@ class GeneratorNetworks:
         return project_reference(self.denoising_unet, kept)
 
     @torch.inference_mode()
-    def encode_person(self, pictures: Sequence[Image.Image]) -> tuple[Tensor, ReferenceFeatures]:
-        """n pictures of one person -> identity tokens (1, T, token_dim), and keys and values of batch n.
+    def encode_people(
+        self, people: Sequence[Sequence[Image.Image]], at_once: int = 1
+    ) -> list[tuple[Tensor, ReferenceFeatures]]:
+        """Of each person, who has n pictures: identity tokens (1, T, token_dim), and keys and values of batch n.
 
         The identity is the mean direction of the pictures' features, with their mean length (ours: the paper has one
-        picture). Pictures go through the networks one by one, so that their bits depend on no other picture.
+        picture). at_once: pictures that go through the networks together; with 1 their bits depend on no other picture.
         """
-        if not 1 <= len(pictures) <= MOST_PICTURES:
-            raise UserError(f"{len(pictures)} pictures of one person; give 1 to {MOST_PICTURES}")
-        features = [self.extractor(self._cast(self.extractor.preprocess(picture)[None])) for picture in pictures]
-        tokens = self.ifr(features[0] if len(pictures) == 1 else mean_identity(torch.cat(features)))
-        encoded = [self.encode_reference(self.encode_pictures([picture]), tokens) for picture in pictures]
-        return tokens, {
-            name: tuple(torch.cat([one[name][part] for one in encoded]) for part in (0, 1)) for name in encoded[0]
-        }
+        counts = [len(pictures) for pictures in people]
+        if wrong := [count for count in counts if not 1 <= count <= MOST_PICTURES]:
+            raise UserError(f"{wrong[0]} pictures of one person; give 1 to {MOST_PICTURES}")
+        every = [picture for pictures in people for picture in pictures]
+        own = [slice(end - count, end) for count, end in zip(counts, accumulate(counts), strict=True)]
+        parts = [slice(start, start + at_once) for start in range(0, len(every), at_once)]
+        features = [row for part in parts for row in self._identity_features(every[part]).split(1)]
+        tokens = [self.ifr(mean_identity(features[rows])) for rows in own]
+        repeated = [one for one, count in zip(tokens, counts, strict=True) for _ in range(count)]
+        encoded: list[ReferenceFeatures] = []
+        for part in parts:
+            kept = self.encode_reference(self.encode_pictures(every[part]), torch.cat(repeated[part]))
+            encoded += [
+                {name: (keys[i : i + 1], values[i : i + 1]) for name, (keys, values) in kept.items()}
+                for i in range(len(every[part]))
+            ]
+        return [(one, _together(encoded[rows])) for one, rows in zip(tokens, own, strict=True)]
+
+    def _identity_features(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """(n, F) of the ReID network."""
+        return self.extractor(self._cast(torch.stack([self.extractor.preprocess(picture) for picture in pictures])))
 
     @torch.inference_mode()
     def predict(
@@ -201,7 +229,8 @@ class GeneratorNetworks:
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> list[Image.Image]:
         """Latents (B, C, h, w) -> B pictures of the preset's output size."""
-        return decoded_pictures(decode_latents(self._require_vae(), self._cast(latents)), self.preset.generation)
+        decoded = decode_latents(self._require_vae(), self._cast(latents))
+        return [picture_of(pixels, self.preset.generation) for pixels in decoded_pixels(decoded)]
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self.dtype)
@@ -212,10 +241,20 @@ class GeneratorNetworks:
         return self.vae
 
 
-def mean_identity(features: Tensor) -> Tensor:
-    """(n, F) features of one person -> (1, F): their mean direction, with their mean length."""
-    lengths = features.norm(dim=1, keepdim=True)
-    return normalize((features / lengths).mean(0, keepdim=True)) * lengths.mean()
+def mean_identity(features: Sequence[Tensor]) -> Tensor:
+    """n features (1, F) of one person -> (1, F): their mean direction, with their mean length."""
+    if len(features) == 1:
+        return features[0]
+    stacked = torch.cat(list(features))
+    lengths = stacked.norm(dim=1, keepdim=True)
+    return normalize((stacked / lengths).mean(0, keepdim=True)) * lengths.mean()
+
+
+def _together(pictures: Sequence[ReferenceFeatures]) -> ReferenceFeatures:
+    """Keys and values of n pictures, of batch 1 each, as those of batch n."""
+    if len(pictures) == 1:
+        return pictures[0]
+    return {name: tuple(torch.cat([one[name][side] for one in pictures]) for side in (0, 1)) for name in pictures[0]}
 
 
 def pictures_of(reference: Picture | Sequence[Picture]) -> list[Image.Image]:

@@ -9,7 +9,16 @@ from torch import Tensor
 
 from pose2id.errors import UserError
 
-from .models import Reference, ReferenceFeatures, build_scheduler, decode_latents, decoded_pictures, stack_references
+from .models import (
+    Reference,
+    ReferenceFeatures,
+    build_scheduler,
+    decode_latents,
+    decoded_pixels,
+    picture_of,
+    stack_references,
+)
+from .models.fused_attention import place_reference, project_tokens
 from .networks import GeneratorNetworks, People, Picture, pictures_of
 from .sampling import Sampling, denoise, finite, not_finite, picture_noise
 
@@ -65,11 +74,11 @@ class IPGPipeline(GeneratorNetworks):
         `named_noise`. batch_size: pictures computed at a time. The last batch is filled up, so that a picture does not
         depend, to the last bit, on how many others are asked for. `UserError` where numbers stop being finite.
         """
-        pictures = self.draw(references, pose_features, sampling, noise, batch_size)
-        for r, row in enumerate(pictures):
-            if None in row:
+        drawn = self.draw(references, pose_features, sampling, noise, batch_size)
+        for r, row in enumerate(drawn):
+            if any(pixels is None for pixels in row):
                 raise UserError(f"reference {r}: {not_finite(self.dtype)}")
-        return pictures
+        return [[picture_of(pixels, self.preset.generation) for pixels in row] for row in drawn]
 
     @torch.inference_mode()
     def draw(
@@ -79,8 +88,8 @@ class IPGPipeline(GeneratorNetworks):
         sampling: Sampling | None,
         noise: Tensor | None,
         batch_size: int,
-    ) -> list[list[Image.Image | None]]:
-        """As `generate_from_features`, with None for a picture whose numbers stopped being finite."""
+    ) -> list[list[Tensor | None]]:
+        """As `generate_from_features`, but the pixels for `picture_of`; None where numbers stopped being finite."""
         sampling, pose_features = (sampling or self.sampling).for_preset(self.preset), self._cast(pose_features)
         numbers = [[str(i) for i in range(len(items))] for items in (references, pose_features)]
         noise = self.named_noise(sampling.seed, *numbers) if noise is None else noise
@@ -90,18 +99,17 @@ class IPGPipeline(GeneratorNetworks):
                 "give one (C, h, w) for each reference and pose"
             )
         # 1. References, each encoded once: identity tokens from the ReID network, appearance from the reference UNet.
-        encoded = [self.encode_person(pictures_of(reference)) for reference in references]
+        at_once = batch_size if self.execution.together else 1
+        encoded = self.encode_people([pictures_of(reference) for reference in references], at_once)
         uncond_tokens = self.encode_uncond() if sampling.guided else None
         pairs = [(r, p) for r in range(len(references)) for p in range(len(pose_features))]
-        pictures: list[list[Image.Image | None]] = [[] for _ in references]
+        pictures: list[list[Tensor | None]] = [[] for _ in references]
         for start in range(0, len(pairs), batch_size):
             batch = pairs[start : start + batch_size]
             filled = batch + batch[-1:] * (batch_size - len(batch))  # rows of padding keep the shape
             tokens, features = zip(*(encoded[r] for r, _ in filled), strict=True)
             # 2. Denoise.
-            latents = denoise(
-                self.denoising_unet,
-                build_scheduler(self.preset, sampling.scheduler),
+            latents = self._denoise(
                 torch.stack([noise[r, p] for r, p in filled]),
                 pose_features[[p for _, p in filled]],
                 torch.cat(tokens),
@@ -110,10 +118,10 @@ class IPGPipeline(GeneratorNetworks):
                 sampling,
             )
             # 3. Decode.
-            pixels = decode_latents(self._require_vae(), self._cast(latents))
-            drawn = decoded_pictures(pixels.nan_to_num(), self.preset.generation)
-            for (r, _), picture, whole in zip(batch, drawn, finite(latents, pixels), strict=False):
-                pictures[r].append(picture if whole else None)
+            decoded = decode_latents(self._require_vae(), self._cast(latents))
+            drawn = decoded_pixels(decoded.nan_to_num())
+            for (r, _), pixels, whole in zip(batch, drawn, finite(latents, decoded), strict=False):
+                pictures[r].append(pixels if whole else None)
         return pictures
 
     @torch.inference_mode()
@@ -134,15 +142,28 @@ class IPGPipeline(GeneratorNetworks):
 
         Tokens and reference features may have batch 1.
         """
+        reference = Reference(reference_features) if isinstance(reference_features, dict) else reference_features
+        inputs = self._cast(pose_features), self._cast(tokens), self._cast(uncond_tokens)
+        sampling = Sampling(num_inference_steps, guidance_scale, scheduler, guidance_interval, feature_interval)
+        return self._denoise(latents, *inputs, reference, sampling)
+
+    def _denoise(
+        self,
+        latents: Tensor,
+        pose_features: Tensor,
+        tokens: Tensor,
+        uncond_tokens: Tensor | None,
+        reference: Reference,
+        sampling: Sampling,
+    ) -> Tensor:
+        """See `sampling.denoise`; a fused network is first given what is the same in all steps."""
+        unet = self.denoising_unet
+        conditions: tuple = tokens, uncond_tokens, reference
+        if self.execution.fused:
+            projected = (None if one is None else project_tokens(unet, one) for one in (tokens, uncond_tokens))
+            conditions = *projected, place_reference(reference, len(latents))
         return denoise(
-            self.denoising_unet,
-            build_scheduler(self.preset, scheduler),
-            latents,
-            self._cast(pose_features),
-            self._cast(tokens),
-            self._cast(uncond_tokens),
-            reference_features,
-            Sampling(num_inference_steps, guidance_scale, scheduler, guidance_interval, feature_interval),
+            unet, build_scheduler(self.preset, sampling.scheduler), latents, pose_features, *conditions, sampling
         )
 
     def noise(self, seed: int, reference_name: str, pose_name: str) -> Tensor:

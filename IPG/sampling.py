@@ -14,6 +14,8 @@ from pose2id.ranges import SEED, Range, check_ranges
 
 from .models import SCHEDULERS, Reference, ReferenceFeatures
 from .models.feature_cache import FeatureCache
+from .models.fused_attention import PlacedReference
+from .models.reference_attention import ProjectedTokens
 
 STEPS = Range(1, 1000)
 GUIDANCE = Range(-1000, 1000)
@@ -26,7 +28,9 @@ RANGES = {
 }
 
 # Latents, timestep, tokens, pose features, reference features -> v-prediction, as `DenoisingUNet.forward`.
-Predict = Callable[[Tensor, Tensor, Tensor, Tensor, Reference | ReferenceFeatures | None], Tensor]
+Tokens = Tensor | ProjectedTokens
+References = Reference | ReferenceFeatures | PlacedReference
+Predict = Callable[[Tensor, Tensor, Tokens, Tensor, References | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,9 @@ def denoise(
     solver: SchedulerMixin,
     latents: Tensor,
     pose_features: Tensor,
-    tokens: Tensor,
-    uncond_tokens: Tensor | None,
-    reference: Reference | ReferenceFeatures,
+    tokens: Tokens,
+    uncond_tokens: Tokens | None,
+    reference: References,
     sampling: Sampling,
 ) -> Tensor:
     """Noise (B, C, h, w) -> latents (B, C, h, w) float32, with classifier-free guidance (Eq. 4).

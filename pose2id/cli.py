@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "bench ipg": Command("IPG.benchmarks.ipg", "full-size generation against the official order of work"),
     "bench gpu": Command("IPG.benchmarks.gpu", "generation on a GPU, setting by setting"),
+    "bench counts": Command("IPG.benchmarks.counts", "what a denoising call asks of a GPU, counted without one"),
     "bench gpu-check": Command("IPG.benchmarks.gpu_check", "all that a GPU is for, against the plain way, in minutes"),
     "bench quality": Command("IPG.benchmarks.quality", "what faster settings cost in quality"),
     "bench training": Command("IPG.benchmarks.training", "memory and speed of training steps"),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pose2id.devices import pick_device
@@ -52,10 +53,11 @@ class Bench:
         self.reference_latents = torch.randn(1, *sizes.latent_shape, generator=generator)
         self.noise = torch.randn(POSES, *sizes.latent_shape, generator=generator)
 
-    def ours(self, references: int, batch_size: int, settings: dict[str, object]) -> None:
-        """All poses of `references` references, `batch_size` pictures at a time."""
+    def ours(self, references: int, batch_size: int, settings: dict[str, object]) -> Tensor:
+        """All poses of `references` references, `batch_size` pictures at a time; their latents."""
         features = [self.pipe.encode_reference(self.reference_latents, self.tokens) for _ in range(references)]
         pairs = [(r, p) for r in range(references) for p in range(POSES)]
+        drawn = []
         for start in range(0, len(pairs), batch_size):
             batch = pairs[start : start + batch_size]
             poses = [p for _, p in batch]
@@ -68,9 +70,12 @@ class Bench:
                 **settings,
             )
             self.pipe.decode(latents)
+            drawn.append(latents)
+        return torch.cat(drawn)
 
     def plain(self, references: int, steps: int) -> None:
-        """The official order of work."""
+        """The official order of work, by diffusers' own blocks."""
+        self.pipe.optimise(fused=False)
         inputs = self.reference_latents, self.noise, self.tokens, self.uncond_tokens, self.pose_features
         for _ in range(references):
             for latents in plain_latents(self.pipe, *inputs, steps):

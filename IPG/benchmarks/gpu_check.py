@@ -3,19 +3,22 @@
 pose2id bench gpu-check [--small] [--seconds 420]
 
 Searches and rankings beside chunks of float32 products with `topk` or `argsort`, with the equality of the answers; then
-pictures by the official order of work, by ours, by a student's four steps with a small decoder; then training steps.
-What no time is left for is said. --small: toy sizes, to see on any machine that it works.
+norms, fused networks and references in batches beside the plain ones, with how far apart they are; pictures by the
+official order of work, by ours, by a student's four steps with a small decoder; then training steps. What no time is
+left for is said. --small: toy sizes, to see on any machine that it works.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from diffusers import AutoencoderTiny
+from PIL import Image
 from rich.console import Console
-from torch import Tensor
-from torch.nn.functional import normalize
+from torch import Tensor, nn
+from torch.nn.functional import normalize, silu
 
 from NFC import evaluate_ranking, k_reciprocal_rerank
 from NFC.neighbours.search import nearest_neighbours
@@ -23,6 +26,8 @@ from pose2id.devices import pick_device
 from pose2id.flags import parse_command
 from pose2id.ranges import COUNT, check_ranges
 
+from .. import IPGPipeline
+from ..models.group_norm import group_norm
 from .gpu import Bench
 from .ipg import GUIDANCE
 from .training import Setting
@@ -65,6 +70,7 @@ class Check:
             self.neighbours(rows, dim, plain=True)
         for queries, items in ((3_368, 15_913), (11_659, 82_161)):
             self.ranking(queries, items, 768)
+        self.norms()
         self.pictures()
         for queries, items in ((3_368, 15_913), (11_659, 82_161)):
             self.reranking(queries, items, 768)
@@ -100,6 +106,19 @@ class Check:
             lambda: k_reciprocal_rerank(feats[:count], feats[count:]),
         )
 
+    def norms(self) -> None:
+        """Group normalization with SiLU as one operator: of a block of the UNet and of the decoder."""
+        rows, precision = 32 // self.shrink, {"device": self.device, "dtype": torch.bfloat16}
+        for channels, height, width in ((320, 64, 32), (128, 512, 256)):
+            x = torch.randn(rows, height, width, channels, **precision).permute(0, 3, 1, 2)
+            norm = nn.GroupNorm(32, channels, **precision).requires_grad_(False)
+            self.row(
+                f"norm and SiLU, {rows} x {channels} x {height} x {width}, bfloat16",
+                lambda x=x, norm=norm: group_norm(x, norm, silu=True),
+                lambda x=x, norm=norm: silu(norm(x)).contiguous(memory_format=torch.channels_last),
+                apart,
+            )
+
     def pictures(self) -> None:
         preset = "mini" if self.config.small else self.config.preset
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
@@ -109,12 +128,16 @@ class Check:
         student = {"num_inference_steps": 4, "guidance_scale": 1.0}
         count = 1 if self.config.small else REFERENCES
         done = 8 * count
-        self.row(
-            f"{done} pictures, {steps} steps with guidance, {str(dtype).removeprefix('torch.')}",
-            lambda: bench.ours(count, 32, official),
-            lambda: bench.plain(count, steps),
-        )
-        bench.pipe.optimise()  # the plain way changes how the UNets attend
+        precision = str(dtype).removeprefix("torch.")
+
+        def ours(fused: bool | None = None) -> Tensor:
+            bench.pipe.optimise(fused=fused)  # also where the plain way changed how the UNets attend
+            return bench.ours(count, 32, official)
+
+        self.row(f"{done} pictures, {steps} steps with guidance, {precision}", ours, lambda: bench.plain(count, steps))
+        self.row(f"{done} pictures, fused networks", lambda: ours(True), lambda: ours(False), apart)
+        self.encoding(bench.pipe)
+        bench.pipe.optimise()
         self.row(f"{done} pictures, a student's 4 steps", lambda: bench.ours(count, 32, student))
         if preset == "sd15":
             bench.pipe.vae = AutoencoderTiny().to(self.device, dtype).eval()
@@ -122,6 +145,18 @@ class Check:
         if self.device.type == "cuda":
             bench.pipe.optimise(compiled=True)
             self.row(f"{done} pictures, {steps} steps, compiled", lambda: bench.ours(count, 32, official))
+
+    def encoding(self, pipe: IPGPipeline) -> None:
+        """References in one batch beside one by one."""
+        pixels = np.random.default_rng(0).integers(0, 256, (REFERENCES, 128, 64, 3), np.uint8)
+        people = [[Image.fromarray(picture)] for picture in pixels]
+
+        def encoded(at_once: int) -> Tensor:
+            return torch.cat(
+                [keys.flatten() for _, kept in pipe.encode_people(people, at_once) for keys, _ in kept.values()]
+            )
+
+        self.row(f"{REFERENCES} references, encoded", lambda: encoded(REFERENCES), lambda: encoded(1), apart)
 
     def training(self) -> None:
         preset, batch = ("mini", 2) if self.config.small else (self.config.preset, 8)
@@ -187,6 +222,10 @@ class Check:
     def synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
+
+
+def apart(ours: Tensor, theirs: Tensor) -> str:
+    return f"apart by {float((ours - theirs).float().norm() / theirs.float().norm()):.1e} of their length"
 
 
 def plain_neighbours(feats: Tensor, k: int) -> Tensor:

@@ -43,7 +43,16 @@ class PlainAttention:
     def __init__(self, name: str, bank: dict[str, Tensor], write: bool) -> None:
         self.name, self.bank, self.write = name, bank, write
 
-    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, kept=None, reference=None):
+    def __call__(
+        self,
+        attn,
+        hidden_states,
+        encoder_hidden_states=None,
+        attention_mask=None,
+        kept=None,
+        reference=None,
+        identity=None,
+    ):
         if encoder_hidden_states is not None:
             return self.attend(attn, hidden_states, encoder_hidden_states)
         if self.write:

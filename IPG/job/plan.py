@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from pose2id.decoding import grey_bits
@@ -12,11 +13,12 @@ from pose2id.errors import UserError, printable
 from pose2id.files import fingerprint
 
 from .. import manifest
+from ..execution import execution_for
 from ..poses import CHANNEL_ORDERS, read_pose_picture
 from ..poses.recognise import looks_swapped
 from ..poses.recognise import remarks as remarks_on
 from ..weight_files import WeightFiles, find_generator
-from .settings import DECISIVE, GenerationConfig
+from .settings import DECISIVE, DTYPES, GenerationConfig
 from .tasks import Pose, Task, of_data_set, of_folder, pictures_of
 
 
@@ -99,6 +101,7 @@ def _describe(
 ) -> manifest.Manifest:
     """The manifest of a folder. With official noise a picture also depends on which references and poses there are."""
     options = asdict(config)
+    options["execution"] = execution_for(torch.device(config.device), DTYPES[config.dtype])
     settings = {name: options.pop(name) for name in DECISIVE} | {"grey_bits": grey_bits()}
     if config.official_noise:
         names = hashlib.sha256("\n".join(task.name for task in tasks).encode()).hexdigest()

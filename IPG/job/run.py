@@ -49,6 +49,8 @@ def generate(config: GenerationConfig) -> list[str]:
     pipe = IPGPipeline.from_files(plan.weights, config.preset, config.device, DTYPES[config.dtype])
     pipe.optimise(config.attention, config.compile)
     on_cpu = config.device == "cpu"
+    if process.is_main_process and not on_cpu:
+        _tell([f"on {config.device} in {config.dtype}: {pipe.execution}"])
     at_once = max(1, usable_cores() // process.num_processes) if on_cpu else 1
     noise_kind = OfficialNoise if config.official_noise else NamedNoise
     with torch_threads(1 if on_cpu else torch.get_num_threads()):

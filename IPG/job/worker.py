@@ -14,6 +14,7 @@ from pose2id.files import NameRefused
 from pose2id.pictures import read_picture, write_picture
 
 from ..canvas import make_canvas
+from ..models import picture_of
 from ..pipeline import IPGPipeline
 from ..sampling import Sampling, not_finite
 from .lacking import Chunk
@@ -23,6 +24,7 @@ from .tasks import Pose, Task
 class ChunkWorker:
     """Reads, draws and writes chunks. Safe to be called from several threads, of which `at_once` draw.
 
+    Reading, and what happens to pixels once they are drawn, goes on beside that.
     tile: pictures that go through the networks together. When memory runs out, tiles get smaller for good.
     """
 
@@ -45,9 +47,10 @@ class ChunkWorker:
                 failures.append(str(error))
         with self.seats:
             drawn = self._draw(pictures, chunk.missing, noise[rows])
+        sizes = self.pipe.preset.generation
         for row, reference, images in zip(rows, pictures, drawn, strict=True):
             task, found = chunk.tasks[row], dict(zip(chunk.missing, images, strict=True))
-            whole = {i: image for i, image in found.items() if image is not None}
+            whole = {i: picture_of(pixels, sizes) for i, pixels in found.items() if pixels is not None}
             if failed := ", ".join(self.poses[i].name for i in found if i not in whole):
                 failures.append(f"{printable(task.references[0])} in {failed}: {not_finite(self.pipe.dtype)}")
             try:
@@ -58,8 +61,8 @@ class ChunkWorker:
 
     def _draw(
         self, references: list[list[Image.Image]], missing: tuple[int, ...], noise: Tensor
-    ) -> list[list[Image.Image | None]]:
-        """Pictures of each reference in its missing poses; None where numbers stopped being finite."""
+    ) -> list[list[Tensor | None]]:
+        """Pixels of each reference in its missing poses; None where numbers stopped being finite."""
         pose_features = self.pose_features[list(missing)]
         while True:
             tile = self.tile

@@ -20,7 +20,7 @@ from .ifr import IFR
 from .pose_guider import PoseGuider
 from .reference_attention import Reference, ReferenceFeatures, project_reference, stack_references
 from .reference_unet import ReferenceUNet
-from .vae import VAE, VAE_KINDS, build_vae, decode_latents, decoded_pictures, encode_pictures, vae_input
+from .vae import VAE, VAE_KINDS, build_vae, decode_latents, decoded_pixels, encode_pictures, picture_of, vae_input
 
 __all__ = [
     "IFR",
@@ -40,9 +40,10 @@ __all__ = [
     "build_scheduler",
     "build_vae",
     "decode_latents",
-    "decoded_pictures",
+    "decoded_pixels",
     "encode_pictures",
     "named_parts",
+    "picture_of",
     "project_reference",
     "stack_references",
     "vae_input",

@@ -15,8 +15,9 @@ from torch import Tensor
 
 # Block name -> what was kept there: tokens (B, N, dim), or their keys and values (B, N, dim) each.
 ReferenceFeatures = dict[str, Tensor | tuple[Tensor, Tensor]]
+ProjectedTokens = dict[str, tuple[Tensor, Tensor]]  # block name -> keys and values (B or 1, T, dim) of identity tokens
 
-SELF_ATTENTION = ".attn1.processor"
+SELF_ATTENTION, CROSS_ATTENTION = ".attn1.processor", ".attn2.processor"
 BLOCK_ELEMENTS = 2**21  # attention weights of one block, 4 MB: what stays in the cache
 
 
@@ -69,7 +70,7 @@ def _split_heads(tokens: Tensor, heads: int) -> Tensor:
     return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def _attend(
+def attend(
     kernel: Kernel, attn: Attention, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
 ) -> Tensor:
     """Multi-head attention with `attn`'s output projection; queries, keys, values: (B, N, dim), already projected."""
@@ -79,21 +80,29 @@ def _attend(
 
 @dataclass(frozen=True)
 class CrossAttention:
-    """Plain attention; takes and ignores the reference arguments that diffusers hands to every processor."""
+    """Plain attention; takes and ignores the reference arguments that diffusers hands to every processor.
 
+    Keys and values are those of `identity` where it is given.
+    """
+
+    name: str
     kernel: Kernel = sdpa
 
     def __call__(
         self,
         attn: Attention,
         hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         kept: dict[str, Tensor] | None = None,
-        reference: Reference | None = None,
+        reference: object = None,
+        identity: ProjectedTokens | None = None,
     ) -> Tensor:
-        keys, values = attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
-        return _attend(self.kernel, attn, attn.to_q(hidden_states), keys, values)
+        if identity is None:
+            keys, values = attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
+        else:
+            keys, values = (x.expand(len(hidden_states), -1, -1) for x in identity[self.name])
+        return attend(self.kernel, attn, attn.to_q(hidden_states), keys, values)
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ class ReferenceWriter:
     ) -> Tensor:
         if kept is not None:
             kept[self.name] = hidden_states
-        return _attend(self.kernel, attn, attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states))
+        return attend(self.kernel, attn, attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states))
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,7 @@ class ReferenceReader:
         encoder_hidden_states: None = None,
         attention_mask: None = None,
         reference: Reference | None = None,
+        identity: ProjectedTokens | None = None,
     ) -> Tensor:
         queries, keys, values = (project(hidden_states) for project in (attn.to_q, attn.to_k, attn.to_v))
         mask = None
@@ -140,23 +150,25 @@ class ReferenceReader:
             keys = torch.cat([keys, kept_keys.expand(batch, -1, -1)], dim=1)
             values = torch.cat([values, kept_values.expand(batch, -1, -1)], dim=1)
             if reference.weights is not None:
-                mask = _key_mask(reference.weights.to(queries.dtype), own, kept_keys.shape[1])
-        return _attend(self.kernel, attn, queries, keys, values, mask)
+                mask = key_mask(reference.weights.to(queries.dtype), own, kept_keys.shape[1])
+        return attend(self.kernel, attn, queries, keys, values, mask)
 
 
-def _key_mask(weights: Tensor, own: int, kept: int) -> Tensor:
+def key_mask(weights: Tensor, own: int, kept: int) -> Tensor:
     """(B, n) -> (B, 1, 1, own + kept), to be added before the softmax: log weight; own tokens have weight 1."""
     logs = weights.log().repeat_interleave(kept // weights.shape[1], 1)
     return torch.cat([logs.new_zeros(len(logs), own), logs], dim=1)[:, None, None]
 
 
-def set_reference_processors(unet: UNet2DConditionModel, self_attention: type, kernel: Kernel = sdpa) -> None:
+def set_reference_processors(
+    unet: UNet2DConditionModel, self_attention: Callable[[str, Kernel], object], kernel: Kernel = sdpa
+) -> None:
     """Give every self-attention of `unet` a `self_attention(block name, kernel)`, and the others plain attention."""
     unet.set_attn_processor(
         {
             name: self_attention(name.removesuffix(SELF_ATTENTION), kernel)
             if name.endswith(SELF_ATTENTION)
-            else CrossAttention(kernel)
+            else CrossAttention(name.removesuffix(CROSS_ATTENTION), kernel)
             for name in unet.attn_processors
         }
     )

@@ -46,11 +46,15 @@ def vae_input(picture: Image.Image, sizes: GenerationSizes) -> Tensor:
     return picture_tensor(picture, sizes.height, sizes.width) * 2 - 1
 
 
-def decoded_pictures(decoded: Tensor, sizes: GenerationSizes) -> list[Image.Image]:
-    """What the autoencoder gives, (B, 3, H, W) about [-1, 1] -> B RGB pictures of the size handed out."""
-    pixels = ((decoded.float() / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+def decoded_pixels(decoded: Tensor) -> Tensor:
+    """What the autoencoder gives, (B, 3, H, W) about [-1, 1] -> (B, H, W, 3) uint8 RGB on the CPU."""
+    return ((decoded.float() / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu()
+
+
+def picture_of(pixels: Tensor, sizes: GenerationSizes) -> Image.Image:
+    """One of `decoded_pixels`, (H, W, 3), as a picture of the size handed out."""
     size = sizes.output_width, sizes.output_height
-    return [Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC) for picture in pixels]
+    return Image.fromarray(pixels.numpy()).resize(size, Image.Resampling.BICUBIC)
 
 
 def encode_pictures(vae: VAE, pictures: Tensor) -> Tensor:

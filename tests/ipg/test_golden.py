@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from IPG.models import build_denoising_unet, build_ifr, build_pose_guider, build_reference_unet, project_reference
+from IPG.models import (
+    Reference,
+    build_denoising_unet,
+    build_ifr,
+    build_pose_guider,
+    build_reference_unet,
+    project_reference,
+)
+from IPG.models.channels_last import set_channels_last_blocks
+from IPG.models.fused_attention import place_reference, project_tokens, set_fused_processors
 from NFC.networks.transreid import TransReID
 from pose2id.presets import load_preset
 from tests.commands import LARGE
@@ -60,5 +69,9 @@ def test_conditional_prediction(golden):
     latents = normal(4, (2, 4, 1, 64, 32))[:1, :, 0]
     assert_close(unet(latents, 999, tokens, pose, kept), golden["cond_t999"])
     assert_close(unet(latents, 999, tokens, pose, project_reference(unet, kept)), golden["cond_t999"])
+    placed = place_reference(Reference(project_reference(unet, kept)), batch=1)
     plain = unet(latents, 999, golden["tokens"][:1], pose)
     assert (plain - golden["cond_t999"]).abs().mean() > 0.1
+    set_channels_last_blocks(unet, True)
+    set_fused_processors(unet)
+    assert_close(unet(latents, 999, project_tokens(unet, tokens), pose, placed), golden["cond_t999"])

@@ -165,3 +165,22 @@ def test_a_reid_network_of_another_kind_is_refused(mini_weights, tmp_path):
     save_file(whole, tmp_path / "transformer_20.safetensors")
     with pytest.raises(UserError, match="the ReID network gives 128 numbers, but the IFR takes 640"):
         IPGPipeline.from_pretrained(tmp_path, preset="mini", device="cpu")
+
+
+def test_fused_draws_the_same_pictures(mini_weights, pipe):
+    people = [REFERENCES[0], [*REFERENCES, picture(7)]]
+    fused = IPGPipeline.from_pretrained(mini_weights, preset="mini", device="cpu").optimise(fused=True)
+    for settings in (Sampling(2), Sampling(2, guidance_scale=1.0), Sampling(3, feature_interval=2)):
+        expected, found = (one.generate(people, POSES, settings, batch_size=3) for one in (pipe, fused))
+        assert max(difference(a, b) for rows in zip(expected, found) for a, b in zip(*rows)) <= 1  # noqa: B905
+
+
+def test_references_in_batches_are_encoded_as_one_by_one(pipe):
+    people = [[REFERENCES[0]], [REFERENCES[1].convert("RGB"), picture(7)], [picture(8)]]
+    expected = pipe.encode_people(people)
+    for (tokens, features), (found_tokens, found) in zip(expected, pipe.encode_people(people, at_once=3), strict=True):
+        torch.testing.assert_close(found_tokens, tokens, rtol=1e-4, atol=1e-5)
+        assert len(found) == len(features) and found.keys() == features.keys()
+        for name, sides in features.items():
+            for one, other in zip(found[name], sides, strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,47 @@
+"""How, not what, is computed: what is fastest on a device."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+
+@dataclass(frozen=True)
+class Execution:
+    """channels_last: the layout of the networks' weights. together: references are encoded in batches.
+
+    fused: norms with SiLU, projections and the places of references in one, see `models.channels_last` and
+    `models.fused_attention`.
+    """
+
+    channels_last: bool
+    together: bool
+    fused: bool
+
+    def __str__(self) -> str:
+        layout = "channels-last" if self.channels_last else "contiguous"
+        references = "references in batches" if self.together else "references one by one"
+        return f"{layout}, {references}, {'fused' if self.fused else 'plain'} norms and projections"
+
+
+def execution_for(device: torch.device, dtype: torch.dtype) -> Execution:
+    """The fastest on a device.
+
+    Convolutions in half precision are faster channels-last, those in float32 are slower. References one by one keep the
+    bits of a picture on a CPU independent of its company.
+    """
+    half = dtype != torch.float32
+    fused = half and device.type == "cuda" and kernels_run(device)
+    return Execution(channels_last=half, together=device.type != "cpu", fused=fused)
+
+
+@cache
+def kernels_run(device: torch.device) -> bool:
+    """Whether Triton's kernels do: they need Triton, a C compiler, and a GPU that Triton knows."""
+    try:
+        from .models.geglu import geglu
+
+        geglu(torch.zeros(1, 2, device=device))
+    except Exception:  # of whatever kind: the plain way is always there
+        return False
+    return True

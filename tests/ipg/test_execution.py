@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from IPG.execution import execution_for, kernels_run
+
+HALF = "channels-last, references in batches"
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "said"),
+    [
+        ("cpu", torch.float32, "contiguous, references one by one, plain norms and projections"),
+        ("cpu", torch.bfloat16, "channels-last, references one by one, plain norms and projections"),
+        ("cuda", torch.float32, "contiguous, references in batches, plain norms and projections"),
+        ("cuda", torch.float16, f"{HALF}, fused norms and projections"),
+        ("mps", torch.float16, f"{HALF}, plain norms and projections"),
+    ],
+)
+def test_what_a_device_does(device, dtype, said, monkeypatch):
+    monkeypatch.setattr("IPG.execution.kernels_run", lambda device: True)
+    assert str(execution_for(torch.device(device), dtype)) == said
+
+
+def test_where_kernels_do_not_run_nothing_is_fused(monkeypatch):
+    def broken(both):
+        raise RuntimeError("Failed to find C compiler")
+
+    assert kernels_run(torch.device("cpu"))  # where the plain form answers
+    kernels_run.cache_clear()
+    monkeypatch.setattr("IPG.models.geglu.geglu", broken)
+    assert not kernels_run(torch.device("cpu"))
+    kernels_run.cache_clear()
