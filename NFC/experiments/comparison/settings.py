@@ -72,7 +72,10 @@ class Claim:
 
 @dataclass
 class TableRecipe:
-    """Rows on one data set, and the claims about them."""
+    """Rows on one data set, and the claims about them.
+
+    drawings: name of `drawings.DRAWINGS` -> the network whose pictures are drawn.
+    """
 
     heading: str
     data: str
@@ -80,6 +83,7 @@ class TableRecipe:
     claims: list[Claim] = field(default_factory=list)
     metrics: list[str] = field(default_factory=lambda: ["mAP"])
     caption: str = ""
+    drawings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -101,6 +105,8 @@ class Comparison:
             _known(where, "data", table.data, self.data)
             for row in table.rows.values():
                 _known(where, "network", row.network, self.networks)
+            for network in table.drawings.values():
+                _known(where, "network", network, self.networks)
             for claim in table.claims:
                 for row in (claim.row, claim.against):
                     _known(where, "row", row, table.rows)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ...report.table import ResultTable, Row
 from ..results import Result
+from .drawings import draw
 from .scoring import Bench, Figures
 from .settings import Claim, TableRecipe
 from .training import Workshop
@@ -26,7 +27,7 @@ def compare(workshop: Workshop, name: str, folder: Path) -> Result:
         for number, (row, settings) in enumerate(recipe.rows.items())
     }
     claims = claims_table(recipe, figures) if recipe.claims else None
-    return Result(recipe.heading, rows_table(recipe, figures), claims)
+    return Result(recipe.heading, rows_table(recipe, figures), claims, galleries=draw(recipe.drawings, bench))
 
 
 def rows_table(recipe: TableRecipe, figures: Mapping[str, Seeds]) -> ResultTable:
