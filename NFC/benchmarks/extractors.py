@@ -50,6 +50,10 @@ VARIANTS = {
     "BPBReID, 5 parts": Variant("bpbreid"),
     "KPR, ImageNet (Swin v2)": Variant("kpr"),
     "KPR, SOLIDER": Variant("kpr", SOLIDER),
+    "Siamese LSTM": Variant("siamese_lstm"),
+    "Gated Siamese CNN, maps": Variant("gated_siamese"),
+    "IDLA, maps": Variant("idla"),
+    "PersonNet, maps": Variant("personnet"),
 }
 
 

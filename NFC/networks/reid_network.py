@@ -67,6 +67,7 @@ class ReIDNetwork(nn.Module):
     name: ClassVar[str]  # in `NETWORKS`
     Sizes: ClassVar[type]
     learns_cameras: ClassVar[bool] = False  # `Sizes` has `num_cameras`, of a camera embedding
+    trained_on_pairs: ClassVar[bool] = False  # `branches` needs `Inputs.pairs`
     layout: Layout = Layout()  # of the test feature
     feature_dim: int
 

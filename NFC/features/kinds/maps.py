@@ -1,4 +1,4 @@
-"""The maps of pictures, which networks that judge pairs compare; `NFC.matching.pair_network` asks the network itself."""
+"""The maps of pictures, for networks that judge pairs; `NFC.matching.pair_network` has the network compare them."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -44,7 +44,9 @@ class MapFeatures(JoinedFeatures):
     def unflatten(cls, flat: Tensor, *sizes: int) -> Self:
         """(..., C * H * W) and C, H, W; `UserError` where these are other numbers."""
         if len(sizes) != 3 or min(sizes) < 1 or flat.shape[-1] != torch.Size(sizes).numel():
-            raise UserError(f"features of {flat.shape[-1]} numbers do not hold maps of {sizes} (channels, rows, columns)")
+            raise UserError(
+                f"features of {flat.shape[-1]} numbers do not hold maps of {sizes} (channels, rows, columns)"
+            )
         return cls(flat.unflatten(-1, sizes))
 
     @property

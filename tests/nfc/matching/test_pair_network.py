@@ -33,7 +33,9 @@ def weights(tmp_path_factory):
 @torch.inference_mode()
 def test_against_pairs_one_by_one(weights, order, monkeypatch):
     monkeypatch.setattr("NFC.matching.pair_network.BLOCK.__class__.rows", lambda *_: 7)  # blocks that do not divide
-    distances = PairNetworkMatcher(extractor="idla", weights=weights, shortlist=5, order=order).distances(QUERY, GALLERY)
+    distances = PairNetworkMatcher(extractor="idla", weights=weights, shortlist=5, order=order).distances(
+        QUERY, GALLERY
+    )
     network = tiny_idla().half().float()  # as the file holds it
     rows = [vectors.maps.mean(-1).flatten(1) for vectors in (QUERY.feats, GALLERY.feats)]
     cheap = torch.cdist(*(torch.nn.functional.normalize(v.double(), dim=1) for v in rows)).argsort(1)
@@ -88,7 +90,11 @@ def test_evaluate_from_the_command_line(weights, tmp_path):
     common = ["--dataset", "market1501", "--root", dataset.root, "--device", "cpu", "--num_workers", 0]
     common += ["--extractor", "idla", "--weights", weights]
     rows = {}
-    for name, steps in {"plain": [], "judged": ["pair_network:shortlist=4"], "centralized": ["nfc", "pair_network"]}.items():
+    for name, steps in {
+        "plain": [],
+        "judged": ["pair_network:shortlist=4"],
+        "centralized": ["nfc", "pair_network"],
+    }.items():
         out = tmp_path / name
         assert here("evaluate", *common, "--out", out, *(["--steps", *steps] if steps else [])) == 0
         (rows[name],) = json.loads((out / "results.json").read_text())["rows"]

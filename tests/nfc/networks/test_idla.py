@@ -101,7 +101,9 @@ def test_files_of_other_networks_and_batches_without_pairs_are_one_line(tmp_path
         build_from_tensors(trainable(name), {"conv1.weight": torch.zeros(3)}, "x.pth")
     with pytest.raises(UserError, match="scheme=pairs"):
         tiny_idla().branches(Inputs(torch.rand(2, 3, 24, 24)))
-    torch.save({"state_dict": {f"module.{n}": t for n, t in checkpoint(f"stripes_grid/{name}").items()}}, tmp_path / "w.pth")
+    torch.save(
+        {"state_dict": {f"module.{n}": t for n, t in checkpoint(f"stripes_grid/{name}").items()}}, tmp_path / "w.pth"
+    )
     assert build_extractor(name, tmp_path / "w.pth", device="cpu").layout.kind == "maps"
 
 
