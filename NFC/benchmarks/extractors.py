@@ -55,6 +55,10 @@ VARIANTS = {
     "PCB with RPP": Variant("pcb_rpp"),
     "ICNN": Variant("icnn"),
     "SCPNet": Variant("scpnet"),
+    "Siamese LSTM": Variant("siamese_lstm"),
+    "Gated Siamese CNN, maps": Variant("gated_siamese"),
+    "IDLA, maps": Variant("idla"),
+    "PersonNet, maps": Variant("personnet"),
 }
 
 

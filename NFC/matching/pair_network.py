@@ -11,7 +11,7 @@ from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
 from ..features.feature_set import FeatureSet
-from ..features.kinds import MapFeatures
+from ..features.kinds import Features, MapFeatures
 from ..networks import build_extractor
 from ..networks.blocks.pair_network import Order, PairNetwork
 from .distances import Distances, EuclideanDistances
@@ -50,7 +50,7 @@ class PairNetworkMatcher(ShortlistMatcher):
             logger.warning("%s: the shortlist of %d holds %s", self.name, candidates.shape[1], told)
         return -pair_scores(self._network(query.feats), query.feats, gallery.feats, candidates, self.order)
 
-    def _network(self, features: MapFeatures) -> PairNetwork:
+    def _network(self, features: Features) -> PairNetwork:
         """On the device of the features; `UserError` for one that judges no pairs, or whose maps are others."""
         network = build_extractor(self.extractor, self.weights, self.preset, features.device).network
         if not isinstance(network, PairNetwork):
@@ -61,9 +61,7 @@ class PairNetworkMatcher(ShortlistMatcher):
         return network
 
 
-def pair_scores(
-    network: PairNetwork, query: MapFeatures, gallery: MapFeatures, candidates: Tensor, order: Order
-) -> Tensor:
+def pair_scores(network: PairNetwork, query: Features, gallery: Features, candidates: Tensor, order: Order) -> Tensor:
     """(Q, K) float32 scores of each query with its `candidates` (Q, K) int64 in blocks, higher is more alike."""
     queries = torch.arange(len(query), device=query.device)[:, None].expand_as(candidates).flatten()
     size = BLOCK.rows(query.size, query.device)

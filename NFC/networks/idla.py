@@ -1,7 +1,7 @@
 """IDLA (Ahmed et al., CVPR 2015): an improved deep learning architecture, which judges whether two pictures are of one.
 
-The number of parameters that is published, 2 308 147, is met by exactly this reading. There are no released weights; the
-names of the tensors are ours.
+The number of parameters that is published, 2 308 147, is met by exactly this reading. There are no released weights;
+the names of the tensors are ours.
 """
 
 from dataclasses import dataclass

@@ -76,6 +76,7 @@ class ReIDNetwork(nn.Module):
     Sizes: ClassVar[type]
     learns_cameras: ClassVar[bool] = False  # `Sizes` has `num_cameras`, of a camera embedding
     stages: ClassVar[tuple[Stage, ...]] = ()  # in which it can be trained, one after the other
+    trained_on_pairs: ClassVar[bool] = False  # `branches` needs `Inputs.pairs`
     layout: Layout = Layout()  # of the test feature
     feature_dim: int
 

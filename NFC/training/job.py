@@ -4,18 +4,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pose2id.errors import UserError
 from pose2id.loop.loop import Loop
 from pose2id.loop.settings import LoopConfig
 from pose2id.loop.state import named_settings
 from pose2id.registry import read_named
 
+from ..networks import NETWORKS, trainable
 from .augmentation import AugmentationConfig
 from .batches import Batches
 from .data import DataConfig, read_training_set
 from .losses import read_losses
 from .network import NetworkConfig, build_network, export, fixed_settings, preprocessing_of
 from .objective import ReIDObjective
-from .schemes import SCHEMES
+from .schemes import SCHEMES, Scheme
 from .validation import Validation, ValidationConfig
 
 
@@ -36,6 +38,13 @@ class ReIDTrainConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 
+def check_pairs(network: str, scheme: Scheme) -> None:
+    """`UserError` for a network that is trained on pairs, with a scheme that gives none."""
+    if network in NETWORKS and trainable(network).trained_on_pairs and not scheme.gives_pairs:
+        fitting = " or ".join(name for name, kind in SCHEMES.items() if kind.gives_pairs)
+        raise UserError(f"network '{network}' is trained on pairs of pictures; give scheme={fitting}")
+
+
 def train(config: ReIDTrainConfig) -> None:
     """Train, or go on with, the network that `config` describes; its file lies in `loop.output_dir` then.
 
@@ -43,6 +52,7 @@ def train(config: ReIDTrainConfig) -> None:
     """
     losses = read_losses(config.losses or {})
     scheme_name, scheme = read_named(SCHEMES, config.scheme, "scheme")
+    check_pairs(config.network.name, scheme)
     preprocessing = preprocessing_of(config.network)
     pictures = read_training_set(config.data, preprocessing)
     batches = Batches(pictures, config.data, config.augmentation, config.loop.batch_size, preprocessing)

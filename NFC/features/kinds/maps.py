@@ -1,4 +1,4 @@
-"""The maps of pictures, which networks that judge pairs compare; `NFC.matching.pair_network` asks the network itself."""
+"""The maps of pictures, for networks that judge pairs; `NFC.matching.pair_network` has the network compare them."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self

@@ -33,8 +33,8 @@ def neighbourhood_differences(own: Tensor, other: Tensor, size: int = 5) -> Tens
 class PatchSummary(nn.Conv2d):
     """Rectified differences, each size x size patch of them summed up by one convolution: (P, C, H, W) twice -> same.
 
-    What it equals is a convolution of stride `size` over the patches laid side by side, a map of (size H, size W), which
-    is never made: the sum over places of a product with each place's differences is the same.
+    That is a convolution of stride `size` over the patches laid side by side, a map of (size H, size W), which is never
+    made: the sum over places of a product with each place's differences is the same.
     """
 
     def __init__(self, channels: int, size: int) -> None:

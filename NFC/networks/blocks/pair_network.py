@@ -39,6 +39,7 @@ class JudgesPairs(ReIDNetwork):
     `mini`: the sizes of the preset mini that differ from the defaults.
     """
 
+    trained_on_pairs = True
     mini: ClassVar[Mapping[str, Any]] = {"height": 64, "width": 32}
 
     @classmethod
@@ -62,7 +63,7 @@ class JudgesPairs(ReIDNetwork):
 
 
 class PairNetwork(JudgesPairs):
-    """`maps` of a picture (B, 3, H, W) -> (B, C, h, w), its test feature, and `compare`, which judges P pairs of them."""
+    """`maps` of a picture (B, 3, H, W) -> (B, C, h, w), its test feature; `compare` judges pairs of them."""
 
     def __init__(self, sizes: PairSizes, map_shape: tuple[int, int, int]) -> None:
         """map_shape: (C, h, w)."""

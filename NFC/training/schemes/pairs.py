@@ -77,6 +77,8 @@ class PairScheme(Scheme):
     second time, both pictures mirrored.
     """
 
+    gives_pairs = True
+
     negatives: int = 2
     other_camera: bool = True
     mirrored: bool = False

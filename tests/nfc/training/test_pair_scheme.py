@@ -48,7 +48,7 @@ def test_pairs_of_a_person_come_from_two_cameras_where_there_are_two():
     seen = {True: set(), False: set()}
     for other_camera in seen:
         pairs_of = source(labels, camids, other_camera=other_camera)
-        for step in range(40):
+        for step in range(150):
             batch = drawn(pairs_of, step)
             a, b = batch["pairs"][::3].T
             rows = zip(batch["labels"][a].tolist(), (batch["camids"][a] == batch["camids"][b]).tolist(), strict=True)
@@ -71,15 +71,6 @@ def test_a_person_seen_once_is_only_another():
     for step in range(20):
         batch = drawn(pairs_of, step)
         assert batch["labels"][batch["pairs"][:, 0]].tolist() == [0, 0, 0]
-
-
-def test_labels_given_anew_decide():
-    pairs_of = source(LABELS, CAMERAS)
-    again = source(LABELS, CAMERAS)
-    again.batches.relabel(np.where(np.array(LABELS) < 5, np.array(LABELS), -1))
-    again.__init__(again.batches, again.scheme)
-    assert drawn(pairs_of)["labels"].max() > 4
-    assert all(drawn(again, step)["labels"].max() <= 4 for step in range(20))
 
 
 @pytest.mark.parametrize(
