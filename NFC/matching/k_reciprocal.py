@@ -10,7 +10,6 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from pose2id.arrays import Array, as_feature_pair, in_kind
-from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
 from ..features.feature_set import FeatureSet
@@ -20,8 +19,7 @@ from ..neighbours.products import FLOAT32, Centring, pack
 from ..neighbours.search import nearest_neighbours
 from ..neighbours.tiles import slices
 from .base import Matcher
-
-SHARED = AtOnce(cpu=2**22, gpu=2**26)  # weights compared
+from .neighbourhoods import InvertedLists, expanded_sets, membership, with_unit_rows
 
 
 @torch.no_grad()
@@ -46,8 +44,8 @@ def k_reciprocal_rerank(query: Array, gallery: Array, k1: int = 20, k2: int = 6,
     nearest, _ = nearest_neighbours(points, max(k1, k2 - 1))
     nearest = np.column_stack([np.arange(len(points)), nearest.cpu().numpy()])
 
-    weights = _with_unit_rows(_weigh(_expanded_sets(nearest, k1), left, right, largest))
-    weights = _with_unit_rows(_membership(nearest[:, :k2]) @ weights)
+    weights = with_unit_rows(_weigh(expanded_sets(nearest, k1), left, right, largest))
+    weights = with_unit_rows(membership(nearest[:, :k2]) @ weights)
     result = _jaccard(weights, len(a), a.device).mul_(1 - lambda_value)
     for rows in slices(len(a), a.device):
         distances = (left[rows] @ right[:, len(a) :]).clamp_(min=0).div_(largest[rows, None])
@@ -67,60 +65,13 @@ def _weigh(sets: csr_matrix, left: Tensor, right: Tensor, largest: Tensor) -> cs
     return csr_matrix((values.cpu().numpy(), sets.indices, sets.indptr), shape=sets.shape)
 
 
-def _expanded_sets(nearest: np.ndarray, k1: int) -> csr_matrix:
-    """(N, N) float32 sparse with an entry wherever j is in the expanded k-reciprocal set of i."""
-    reciprocal = _reciprocal(nearest[:, : k1 + 1])
-    half = _reciprocal(nearest[:, : round(k1 / 2) + 1])
-    overlap = (reciprocal @ half.T).multiply(reciprocal).tocsr()  # |set_i and half_c| for each c in set_i
-    overlap.data = (3 * overlap.data > 2 * np.asarray(half.sum(1)).ravel()[overlap.indices]).astype(np.float32)
-    overlap.eliminate_zeros()
-    return (reciprocal + overlap @ half).tocsr()
-
-
-def _membership(nearest: np.ndarray) -> csr_matrix:
-    """(N, N) sparse with a one wherever j is listed in row i of `nearest` (N, K)."""
-    count, size = nearest.shape
-    indptr = np.arange(0, count * size + 1, size)
-    return csr_matrix((np.ones(count * size, np.float32), nearest.ravel(), indptr), shape=(count, count))
-
-
-def _reciprocal(nearest: np.ndarray) -> csr_matrix:
-    """(N, N) sparse with a one wherever i and j list each other."""
-    listed = _membership(nearest)
-    return listed.multiply(listed.T).tocsr()
-
-
-def _with_unit_rows(weights: csr_matrix) -> csr_matrix:
-    """Rows divided by their sums."""
-    weights.data /= np.repeat(np.asarray(weights.sum(1)).ravel(), np.diff(weights.indptr))
-    return weights
-
-
 def _jaccard(weights: csr_matrix, queries: int, device: torch.device) -> Tensor:
     """(Q, G) float32: 1 - sum(min) / sum(max) between the rows of queries and of gallery items, which sum to 1."""
-    columns = weights[queries:].tocsc()
-    start, item, value = (torch.from_numpy(part).to(device) for part in (columns.indptr, columns.indices, columns.data))
-    start, item = start.long(), item.long()
-    row, col, own = weights[:queries].tocoo().row, weights[:queries].indices, weights[:queries].data
-    row, col, own = (torch.from_numpy(part).to(device) for part in (row, col, own))
-    row, col = row.long(), col.long()
-    counts = start[col + 1] - start[col]  # gallery items that share each weight of a query
-    shared = torch.zeros(queries * columns.shape[0], device=device)
-    for part in _chunks(counts):
-        size = counts[part]
-        first = (start[col[part]] - (size.cumsum(0) - size)).repeat_interleave(size)
-        place = first + torch.arange(len(first), device=device)
-        smaller = value[place].minimum(own[part].repeat_interleave(size))
-        shared.index_add_(0, row[part].repeat_interleave(size) * columns.shape[0] + item[place], smaller)
+    own = weights[:queries].tocoo()
+    row, col, weight = (torch.from_numpy(part).to(device) for part in (own.row, own.col, own.data))
+    shared = InvertedLists.of(weights[queries:], device).overlap(row.long(), col.long(), weight, queries)
     # 1 - shared / (2 - shared) in place: at this size another array costs more than the arithmetic
-    return shared.view(queries, -1).neg_().add_(2).reciprocal_().mul_(-2).add_(2)
-
-
-def _chunks(counts: Tensor) -> list[slice]:
-    """Slices of `counts` with sums of about `SHARED`."""
-    chunk = counts.cumsum(0) // SHARED.on(counts.device)
-    ends = chunk.unique_consecutive(return_counts=True)[1].cumsum(0).tolist()
-    return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
+    return shared.neg_().add_(2).reciprocal_().mul_(-2).add_(2)
 
 
 def _check(k1: int, k2: int, lambda_value: float) -> None:

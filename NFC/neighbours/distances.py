@@ -28,6 +28,24 @@ def pair_distances(
     return result
 
 
+def distance_matrix(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances (N, M) float64 of (N, d) and (M, d), by a product: exact to 1e-8 of the longest row."""
+    a, b = a.double(), b.double()
+    squares = torch.addmm(b.square().sum(1), a, b.T, alpha=-2).add_(a.square().sum(1, keepdim=True))
+    return squares.clamp_(min=0).sqrt_()
+
+
+def nearest_columns(distances: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Values and columns (B, min(k, M)) of the smallest of each row of (B, M); ties go to the lower column."""
+    k = min(k, distances.shape[1])
+    kth = distances.topk(k, largest=False).values[:, -1:]
+    width = int((distances <= kth).sum(1).max())  # all that tie with the k-th are in, so that the index decides
+    nearest, cols = distances.topk(width, largest=False)
+    cols, order = cols.sort(dim=1)
+    nearest, order = nearest.gather(1, order).sort(dim=1, stable=True)
+    return nearest[:, :k], cols.gather(1, order)[:, :k]
+
+
 def pair_bounds(a: Tensor, b: Tensor, rows: Tensor, cols: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Lower and upper bounds (P,) float64 of `pair_distances`, from sums in float32; equal for float64 features."""
     if a.dtype == torch.float64:

@@ -15,6 +15,7 @@ from pose2id.arrays import as_features, as_tensor, compute_dtype, unit_rows
 from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
+from ...neighbours.distances import distance_matrix, nearest_columns
 from .base import Features, Reduction, sum_in_order
 from .layout import Layout
 
@@ -107,12 +108,8 @@ class PartFeatures(Features):
             return indices
         for rows, block in part_distance_blocks(self, self):
             block.diagonal(rows.start).fill_(torch.inf)
-            kth = block.topk(k, largest=False).values[:, -1:]
-            width = int((block <= kth).sum(1).max())  # all that tie with the k-th are in, so that the index decides
-            nearest, cols = block.topk(width, largest=False)
-            cols, order = cols.sort(dim=1)
-            nearest, order = nearest.gather(1, order).sort(dim=1, stable=True)
-            indices[rows] = cols.gather(1, order).masked_fill(nearest.isinf(), -1)[:, :k]
+            nearest, cols = nearest_columns(block, k)
+            indices[rows] = cols.masked_fill(nearest.isinf(), -1)
         return indices
 
     def sums(self, members: Tensor) -> Self:
@@ -190,15 +187,9 @@ def distance_block(query: PartFeatures, gallery: PartFeatures) -> tuple[Tensor, 
     total = a_root.new_zeros(len(a), len(b))
     weights, largest = torch.zeros_like(total), 0.0
     for part in range(a.shape[1]):
-        distance = _euclidean(a[:, part].double(), b[:, part].double())
+        distance = distance_matrix(a[:, part], b[:, part])
         weight = a_root[:, part, None] * b_root[:, part]
         largest = max(largest, float(distance.masked_fill(weight == 0, 0).max()))
         total.addcmul_(weight, distance)
         weights += weight
     return total.div_(weights).masked_fill_(weights == 0, torch.inf), largest
-
-
-def _euclidean(a: Tensor, b: Tensor) -> Tensor:
-    """(B, d), (G, d) float64 -> Euclidean distances (B, G)."""
-    squares = torch.addmm(b.square().sum(1), a, b.T, alpha=-2).add_(a.square().sum(1, keepdim=True))
-    return squares.clamp_(min=0).sqrt_()
