@@ -3,6 +3,7 @@
 from .affinity import Affinity
 from .base import Matcher
 from .distances import Distances
+from .dmli import DMLI
 from .euclidean import Euclidean
 from .k_reciprocal import KReciprocal
 from .parts import VisibleParts
@@ -12,6 +13,7 @@ MATCHERS: dict[str, type[Matcher]] = {
     "parts": VisibleParts,
     "k_reciprocal": KReciprocal,
     "affinity": Affinity,
+    "dmli": DMLI,
 }
 
-__all__ = ["MATCHERS", "Affinity", "Distances", "Euclidean", "KReciprocal", "Matcher", "VisibleParts"]
+__all__ = ["DMLI", "MATCHERS", "Affinity", "Distances", "Euclidean", "KReciprocal", "Matcher", "VisibleParts"]

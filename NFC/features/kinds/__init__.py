@@ -6,13 +6,16 @@ from pose2id.arrays import Array, as_tensor
 from pose2id.errors import UserError
 
 from .base import Features, Reduction
+from .joined import JoinedFeatures
 from .layout import Layout
 from .parts import PartFeatures
+from .stripes import StripeFeatures
 from .vectors import VectorFeatures
 
 KINDS: dict[str, type[Features]] = {
     "vectors": VectorFeatures,
     "parts": PartFeatures,
+    "stripes": StripeFeatures,
 }
 
 
@@ -37,4 +40,16 @@ def like(features: Features, given: Array | Features) -> Array | Features:
     return flat if isinstance(given, Tensor) else flat.numpy()
 
 
-__all__ = ["KINDS", "Features", "Layout", "PartFeatures", "Reduction", "VectorFeatures", "as_kind", "like", "unflatten"]
+__all__ = [
+    "KINDS",
+    "Features",
+    "JoinedFeatures",
+    "Layout",
+    "PartFeatures",
+    "Reduction",
+    "StripeFeatures",
+    "VectorFeatures",
+    "as_kind",
+    "like",
+    "unflatten",
+]
