@@ -81,8 +81,8 @@ def k_reciprocal_from_distances(
 ) -> Array:
     """`k_reciprocal_rerank` of any symmetric distances: (Q, G), (Q, Q) and (G, G) floating, NumPy or torch.
 
-    They are taken as they are, not squared, so a sample stands where its distance to itself puts it; one that is farther
-    from itself than from k1 others is not in its own set. Returns (Q, G) float32 of the kind and device of the first.
+    They are taken as they are, not squared, so a sample stands where its distance to itself puts it; one that is nearer
+    to k1 others is not in its own set. Returns (Q, G) float32 of the kind and device of the first.
     Source: the re-ranking of AlignedReID++, whose distance of a picture to itself is not 0.
     """
     across = as_features(query_gallery, "query_gallery")
@@ -121,9 +121,10 @@ def rerank_distances(distances: Distances, queries: int, k1: int, k2: int, lambd
         counts = torch.from_numpy(np.diff(weights.indptr)[rows.cpu()]).to(block.device)
         listed = torch.arange(len(rows), device=block.device).repeat_interleave(counts)
         weights.data[first:last] = torch.exp(-block[listed, columns]).float().cpu().numpy()
-    neighbours = nearest[:, :k2]
-    weights = membership(neighbours) @ with_unit_rows(weights)
-    weights.data /= neighbours.shape[1]
+    weights = with_unit_rows(weights)
+    if k2 > 1:  # with one, a sample keeps its own weights, whether or not it is its own nearest
+        neighbours = nearest[:, :k2]
+        weights = membership(neighbours) @ weights / neighbours.shape[1]
     return _jaccard(weights, queries, distances.device).mul_(1 - lambda_value).add_(original, alpha=lambda_value)
 
 

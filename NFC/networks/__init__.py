@@ -24,6 +24,8 @@ NETWORKS = {
     "bpbreid": "bpbreid",
     "kpr": "kpr",
     "baseline": "baseline",
+    "alignedreid": "alignedreid",
+    "alignedreid_v1": "alignedreid_v1",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

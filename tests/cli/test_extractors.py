@@ -29,6 +29,8 @@ FULL_SIZE = [
     ("bpbreid", "bpbreid_k8", "market1501"),
     ("kpr", "kpr", "occluded_reid"),
     ("kpr", "kpr_in", "market1501"),
+    ("alignedreid", "stripes_grid/alignedreid", "market1501"),
+    ("alignedreid_v1", "stripes_grid/alignedreid_v1", "market1501"),
     ("file", "exported", "market1501"),
 ]
 
@@ -96,7 +98,7 @@ def test_cameras_reach_networks_that_use_them(drawn, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(("extractor", "stem", "layout"), FULL_SIZE)
 def test_every_extractor_at_full_size(extractor, stem, layout, drawn, tmp_path, monkeypatch):
-    weights = tmp_path / f"{stem}.safetensors"
+    weights = tmp_path / "weights.safetensors"
     if extractor == "file":
         weights, _ = write_exported(tmp_path, ".pt2")
     elif stem == "transformer_20":

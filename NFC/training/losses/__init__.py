@@ -10,6 +10,7 @@ from pose2id.registry import read_named
 from .base import Loss
 from .contrastive import Contrastive, contrastive_loss
 from .identity import Identity
+from .local_triplet import LocalTriplet
 from .margin_triplet import MarginTriplet
 from .triplet import Triplet, batch_hard_triplet_loss
 
@@ -20,6 +21,7 @@ LOSSES: dict[str, type[Loss]] = {
     "triplet": Triplet,
     "margin_triplet": MarginTriplet,
     "contrastive": Contrastive,
+    "local_triplet": LocalTriplet,
 }
 
 

@@ -21,11 +21,11 @@ def manifest(stem: str) -> dict[str, Tensor]:
 
 
 def checkpoint(stem: str, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
-    """An official file with recipe values, of the tensors whose names are wanted."""
+    """An official file with recipe values, of the tensors whose names are wanted; the stem may have a folder."""
     return {
         name: torch.zeros(tensor.shape, dtype=torch.int64)
         if name.endswith(INTEGERS)
-        else recipe(stem, name, tensor.shape)
+        else recipe(Path(stem).name, name, tensor.shape)
         for name, tensor in manifest(stem).items()
         if wanted(name)
     }
@@ -33,7 +33,8 @@ def checkpoint(stem: str, wanted: Callable[[str], bool] = lambda name: True) -> 
 
 def golden(stem: str) -> dict[str, Tensor]:
     """Arrays of the official network, by name."""
-    return {name: torch.from_numpy(array) for name, array in np.load(GOLDEN / f"{stem}.npz").items()}
+    arrays = np.load(GOLDEN / f"{stem}.npz").items()
+    return {name: torch.from_numpy(array) for name, array in arrays if array.dtype.kind != "U"}  # a note is text
 
 
 def shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
