@@ -114,17 +114,21 @@ def rerank_distances(distances: Distances, queries: int, k1: int, k2: int, lambd
     weights = expanded_sets(nearest, k1)
     original = torch.empty(queries, distances.shape[0] - queries, device=distances.device)
     for rows in blocks:
+        first, last = int(rows[0]), int(rows[-1]) + 1
         block = distances[rows] / largest[rows, None]
-        original[rows[rows < queries]] = block[rows < queries, queries:].float()
-        first, last = weights.indptr[rows[0]], weights.indptr[rows[-1] + 1]
-        columns = torch.from_numpy(weights.indices[first:last]).long().to(block.device)
-        counts = torch.from_numpy(np.diff(weights.indptr)[rows.cpu()]).to(block.device)
-        listed = torch.arange(len(rows), device=block.device).repeat_interleave(counts)
-        weights.data[first:last] = torch.exp(-block[listed, columns]).float().cpu().numpy()
+        original[first:last] = block[: max(0, queries - first), queries:]
+        start = weights.indptr[first : last + 1]
+        members = slice(start[0], start[-1])
+        row, column = (
+            torch.from_numpy(index).long().to(block.device)
+            for index in (np.arange(last - first).repeat(np.diff(start)), weights.indices[members])
+        )
+        weights.data[members] = torch.exp(-block[row, column]).cpu().numpy()
     weights = with_unit_rows(weights)
     if k2 > 1:  # with one, a sample keeps its own weights, whether or not it is its own nearest
         neighbours = nearest[:, :k2]
-        weights = membership(neighbours) @ weights / neighbours.shape[1]
+        weights = membership(neighbours) @ weights
+        weights.data /= neighbours.shape[1]
     return _jaccard(weights, queries, distances.device).mul_(1 - lambda_value).add_(original, alpha=lambda_value)
 
 

@@ -1,7 +1,7 @@
 """AlignedReID (Zhang et al., arXiv 1711.08184): a global feature and rows of the map reduced to 128 numbers.
 
-Facts are of a re-production, as the authors published no code; the files that it released were trained without the local
-loss, so that only their global feature is worth comparing (matcher `dmli` with distance=global).
+Facts are of a re-production, as no code of the authors was found; the files that it released were trained without the
+local loss, so that only their global feature is worth comparing (matcher `dmli` with distance=global).
 """
 
 from collections.abc import Mapping

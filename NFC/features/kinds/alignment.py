@@ -58,7 +58,7 @@ def stripe_distances(a: Tensor, b: Tensor, aligned: bool = True) -> Tensor:
     queries = min(len(a), QUERIES.on(a.device))
     for columns in torch.arange(len(b)).split(ELEMENTS.rows(b.shape[1] * queries, a.device)):
         part = slice(int(columns[0]), int(columns[-1]) + 1)
-        others = b[part].to(dtype).transpose(0, 1).contiguous().div_(2)  # (K, B, d)
+        others = (b[part].to(dtype) / 2).transpose(0, 1).contiguous()  # (K, B, d)
         squares = others.square().sum(-1)
         for start in range(0, len(a), queries):
             rows = slice(start, start + queries)
