@@ -50,6 +50,8 @@ VARIANTS = {
     "BPBReID, 5 parts": Variant("bpbreid"),
     "KPR, ImageNet (Swin v2)": Variant("kpr"),
     "KPR, SOLIDER": Variant("kpr", SOLIDER),
+    "AlignedReID++": Variant("alignedreid"),
+    "AlignedReID": Variant("alignedreid_v1"),
 }
 
 
