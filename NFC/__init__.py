@@ -1,9 +1,10 @@
 """Neighbour feature centralization and its judges: features in, better features and scores out."""
 
 from .datasets.rules import same_camera
-from .features.kinds import PartFeatures, SetFeatures
+from .features.kinds import PartFeatures, SetFeatures, StripeFeatures
+from .features.kinds.alignment import dmli_distances
 from .matching.affinity import affinity_distances
-from .matching.k_reciprocal import k_reciprocal_rerank
+from .matching.k_reciprocal import k_reciprocal_from_distances, k_reciprocal_rerank
 from .matching.similarity_inference import similarity_inference_distances
 from .neighbours import nearest_in_gallery, nearest_neighbours
 from .scoring.identity_density import ID2
@@ -17,10 +18,13 @@ __all__ = [
     "NFC",
     "PartFeatures",
     "SetFeatures",
+    "StripeFeatures",
     "affinity_distances",
+    "dmli_distances",
     "evaluate_ranking",
     "expand_queries",
     "fuse_generated",
+    "k_reciprocal_from_distances",
     "k_reciprocal_rerank",
     "nearest_in_gallery",
     "nearest_neighbours",

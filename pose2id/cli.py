@@ -37,6 +37,9 @@ COMMANDS: dict[str, Command] = {
     "partial-queries": Command("NFC.commands.partial_queries", "a data set once more, with partial or loose queries"),
     "plot-losses": Command("NFC.commands.plot_losses", "curves of training runs"),
     "bench nfc": Command("NFC.benchmarks.nfc", "NFC, ranking and re-ranking against plain implementations"),
+    "bench matching": Command(
+        "NFC.benchmarks.matching", "matchers of local features: seconds and memory for all pairs"
+    ),
     "bench extractors": Command("NFC.benchmarks.extractors", "pictures a second of every ReID network"),
     "bench reid-training": Command(
         "NFC.benchmarks.reid_training", "mAP of every ReID network before and after training"

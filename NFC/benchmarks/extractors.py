@@ -59,6 +59,8 @@ VARIANTS = {
     "Gated Siamese CNN, maps": Variant("gated_siamese"),
     "IDLA, maps": Variant("idla"),
     "PersonNet, maps": Variant("personnet"),
+    "AlignedReID++": Variant("alignedreid"),
+    "AlignedReID": Variant("alignedreid_v1"),
 }
 
 

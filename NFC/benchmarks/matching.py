@@ -1,25 +1,102 @@
-"""What matchers cost on large galleries: seconds, and memory above the input, in a process of their own."""
+"""Matchers of local features at the size of Market1501: seconds and memory above input and result, as ranking asks.
+
+pose2id bench matching              3,368 queries and 15,913 gallery pictures: about a minute a case on two cores
+pose2id bench matching --small      the same at toy sizes, to see that it works
+pose2id bench matching --only dmli  some cases
+
+Features are random, so that nothing is near anything else. Every case runs in a process of its own, on the CPU and on
+a GPU where there is one. Distances are asked for in blocks of queries, as ranking does, and put into one matrix; some
+pairs are checked against a plain way.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from rich.console import Console
+from rich.table import Table
+from torch.nn.functional import normalize
 
-from ..matching.inferred import InferredDistances, Numbers
-from .nfc import Measured, in_own_process, measure
+from pose2id.devices import AtOnce
+from pose2id.errors import UserError
+from pose2id.flags import parse_command
+
+from ..features.feature_set import FeatureSet
+from ..features.kinds import Features, StripeFeatures
+from ..matching import MATCHERS
+from .nfc import forget_peak, in_own_process, peak_memory
+
+FULL, SMALL = (3_368, 15_913), (40, 60)  # queries and gallery pictures
+BLOCK = AtOnce(cpu=2**22, gpu=2**26)  # distances asked for at once
+CHECKED = 3  # queries and gallery pictures compared by the plain way
 
 
-def similarity_inference_cost(
-    queries: int = 64, items: int = 100_000, dim: int = 32, numbers: Numbers | None = None, device: str = "cpu"
-) -> Measured:
-    """SIM in blocks of queries, whose distances are looked at and dropped, as ranking does."""
-    return in_own_process(measure, Inferring(numbers or Numbers()), (queries, items, dim), 1, device=device)
+@dataclass(frozen=True)
+class Case:
+    """A matcher on random features: `make` gives so many of them, from a generator; `plain` one distance of a pair."""
+
+    matcher: str
+    make: Callable[[int, torch.Generator], Features]
+    plain: Callable[[Features, Features], float]
 
 
-class Inferring:
-    """One run of SIM, as `measure` calls it."""
+def stripes(count: int, generator: torch.Generator) -> StripeFeatures:
+    """8 stripes of 128 numbers, as AlignedReID has them."""
+    whole, local = (torch.randn(count, *shape, generator=generator) for shape in ((128,), (8, 128)))
+    return StripeFeatures(normalize(whole, dim=-1), normalize(local, dim=-1))
 
-    def __init__(self, numbers: Numbers) -> None:
-        self.numbers = numbers
 
-    def __call__(self, feats: Tensor, pids: Tensor, camids: Tensor, queries: int) -> dict[str, Tensor]:
-        distances = InferredDistances.between(feats[:queries], feats[queries:], self.numbers)
-        return {"nearest": torch.cat([distances[rows].argmin(1) for rows in distances.parts()])}
+def plain_dmli(query: StripeFeatures, gallery: StripeFeatures) -> float:
+    """Cell by cell, in float64."""
+    cells = torch.cdist(query.stripes[0].double(), gallery.stripes[0].double()).div(2).tanh()
+    for i, j in torch.cartesian_prod(*map(torch.arange, cells.shape)).tolist():
+        cells[i, j] += min([cells[i - 1, j]] * (i > 0) + [cells[i, j - 1]] * (j > 0), default=0.0)
+    return float(cells[-1, -1] + (query.whole - gallery.whole).double().square().sum())
+
+
+CASES = {"dmli, 8 stripes of 128": Case("dmli", stripes, plain_dmli)}
+
+
+@torch.inference_mode()
+def measure(name: str, sizes: tuple[int, int], device: str) -> tuple[float, float, float]:
+    """Seconds, MiB above features and result, and the largest difference from the plain way."""
+    case, generator = CASES[name], torch.Generator().manual_seed(0)
+    queries, gallery = (FeatureSet(case.make(count, generator).to(device), None, None) for count in sizes)
+    matcher, result = MATCHERS[case.matcher](), torch.ones(sizes, device=device)  # its memory is taken now
+    matcher.distances(queries[:CHECKED], gallery[:CHECKED])[torch.arange(CHECKED)]
+    before, started = forget_peak(device), time.perf_counter()
+    distances = matcher.distances(queries, gallery)
+    for rows in torch.arange(sizes[0], device=device).split(BLOCK.rows(sizes[1], result.device)):
+        result[rows] = distances[rows].float()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    seconds, memory = time.perf_counter() - started, (peak_memory(device) - before) / 2**20
+    pairs = torch.cartesian_prod(torch.arange(CHECKED), torch.arange(CHECKED) + sizes[1] - CHECKED).tolist()
+    off = max(abs(float(result[q, g]) - case.plain(queries.feats[[q]], gallery.feats[[g]])) for q, g in pairs)
+    return seconds, memory, off
+
+
+@dataclass
+class BenchConfig:
+    small: bool = False
+    only: list[str] | None = None  # matchers; all
+
+
+def main(arguments: Sequence[str]) -> None:
+    args = parse_command(BenchConfig, __doc__, arguments)
+    if args is None:
+        return
+    known = {case.matcher for case in CASES.values()}
+    if unknown := set(args.only or ()) - known:
+        raise UserError(f"no case of matcher '{min(unknown)}'; choose among: {', '.join(sorted(known))}")
+    sizes = SMALL if args.small else FULL
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    table = Table(title=f"{sizes[0]:,} x {sizes[1]:,} pairs, {torch.get_num_threads()} threads")
+    for column in ("", "device", "seconds", "MiB above", "differs by"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, case in CASES.items():
+        for device in devices if not args.only or case.matcher in args.only else ():
+            seconds, memory, off = in_own_process(measure, name, sizes, device)
+            table.add_row(name, device, f"{seconds:.1f}", f"{memory:,.0f}", f"{off:.0e}")
+    Console().print(table)

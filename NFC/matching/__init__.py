@@ -3,6 +3,7 @@
 from .affinity import Affinity
 from .base import Matcher
 from .distances import Distances
+from .dmli import DMLI
 from .euclidean import Euclidean
 from .jaccard import Jaccard
 from .k_reciprocal import KReciprocal
@@ -15,12 +16,14 @@ MATCHERS: dict[str, type[Matcher]] = {
     "parts": VisibleParts,
     "k_reciprocal": KReciprocal,
     "affinity": Affinity,
+    "dmli": DMLI,
     "jaccard": Jaccard,
     "similarity_inference": SimilarityInference,
     "pair_network": PairNetworkMatcher,
 }
 
 __all__ = [
+    "DMLI",
     "MATCHERS",
     "Affinity",
     "Distances",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pose2id.arrays import as_feature_pair
 
-from ..features.kinds import Features
+from ..features.kinds import Features, JoinedFeatures
 
 Thing = TypeVar("Thing", Tensor, Features)
 
@@ -57,3 +57,11 @@ class EuclideanDistances(BetweenSets[Tensor]):
             self.query[rows].double(), self.gallery.double(), compute_mode="donot_use_mm_for_euclid_dist"
         )
         return exact.square_()
+
+
+@dataclass(frozen=True)
+class JoinedDistances(BetweenSets[JoinedFeatures]):
+    """The distances of a kind's own whose members are joined number by number."""
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return self.query[rows].distance_block(self.gallery)

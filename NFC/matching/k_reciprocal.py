@@ -9,17 +9,22 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from pose2id.arrays import Array, as_feature_pair, in_kind
+from pose2id.arrays import Array, as_feature_pair, as_features, in_kind
+from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
 from ..features.feature_set import FeatureSet
-from ..features.kinds import VectorFeatures
+from ..features.kinds import KINDS, JoinedFeatures, VectorFeatures
+from ..neighbours.distances import nearest_columns
 from ..neighbours.farthest import farthest_distances
 from ..neighbours.products import FLOAT32, Centring, pack
 from ..neighbours.search import nearest_neighbours
 from ..neighbours.tiles import slices
 from .base import Matcher
+from .distances import Distances, JoinedDistances
 from .neighbourhoods import InvertedLists, expanded_sets, membership, with_unit_rows
+
+BLOCK = AtOnce(cpu=2**22, gpu=2**26)  # distances
 
 
 @torch.no_grad()
@@ -65,6 +70,68 @@ def _weigh(sets: csr_matrix, left: Tensor, right: Tensor, largest: Tensor) -> cs
     return csr_matrix((values.cpu().numpy(), sets.indices, sets.indptr), shape=sets.shape)
 
 
+@torch.no_grad()
+def k_reciprocal_from_distances(
+    query_gallery: Array,
+    query_query: Array,
+    gallery_gallery: Array,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
+) -> Array:
+    """`k_reciprocal_rerank` of any symmetric distances: (Q, G), (Q, Q) and (G, G) floating, NumPy or torch.
+
+    They are taken as they are, not squared, so a sample stands where its distance to itself puts it; one that is nearer
+    to k1 others is not in its own set. Returns (Q, G) float32 of the kind and device of the first.
+    Source: the re-ranking of AlignedReID++, whose distance of a picture to itself is not 0.
+    """
+    across = as_features(query_gallery, "query_gallery")
+    queries, gallery = (
+        as_features(given, name).to(across)
+        for given, name in ((query_query, "query_query"), (gallery_gallery, "gallery_gallery"))
+    )
+    sizes = [(count, count) for count in across.shape]
+    if [tuple(queries.shape), tuple(gallery.shape)] != sizes:
+        raise UserError(f"need distances {sizes[0]} and {sizes[1]}, got {tuple(queries.shape)}, {tuple(gallery.shape)}")
+    whole = torch.cat([torch.cat([queries, across], dim=1), torch.cat([across.T, gallery], dim=1)])
+    return in_kind(rerank_distances(whole, len(across), k1, k2, lambda_value), query_gallery)
+
+
+@torch.no_grad()
+def rerank_distances(distances: Distances, queries: int, k1: int, k2: int, lambda_value: float) -> Tensor:
+    """The same of (N, N) `distances` between `queries` and then gallery items; each row is asked for twice."""
+    _check(k1, k2, lambda_value)
+    blocks = torch.arange(distances.shape[0], device=distances.device).split(
+        BLOCK.rows(distances.shape[0], distances.device)
+    )
+    found = [
+        (nearest_columns(block, max(k1 + 1, k2))[1], block.amax(1)) for block in map(distances.__getitem__, blocks)
+    ]
+    nearest, largest = (torch.cat(parts) for parts in zip(*found, strict=True))
+    largest[largest == 0] = 1
+    nearest = nearest.cpu().numpy()
+
+    weights = expanded_sets(nearest, k1)
+    original = torch.empty(queries, distances.shape[0] - queries, device=distances.device)
+    for rows in blocks:
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        block = distances[rows] / largest[rows, None]
+        original[first:last] = block[: max(0, queries - first), queries:]
+        start = weights.indptr[first : last + 1]
+        members = slice(start[0], start[-1])
+        row, column = (
+            torch.from_numpy(index).long().to(block.device)
+            for index in (np.arange(last - first).repeat(np.diff(start)), weights.indices[members])
+        )
+        weights.data[members] = torch.exp(-block[row, column]).cpu().numpy()
+    weights = with_unit_rows(weights)
+    if k2 > 1:  # with one, a sample keeps its own weights, whether or not it is its own nearest
+        neighbours = nearest[:, :k2]
+        weights = membership(neighbours) @ weights
+        weights.data /= neighbours.shape[1]
+    return _jaccard(weights, queries, distances.device).mul_(1 - lambda_value).add_(original, alpha=lambda_value)
+
+
 def _jaccard(weights: csr_matrix, queries: int, device: torch.device) -> Tensor:
     """(Q, G) float32: 1 - sum(min) / sum(max) between the rows of queries and of gallery items, which sum to 1."""
     own = weights[:queries].tocoo()
@@ -81,10 +148,15 @@ def _check(k1: int, k2: int, lambda_value: float) -> None:
 
 @dataclass(frozen=True)
 class KReciprocal(Matcher):
-    """k-reciprocal re-ranking; lambda_value is the weight of the original distance."""
+    """k-reciprocal re-ranking; lambda_value is the weight of the original distance.
+
+    That is the squared Euclidean one of vectors, and the kind's own of those that are joined number by number.
+    """
 
     name: ClassVar[str] = "k_reciprocal"
-    kinds: ClassVar[tuple[str, ...]] = (VectorFeatures.kind,)
+    kinds: ClassVar[tuple[str, ...]] = tuple(
+        name for name, kind in KINDS.items() if issubclass(kind, VectorFeatures | JoinedFeatures)
+    )
 
     k1: int = 20
     k2: int = 6
@@ -98,4 +170,8 @@ class KReciprocal(Matcher):
         return "re-ranked"
 
     def distances(self, query: FeatureSet, gallery: FeatureSet) -> Tensor:
-        return k_reciprocal_rerank(query.feats.values, gallery.feats.values, self.k1, self.k2, self.lambda_value)
+        numbers = self.k1, self.k2, self.lambda_value
+        if isinstance(query.feats, VectorFeatures):
+            return k_reciprocal_rerank(query.feats.values, gallery.feats.values, *numbers)
+        everything = type(query.feats).cat([query.feats.check("query"), gallery.feats.check("gallery")])
+        return rerank_distances(JoinedDistances(everything, everything), len(query.feats), *numbers)

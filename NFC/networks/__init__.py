@@ -33,6 +33,8 @@ NETWORKS = {
     "gated_siamese": "gated_siamese",
     "idla": "idla",
     "personnet": "personnet",
+    "alignedreid": "alignedreid",
+    "alignedreid_v1": "alignedreid_v1",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

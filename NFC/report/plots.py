@@ -32,7 +32,9 @@ STYLE = {
 }
 
 
-def _in_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def in_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """`draw` in the look that all figures have."""
+
     @wraps(draw)
     def drawn(*arguments, **options) -> Figure:
         with matplotlib.rc_context(STYLE):
@@ -41,10 +43,10 @@ def _in_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return drawn
 
 
-@_in_style
+@in_style
 def cmc_plot(curves: Mapping[str, np.ndarray], title: str = "CMC", ranks: int = 20) -> Figure:
     """Share of queries with a true match among the first k, one line a name; curves (max_rank,) in [0, 1]."""
-    figure, axes = _figure(6.4, 4.4, title)
+    figure, axes = new_figure(6.4, 4.4, title)
     for number, (name, curve) in enumerate(curves.items()):
         shown = 100 * np.asarray(curve)[:ranks]
         axes.plot(np.arange(1, len(shown) + 1), shown, label=name, **_look(number))
@@ -53,7 +55,7 @@ def cmc_plot(curves: Mapping[str, np.ndarray], title: str = "CMC", ranks: int = 
     return figure
 
 
-@_in_style
+@in_style
 def sweep_plot(
     values: Sequence[float], series: Mapping[str, Sequence[float]], parameter: str, title: str, base: bool = True
 ) -> Figure:
@@ -61,7 +63,7 @@ def sweep_plot(
 
     base: the first value is the one without the method; it is drawn as a dashed level.
     """
-    figure, axes = _figure(6.4, 4.4, title)
+    figure, axes = new_figure(6.4, 4.4, title)
     for number, (name, scores) in enumerate(series.items()):
         percent = 100 * np.asarray(scores)
         axes.plot(values, percent, label=name, **_look(number))
@@ -72,13 +74,13 @@ def sweep_plot(
     return figure
 
 
-@_in_style
+@in_style
 def heat_map(scores: np.ndarray, rows: Sequence[int], columns: Sequence[int], title: str) -> Figure:
     """Scores (len(rows), len(columns)) in [0, 1] for each pair of k1 (down) and k2 (across), Fig. 9."""
     percent = 100 * np.asarray(scores)
     if percent.shape != (len(rows), len(columns)):
         raise UserError(f"{percent.shape} scores for {len(rows)} values of k1 and {len(columns)} of k2")
-    figure, axes = _figure(1.6 + 0.85 * len(columns), 1.5 + 0.62 * len(rows), title)
+    figure, axes = new_figure(1.6 + 0.85 * len(columns), 1.5 + 0.62 * len(rows), title)
     image = axes.imshow(percent, cmap="cividis", aspect="auto")
     middle = (percent.min() + percent.max()) / 2
     for (row, column), value in np.ndenumerate(percent):
@@ -93,7 +95,7 @@ def heat_map(scores: np.ndarray, rows: Sequence[int], columns: Sequence[int], ti
     return figure
 
 
-@_in_style
+@in_style
 def tsne_plot(panels: Mapping[str, Tensor], pids: Sequence[int], title: str, seed: int = 0) -> Figure:
     """t-SNE of features (N, d) of the same N pictures, one panel a name (Fig. 4); each pid has a colour and a marker.
 
@@ -116,7 +118,7 @@ def tsne_plot(panels: Mapping[str, Tensor], pids: Sequence[int], title: str, see
     return figure
 
 
-@_in_style
+@in_style
 def loss_plot(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], metric: str) -> Figure:
     """Training curves, one panel a run: its steps (n,) and the metric at them (n,)."""
     figure = Figure(figsize=(3.6 * len(curves), 3), layout="constrained")
@@ -129,7 +131,7 @@ def loss_plot(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], metric: str) 
     return figure
 
 
-@_in_style
+@in_style
 def picture_plot(rows: Sequence[PictureRow], columns: Sequence[str], title: str) -> Figure:
     """Rows of pictures with labels on the left and names above (Figs. 5 and 7), framed green if right, red if wrong.
 
@@ -181,7 +183,8 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     return content.getvalue()
 
 
-def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+def new_figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    """Of one panel, in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

@@ -17,6 +17,7 @@ from ..networks.foreign import timm_backbone
 from ..networks.foreign.finetuned import Finetuned, FinetunedSizes
 from ..networks.reid_network import ReIDNetwork
 from .data import TrainingSet
+from .mutual import Mutual
 
 TIMM = "timm:"
 MOST_CAMERAS = 1000  # with an embedding
@@ -30,13 +31,14 @@ class NetworkConfig:
     start: a file of the network, or of an ImageNet ViT in timm's names; `timm:NAME` for timm's own ImageNet weights of
     its backbone (downloaded where they are not there yet); None for random weights. What can be fine-tuned brings its
     own weights, and `timm-random:NAME` random ones. camera_embedding: learn an embedding of the cameras of the training
-    pictures.
+    pictures. mutual: train two of them that learn from each other (`NFC.training.mutual`); the first one is exported.
     """
 
     name: str = "transreid"
     preset: str = "mini"
     start: str | None = None
     camera_embedding: bool = False
+    mutual: bool = False
     sizes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -61,7 +63,8 @@ def preprocessing_of(config: NetworkConfig) -> Preprocessing:
 
 def fixed_settings(config: NetworkConfig) -> Settings:
     """What may not change when a run is resumed."""
-    return named_settings("network", {"name": config.name, **{f"sizes.{k}": v for k, v in config.sizes.items()}})
+    sizes = {f"sizes.{name}": value for name, value in config.sizes.items()}
+    return named_settings("network", {"name": config.name, "mutual": config.mutual, **sizes})
 
 
 def build_network(config: NetworkConfig, num_labels: int, pictures: TrainingSet, seed: int) -> ReIDNetwork:
@@ -69,6 +72,9 @@ def build_network(config: NetworkConfig, num_labels: int, pictures: TrainingSet,
 
     What is not trained is frozen. Raises `UserError` for weights that do not fit.
     """
+    if config.mutual:
+        one = replace(config, mutual=False)
+        return Mutual(*(build_network(one, num_labels, pictures, seed + other) for other in (0, 1)))
     network = _create(config, num_labels, pictures, seed)
     if config.start and config.name in NETWORKS:
         start_from(network, config.start)

@@ -44,6 +44,8 @@ FULL_SIZE = [
     ("gated_siamese", None, "market1501"),
     ("idla", "stripes_grid/idla", "market1501"),
     ("personnet", "stripes_grid/personnet", "market1501"),
+    ("alignedreid", "stripes_grid/alignedreid", "market1501"),
+    ("alignedreid_v1", "stripes_grid/alignedreid_v1", "market1501"),
     ("file", "exported", "market1501"),
 ]
 

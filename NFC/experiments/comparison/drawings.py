@@ -62,9 +62,7 @@ def part_maps(extractor: Extractor, pair: Pair) -> tuple[Figure, str]:
 
 
 def differences(extractor: Extractor, pair: Pair) -> tuple[Figure, str]:
-    return difference_figure(
-        extractor, *pair
-    ), "where pictures of one person differ from each other's surroundings."
+    return difference_figure(extractor, *pair), "where pictures of one person differ from each other's surroundings."
 
 
 @torch.inference_mode()

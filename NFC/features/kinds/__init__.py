@@ -6,10 +6,12 @@ from pose2id.arrays import Array, as_tensor
 from pose2id.errors import UserError
 
 from .base import Features, Reduction
+from .joined import JoinedFeatures
 from .layout import Layout
 from .maps import MapFeatures
 from .parts import PartFeatures
 from .sets import SetFeatures
+from .stripes import StripeFeatures
 from .vectors import VectorFeatures
 
 KINDS: dict[str, type[Features]] = {
@@ -17,6 +19,7 @@ KINDS: dict[str, type[Features]] = {
     "parts": PartFeatures,
     "sets": SetFeatures,
     "maps": MapFeatures,
+    "stripes": StripeFeatures,
 }
 
 
@@ -44,11 +47,13 @@ def like(features: Features, given: Array | Features) -> Array | Features:
 __all__ = [
     "KINDS",
     "Features",
+    "JoinedFeatures",
     "Layout",
     "MapFeatures",
     "PartFeatures",
     "Reduction",
     "SetFeatures",
+    "StripeFeatures",
     "VectorFeatures",
     "as_kind",
     "like",

@@ -36,6 +36,11 @@ class MapNetwork(ReIDNetwork):
         super().__init__(sizes)
         self.backbone = build_backbone(sizes.backbone, sizes.last_stride)
 
+    @property
+    def rows(self) -> int:
+        """Of the last map."""
+        return -(-self.sizes.height // (self.backbone.stride * self.sizes.last_stride))
+
     @classmethod
     def preset_sizes(cls, preset: str) -> Any:
         return cls.Sizes(**cls.mini) if preset == "mini" else cls.Sizes()

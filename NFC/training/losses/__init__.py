@@ -12,6 +12,7 @@ from .contrastive import Contrastive, contrastive_loss
 from .contrastive_pairs import ContrastivePairs
 from .identity import Identity
 from .jaccard_triplet import JaccardTriplet
+from .local_triplet import LocalTriplet
 from .margin_triplet import MarginTriplet
 from .spatial_to_channel import SpatialToChannel
 from .triplet import Triplet, batch_hard_triplet_loss
@@ -28,6 +29,7 @@ LOSSES: dict[str, type[Loss]] = {
     "spatial_to_channel": SpatialToChannel,
     "contrastive_pairs": ContrastivePairs,
     "verification": Verification,
+    "local_triplet": LocalTriplet,
 }
 
 

@@ -27,6 +27,7 @@ PAIRS = torch.tensor([[0, 1], [2, 3], [4, 5], [0, 2], [1, 4], [3, 5]])
 TENSORS = ("features", "scores", "stripes", "target")  # of a branch, a row a picture
 NEEDED = {  # what a loss looks at beside the features
     "identity": "scores",
+    "local_triplet": "stripes",
     "spatial_to_channel": "target",
     "contrastive_pairs": "pairs",
     "verification": "pairs",
