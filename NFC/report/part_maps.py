@@ -36,7 +36,7 @@ def part_map_plot(pictures: Sequence[Picture], assignment: Tensor, title: str = 
 def part_maps(picture: Image.Image, shares: Tensor) -> list[Image.Image]:
     """RGB and (parts, h, w) in [0, 1] -> the picture, that in the colours of all parts, that in each part's."""
     size = picture.height, picture.width
-    large = interpolate(shares[None].float().cpu(), size, mode="bilinear", align_corners=False)[0].numpy()
+    large = interpolate(shares[None].detach().float().cpu(), size, mode="bilinear", align_corners=False)[0].numpy()
     colours = np.array([to_rgb(COLOURS[part % len(COLOURS)]) for part in range(len(large))])
     return [picture, tinted(picture, large, colours)] + [
         tinted(picture, large[part : part + 1], colours[part : part + 1]) for part in range(len(large))
