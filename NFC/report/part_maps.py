@@ -12,8 +12,10 @@ from torch.nn.functional import interpolate
 from pose2id.errors import UserError
 
 from .pictures import Picture, PictureRow, Tile, open_picture
-from .plots import COLOURS, picture_plot
+from .plots import picture_plot
 
+# Safe for the colour-blind, and none of them grey (Okabe and Ito).
+COLOURS = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#56b4e9"
 SHOWN = 0.75  # of the colour, where a position is a part's alone
 
 
