@@ -12,8 +12,10 @@ from torch.nn.functional import interpolate
 from pose2id.errors import UserError
 
 from .pictures import Picture, PictureRow, Tile, open_picture
-from .plots import COLOURS, picture_plot
+from .plots import picture_plot
 
+# Safe for the colour-blind, and none of them grey (Okabe and Ito).
+COLOURS = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#56b4e9"
 SHOWN = 0.75  # of the colour, where a position is a part's alone
 
 
@@ -36,7 +38,7 @@ def part_map_plot(pictures: Sequence[Picture], assignment: Tensor, title: str = 
 def part_maps(picture: Image.Image, shares: Tensor) -> list[Image.Image]:
     """RGB and (parts, h, w) in [0, 1] -> the picture, that in the colours of all parts, that in each part's."""
     size = picture.height, picture.width
-    large = interpolate(shares[None].float().cpu(), size, mode="bilinear", align_corners=False)[0].numpy()
+    large = interpolate(shares[None].detach().float().cpu(), size, mode="bilinear", align_corners=False)[0].numpy()
     colours = np.array([to_rgb(COLOURS[part % len(COLOURS)]) for part in range(len(large))])
     return [picture, tinted(picture, large, colours)] + [
         tinted(picture, large[part : part + 1], colours[part : part + 1]) for part in range(len(large))

@@ -80,6 +80,22 @@ def test_every_network_is_trained_and_resumed_exactly(groups, tmp_path, monkeypa
     assert extractor(extractor.preprocess(Image.new("RGB", (64, 128)))[None]).isfinite().all()
 
 
+def test_stages_and_the_recipe_of_pcb_are_resumed_exactly(groups, tmp_path):
+    whole, parts, run = tmp_path / "whole", tmp_path / "parts", partial(train, config="reid/pcb_rpp.yaml")
+    settings = [
+        *(f"data.groups={groups}", f"data.cache={tmp_path / 'cache'}", "data.sampler=random", *SMALL),
+        *("scheme={name: staged, steps: [2, 2]}", "loop.optimizer=sgd", "loop.nesterov=true", "loop.learning_rate=0.1"),
+        *("loop.learning_rate_factors={backbone.: 0.1}", "loop.lr_schedule=constant", "loop.max_grad_norm=0"),
+    ]
+    assert run(*settings, f"loop.output_dir={whole}", "loop.max_train_steps=6") == 0
+    for steps in (1, 3, 5, 6):
+        assert run(*settings, f"loop.output_dir={parts}", f"loop.max_train_steps={steps}") == 0
+    assert losses(parts) == losses(whole) and len(losses(whole)) == 6
+    first, second = (folder / "pcb_rpp.safetensors" for folder in (whole, parts))
+    assert first.read_bytes() == second.read_bytes()
+    assert run(*settings, f"loop.output_dir={parts}", "scheme={name: staged, steps: [3, 2]}") == 2
+
+
 def test_another_network_cannot_go_on_with_a_run(groups, tmp_path, capfd):
     settings = [f"data.groups={groups}", f"loop.output_dir={tmp_path / 'run'}", *SMALL]
     assert train(*settings, "loop.max_train_steps=1", config="reid/pmt.yaml") == 0

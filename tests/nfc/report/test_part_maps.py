@@ -6,8 +6,8 @@ import torch
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from NFC.report.part_maps import SHOWN, part_map_plot, part_maps
-from NFC.report.plots import COLOURS, figure_bytes
+from NFC.report.part_maps import COLOURS, SHOWN, part_map_plot, part_maps
+from NFC.report.plots import figure_bytes
 from pose2id.errors import UserError
 
 
