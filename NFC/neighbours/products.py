@@ -4,6 +4,7 @@ docs/search.md derives the bounds. Its letters: p is a centred point, S = |p|^2 
 product gives |a - b|^2 / 2 = S_a + S_b - p_a p_b.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -134,6 +135,15 @@ def multiply(rows: Tensor, cols: Tensor, precision: Precision) -> Tensor:
     """(R, K) and (C, K), one packed and one its partner -> (R, C) half distances, perhaps slightly below zero."""
     with torch.autocast(rows.device.type, enabled=False), _sums_in_float32(rows.device):
         return (rows @ cols.T).to(precision.stored)
+
+
+def multiply_pairs(rows: Tensor, cols: Tensor, row: Tensor, col: Tensor) -> Tensor:
+    """(R, K) and (C, K) float32, one packed and one its partner -> (P,) half distances of pairs; `row` ascends."""
+    starts = torch.searchsorted(row, torch.arange(len(rows) + 1, device=row.device))
+    with warnings.catch_warnings():  # PyTorch calls its sparse support a beta
+        warnings.simplefilter("ignore", UserWarning)
+        pairs = torch.sparse_csr_tensor(starts, col, rows.new_zeros(len(col)), size=(len(rows), len(cols)))
+        return torch.sparse.sampled_addmm(pairs, rows, cols.T, beta=0).values()
 
 
 @contextmanager

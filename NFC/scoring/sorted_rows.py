@@ -23,14 +23,16 @@ def sorted_with_columns(values: Tensor, wanted: Tensor) -> tuple[Tensor, int]:
     return sort_rows(bits.to(dtype).bitwise_left_shift_(shift).bitwise_or_(columns)), shift
 
 
-def places_between(first: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and places (P,) of everything in first <= place < stop, (B, W) ascending, each once."""
+def places_between(first: Tensor, stop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, columns and places (P,) of everything in first <= place < stop, (B, W) ascending; each place once a row."""
     start = first.clone()
     start[:, 1:] = start[:, 1:].maximum(stop[:, :-1])
     counts = (stop - start).clamp_(min=0).flatten()
-    place = torch.arange(int(counts.sum()), device=counts.device)
-    place += (start.flatten() - (counts.cumsum(0) - counts)).repeat_interleave(counts)
-    return torch.arange(len(first), device=counts.device).repeat_interleave(counts.view_as(first).sum(1)), place
+    cell = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    place = torch.arange(len(cell), device=counts.device)
+    place += (start.flatten() - (counts.cumsum(0) - counts))[cell]
+    row = cell // first.shape[1]
+    return row, cell - row * first.shape[1], place
 
 
 def ordered_bits(values: Tensor) -> Tensor:

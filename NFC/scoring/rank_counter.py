@@ -1,0 +1,144 @@
+"""Counts, for each true match of a query, the wrong items at most as far, from products in one precision."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pose2id.devices import AtOnce
+
+from ..neighbours.distances import pair_distances, table_by_row
+from ..neighbours.products import (
+    BFLOAT16,
+    FLOAT32,
+    FLOAT64,
+    Centring,
+    Packed,
+    Precision,
+    error_bounds,
+    multiply,
+    multiply_pairs,
+    pack,
+)
+from ..neighbours.tiles import true_positions
+from .labels import Labels
+from .sorted_rows import ordered_bits, places_between, sorted_with_columns
+
+
+@dataclass(frozen=True)
+class RankLimits:
+    """Sizes on which only time and memory depend, not the ranks."""
+
+    precisions: tuple[Precision, ...] | None = None  # in turn, for the queries that the one before left undecided
+    multiplied: int = 2048  # wrong items of a query that are multiplied again in float32, one by one
+    measured: int = 256  # and that are measured; with more of either the query goes through the next precision
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Of a block of queries, W being the largest number of true matches among them."""
+
+    rows: Tensor  # (B,) int64: which queries
+    hits: Tensor  # (B,) int64: true matches of each
+    wrong_before: Tensor  # (B, W) int64: wrong items at most as far as the j-th nearest match; of no use from hits on
+    wrong_before_first: Tensor  # (B,) int64: the same for the nearest, in pictures or identities
+
+
+class RankCounter:
+    """query: (Q, d), gallery: (G, d). `identities`: the nearest true match is ranked among identities."""
+
+    def __init__(
+        self,
+        query: Tensor,
+        gallery: Tensor,
+        labels: Labels,
+        identities: bool,
+        limits: RankLimits,
+        centring: Centring,
+        precision: Precision,
+    ) -> None:
+        self.query, self.gallery, self.labels, self.identities = query, gallery, labels, identities
+        self.limits, self.centring = limits, centring
+        self.last = precision is FLOAT64
+        self.packed = pack(gallery, centring, precision)
+        self.finer = pack(gallery, centring, FLOAT32) if precision.dtype == BFLOAT16.dtype else None
+
+    def count(self, rows: Tensor) -> tuple[Ranks, Tensor]:
+        """Ranks of those queries of `rows` that leave few wrong items undecided, and the other rows."""
+        true, wrong = self.labels.true_and_wrong(rows)
+        row, col = true_positions(true)
+        matches = table_by_row(row, self.measure(rows[row], col), len(rows))[0].sort(1).values  # (B, W)
+        hits = row.bincount(minlength=len(rows))
+        reference = matches.gather(1, hits[:, None] // 2).nan_to_num_(posinf=0.0)  # products near zero round least
+        query = pack(self.query[rows], self.centring, self.packed.precision)
+        values = multiply(query.partner(reference[:, 0]), self.packed.matrix, self.packed.precision)
+        keys, shift = sorted_with_columns(values, wrong)
+        below, above = (ordered_bits(v).to(keys.dtype) for v in _thresholds(matches, reference, query, self.packed))
+        before, stop = torch.searchsorted(keys, below << shift), torch.searchsorted(keys, above + 1 << shift)
+
+        settled = (stop - before).sum(1) <= (self.limits.measured if self.finer is None else self.limits.multiplied)
+        settled |= self.last
+        row, match, place = places_between(before, torch.where(settled[:, None], stop, before))
+        item = (keys[row, place] & ((1 << shift) - 1)).long()
+        lower, upper = self.finer_bounds(rows, row, item)
+        unsure = torch.zeros_like(row, dtype=torch.bool)
+        for pair, j in (ties := list(_ties(before, row, match, place))):
+            distance = matches[row[pair], j]
+            unsure[pair] |= (lower[pair] <= distance) & (distance < upper[pair])
+        if not self.last:
+            settled &= row[unsure].bincount(minlength=len(rows)) <= self.limits.measured
+            unsure &= settled[row]
+        upper[unsure] = self.measure(rows[row[unsure]], item[unsure])
+        for pair, j in ties:
+            at_most = upper[pair] <= matches[row[pair], j]
+            before.index_put_((row[pair], j), at_most.long(), accumulate=True)
+
+        first = before[:, 0]
+        if self.identities:
+            nearest = wrong & (ordered_bits(values) < below[:, :1])
+            nearest[row, item] |= upper <= matches[row, 0]
+            first = self.labels.count_identities(nearest)
+        return Ranks(rows[settled], hits[settled], before[settled], first[settled]), rows[~settled]
+
+    def finer_bounds(self, rows: Tensor, row: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        """(P,) float64: lower and upper bounds of half distances; `row` counts within `rows`."""
+        if self.finer is None:
+            exact = self.measure(rows[row], item)
+            return exact, exact
+        query = pack(self.query[rows], self.centring, FLOAT32)
+        value = multiply_pairs(query.partner(), self.finer.matrix, row, item).double()
+        row_error, col_error = error_bounds(query, self.finer)
+        error = row_error[row] + col_error[item]
+        return value - error, value + error
+
+    def measure(self, rows: Tensor, cols: Tensor) -> Tensor:
+        """(P,) float64: half squared distances, summed directly."""
+        return pair_distances(self.query, self.gallery, rows, cols, self.centring.scale) / 2
+
+
+def _ties(first: Tensor, row: Tensor, match: Tensor, place: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs and matches: first each of the pairs (P,) with its `match`, then those that reach the next one as well.
+
+    first: (B, W), where the places that may tie with a match begin. 
+    """
+    pair = torch.arange(len(row), device=row.device)
+    while len(pair):
+        yield pair, match
+        match = match + 1
+        more = match < first.shape[1]
+        pair, match = pair[more], match[more]
+        more = place[pair] >= first[row[pair], match]
+        pair, match = pair[more], match[more]
+
+
+def _thresholds(distances: Tensor, reference: Tensor, query: Packed, gallery: Packed) -> tuple[Tensor, Tensor]:
+    """(B, W) of the stored dtype: a value below the first is surely nearer than the distance, above the second farther.
+
+    distances: (B, W), reference: (B, 1) float64; values are of half distances less the reference.
+    """
+    query_error, item_error = error_bounds(query, gallery)
+    error = (query_error + item_error.max())[:, None] + reference * query.summation_error
+    lower, upper = distances - reference - error, distances - reference + error
+    storing, dtype = query.precision.storing, query.precision.stored
+    return (lower / (1 + storing * lower.sign())).to(dtype), (upper / (1 - storing * upper.sign())).to(dtype)
