@@ -23,7 +23,7 @@ from ..neighbours.products import (
 )
 from ..neighbours.tiles import true_positions
 from .labels import Labels
-from .sorted_rows import ordered_bits, places_between, sorted_with_columns
+from .sorted_rows import ordered_bits, places_between, sorted_rows
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,15 @@ class RankCounter:
         reference = matches.gather(1, hits[:, None] // 2).nan_to_num_(posinf=0.0)  # products near zero round least
         query = pack(self.query[rows], self.centring, self.packed.precision)
         values = multiply(query.partner(reference[:, 0]), self.packed.matrix, self.packed.precision)
-        keys, shift = sorted_with_columns(values, wrong)
-        below, above = (ordered_bits(v).to(keys.dtype) for v in _thresholds(matches, reference, query, self.packed))
-        before, stop = torch.searchsorted(keys, below << shift), torch.searchsorted(keys, above + 1 << shift)
+        below, above = _thresholds(matches, reference, query, self.packed)
+        last = above.gather(1, (hits - 1).clamp(min=0)[:, None]).clamp_(min=0)
+        wanted = sorted_rows(values, wrong, torch.where(hits[:, None] > 0, last, 0))
+        before, stop = wanted.places(ordered_bits(below)), wanted.places(ordered_bits(above) + 1)
 
         settled = (stop - before).sum(1) <= (self.limits.measured if self.finer is None else self.limits.multiplied)
         settled |= self.last
         row, match, place = places_between(before, torch.where(settled[:, None], stop, before))
-        item = (keys[row, place] & ((1 << shift) - 1)).long()
+        item = wanted.columns(place)
         lower, upper = self.finer_bounds(rows, row, item)
         unsure = torch.zeros_like(row, dtype=torch.bool)
         for pair, j in (ties := list(_ties(before, row, match, place))):
@@ -90,16 +91,19 @@ class RankCounter:
             settled &= row[unsure].bincount(minlength=len(rows)) <= self.limits.measured
             unsure &= settled[row]
         upper[unsure] = self.measure(rows[row[unsure]], item[unsure])
+        counts = before - wanted.starts
         for pair, j in ties:
             at_most = upper[pair] <= matches[row[pair], j]
-            before.index_put_((row[pair], j), at_most.long(), accumulate=True)
+            counts.index_put_((row[pair], j), at_most.long(), accumulate=True)
 
-        first = before[:, 0]
+        first = counts[:, 0]
         if self.identities:
-            nearest = wrong & (ordered_bits(values) < below[:, :1])
+            nearest = torch.zeros_like(wrong)
+            near_row, _, near = places_between(wanted.starts, before[:, :1])
+            nearest[near_row, wanted.columns(near)] = True
             nearest[row, item] |= upper <= matches[row, 0]
             first = self.labels.count_identities(nearest)
-        return Ranks(rows[settled], hits[settled], before[settled], first[settled]), rows[~settled]
+        return Ranks(rows[settled], hits[settled], counts[settled], first[settled]), rows[~settled]
 
     def finer_bounds(self, rows: Tensor, row: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """(P,) float64: lower and upper bounds of half distances; `row` counts within `rows`."""
