@@ -21,7 +21,7 @@ PIECES = 3  # S is the sum of three numbers of the dtype, so bfloat16 holds it t
 TENSOR_CORES = (8, 0)  # compute capability of the first GPUs that multiply bfloat16
 ALIGNMENT = 8  # columns of a packed matrix are a multiple of this
 CENTRE_SAMPLE = 256
-PACKED = AtOnce(cpu=2**18, gpu=2**27)
+PACKED = AtOnce(cpu=2**16, gpu=2**27)
 
 
 @dataclass(frozen=True)
@@ -115,19 +115,20 @@ def pack(points: Tensor, centring: Centring, precision: Precision) -> Packed:
     count, dim = points.shape
     width = -(-(dim + 2 * PIECES) // ALIGNMENT) * ALIGNMENT
     matrix = points.new_empty((count, width), dtype=precision.dtype)
-    half_squares = torch.empty(count, dtype=torch.float64, device=points.device)
-    lost = torch.empty_like(half_squares)
+    length, lost = torch.zeros((2, count), dtype=torch.float64, device=points.device)
     working = torch.promote_types(compute_dtype(points), precision.dtype)
     size = PACKED.rows(dim, points.device)
     for rows in (slice(start, start + size) for start in range(0, count, size)):
-        centred = points[rows].to(working).mul(centring.scale).sub_(centring.centre)
+        centred = torch.add(-centring.centre, points[rows].to(working), alpha=centring.scale)
         matrix[rows, :dim] = centred
-        half_squares[rows] = _squares(centred) / 2
-        lost[rows] = _squares(centred.sub_(matrix[rows, :dim])) / 2
+        length[rows] = torch.linalg.vector_norm(centred, dim=1, dtype=torch.float64)
+        if precision.dtype != working:
+            lost[rows] = torch.linalg.vector_norm(centred.sub_(matrix[rows, :dim]), dim=1, dtype=torch.float64)
+    half_squares = length.square() / 2
     matrix[:, dim : dim + PIECES] = _pieces(half_squares, matrix)
     matrix[:, dim + PIECES : dim + 2 * PIECES] = 1
     matrix[:, dim + 2 * PIECES :] = 0
-    rounding = float((lost / half_squares).nan_to_num_(nan=0.0).max().sqrt())
+    rounding = float((lost / length).nan_to_num_(nan=0.0).max())
     return Packed(matrix, half_squares, rounding, dim, precision)
 
 
@@ -168,9 +169,3 @@ def _pieces(values: Tensor, like: Tensor) -> Tensor:
         piece.copy_(values)
         values = values - piece
     return pieces
-
-
-def _squares(points: Tensor) -> Tensor:
-    """(N,) float64: squared lengths."""
-    precise = points.double()
-    return torch.linalg.vecdot(precise, precise)

@@ -31,8 +31,8 @@ class RankLimits:
     """Sizes on which only time and memory depend, not the ranks."""
 
     precisions: tuple[Precision, ...] | None = None  # in turn, for the queries that the one before left undecided
-    multiplied: int = 2048  # wrong items of a query that are multiplied again in float32, one by one
-    measured: int = 256  # and that are measured; with more of either the query goes through the next precision
+    multiplied: int = 1024  # wrong items a query, on average over a block, that are multiplied again one by one
+    measured: int = 128  # the same, that are measured; queries with the most go through the next precision
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class RankCounter:
         wanted = sorted_rows(values, wrong, torch.where(hits[:, None] > 0, last, 0))
         before, stop = wanted.places(ordered_bits(below)), wanted.places(ordered_bits(above) + 1)
 
-        settled = (stop - before).sum(1) <= (self.limits.measured if self.finer is None else self.limits.multiplied)
-        settled |= self.last
+        limit = self.limits.measured if self.finer is None else self.limits.multiplied
+        settled = self.affordable((stop - before).sum(1), limit)
         row, match, place = places_between(before, torch.where(settled[:, None], stop, before))
         item = wanted.columns(place)
         lower, upper = self.finer_bounds(rows, row, item)
@@ -87,9 +87,8 @@ class RankCounter:
         for pair, j in (ties := list(_ties(before, row, match, place))):
             distance = matches[row[pair], j]
             unsure[pair] |= (lower[pair] <= distance) & (distance < upper[pair])
-        if not self.last:
-            settled &= row[unsure].bincount(minlength=len(rows)) <= self.limits.measured
-            unsure &= settled[row]
+        settled &= self.affordable(row[unsure].bincount(minlength=len(rows)), self.limits.measured)
+        unsure &= settled[row]
         upper[unsure] = self.measure(rows[row[unsure]], item[unsure])
         counts = before - wanted.starts
         for pair, j in ties:
@@ -115,6 +114,13 @@ class RankCounter:
         row_error, col_error = error_bounds(query, self.finer)
         error = row_error[row] + col_error[item]
         return value - error, value + error
+
+    def affordable(self, counts: Tensor, average: int) -> Tensor:
+        """(B,) bool: as many rows, those with the least `counts` (B,) first, as have `average` on average over all."""
+        if self.last:
+            return torch.ones_like(counts, dtype=torch.bool)
+        order = counts.argsort()
+        return (counts[order].cumsum(0) <= average * len(counts))[order.argsort()]
 
     def measure(self, rows: Tensor, cols: Tensor) -> Tensor:
         """(P,) float64: half squared distances, summed directly."""
