@@ -139,12 +139,18 @@ def multiply(rows: Tensor, cols: Tensor, precision: Precision) -> Tensor:
 
 
 def multiply_pairs(rows: Tensor, cols: Tensor, row: Tensor, col: Tensor) -> Tensor:
-    """(R, K) and (C, K) float32, one packed and one its partner -> (P,) half distances of pairs; `row` ascends."""
+    """(R, K) and (C, K) float32, one packed and one its partner, and pairs (P,) -> (P,) half distances of the pairs.
+
+    Where one of the two is too large for a cache it should be `rows`, which are read in order.
+    """
+    row, order = row.sort()
     starts = torch.searchsorted(row, torch.arange(len(rows) + 1, device=row.device))
+    values = rows.new_zeros(len(row))
     with warnings.catch_warnings():  # PyTorch calls its sparse support a beta
         warnings.simplefilter("ignore", UserWarning)
-        pairs = torch.sparse_csr_tensor(starts, col, rows.new_zeros(len(col)), size=(len(rows), len(cols)))
-        return torch.sparse.sampled_addmm(pairs, rows, cols.T, beta=0).values()
+        pairs = torch.sparse_csr_tensor(starts, col[order], values, size=(len(rows), len(cols)))
+        values[order] = torch.sparse.sampled_addmm(pairs, rows, cols.T, beta=0).values()
+    return values
 
 
 @contextmanager

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from pose2id.devices import AtOnce
-
 from ..neighbours.distances import pair_distances, table_by_row
 from ..neighbours.products import (
-    BFLOAT16,
     FLOAT32,
     FLOAT64,
     Centring,
@@ -31,8 +29,11 @@ class RankLimits:
     """Sizes on which only time and memory depend, not the ranks."""
 
     precisions: tuple[Precision, ...] | None = None  # in turn, for the queries that the one before left undecided
-    multiplied: int = 1024  # wrong items a query, on average over a block, that are multiplied again one by one
-    measured: int = 128  # the same, that are measured; queries with the most go through the next precision
+    multiplied: int = 1024  # near-ties a query, on average over a block, that are multiplied one by one
+    measured: int = 128  # of those, near-ties that are measured; queries with the most go through the next precision
+
+
+DEFAULT_LIMITS = RankLimits()
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class RankCounter:
         self.limits, self.centring = limits, centring
         self.last = precision is FLOAT64
         self.packed = pack(gallery, centring, precision)
-        self.finer = pack(gallery, centring, FLOAT32) if precision.dtype == BFLOAT16.dtype else None
+        self.finer = pack(gallery, centring, FLOAT32) if precision.dtype == torch.bfloat16 else None
+        self.most = limits.measured if self.finer is None else limits.multiplied
 
     def count(self, rows: Tensor) -> tuple[Ranks, Tensor]:
         """Ranks of those queries of `rows` that leave few wrong items undecided, and the other rows."""
@@ -78,21 +80,15 @@ class RankCounter:
         wanted = sorted_rows(values, wrong, torch.where(hits[:, None] > 0, last, 0))
         before, stop = wanted.places(ordered_bits(below)), wanted.places(ordered_bits(above) + 1)
 
-        limit = self.limits.measured if self.finer is None else self.limits.multiplied
-        settled = self.affordable((stop - before).sum(1), limit)
+        settled = self.affordable((stop - before).sum(1), self.most)
         row, match, place = places_between(before, torch.where(settled[:, None], stop, before))
         item = wanted.columns(place)
-        lower, upper = self.finer_bounds(rows, row, item)
-        unsure = torch.zeros_like(row, dtype=torch.bool)
-        for pair, j in (ties := list(_ties(before, row, match, place))):
-            distance = matches[row[pair], j]
-            unsure[pair] |= (lower[pair] <= distance) & (distance < upper[pair])
-        settled &= self.affordable(row[unsure].bincount(minlength=len(rows)), self.limits.measured)
-        unsure &= settled[row]
-        upper[unsure] = self.measure(rows[row[unsure]], item[unsure])
+        ties = partial(_ties, before, row, match, place)
+        distance, unsettled = self.distances(rows, row, item, matches, ties())
+        settled &= ~unsettled
         counts = before - wanted.starts
-        for pair, j in ties:
-            at_most = upper[pair] <= matches[row[pair], j]
+        for pair, j in ties():
+            at_most = distance[pair] <= matches[row[pair], j]
             counts.index_put_((row[pair], j), at_most.long(), accumulate=True)
 
         first = counts[:, 0]
@@ -100,20 +96,33 @@ class RankCounter:
             nearest = torch.zeros_like(wrong)
             near_row, _, near = places_between(wanted.starts, before[:, :1])
             nearest[near_row, wanted.columns(near)] = True
-            nearest[row, item] |= upper <= matches[row, 0]
+            nearest[row, item] |= distance <= matches[row, 0]
             first = self.labels.count_identities(nearest)
         return Ranks(rows[settled], hits[settled], counts[settled], first[settled]), rows[~settled]
 
-    def finer_bounds(self, rows: Tensor, row: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
-        """(P,) float64: lower and upper bounds of half distances; `row` counts within `rows`."""
+    def distances(
+        self, rows: Tensor, row: Tensor, item: Tensor, matches: Tensor, ties: Iterator[tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """Half distances (P,) float64, or upper bounds that compare with the matches as these do; `row` is in `rows`.
+
+        matches: (B, W), ties: pairs, and the columns of `matches` they are compared with. Also returns (B,) bool: the
+        rows in which too many pairs need measuring, whose numbers mean nothing.
+        """
         if self.finer is None:
-            exact = self.measure(rows[row], item)
-            return exact, exact
+            return self.measure(rows[row], item), torch.zeros_like(rows, dtype=torch.bool)
         query = pack(self.query[rows], self.centring, FLOAT32)
-        value = multiply_pairs(query.partner(), self.finer.matrix, row, item).double()
+        half = multiply_pairs(self.finer.matrix, query.partner(), item, row).double()
         row_error, col_error = error_bounds(query, self.finer)
         error = row_error[row] + col_error[item]
-        return value - error, value + error
+        lower, upper = half - error, half + error
+        unsure = torch.zeros_like(row, dtype=torch.bool)
+        for pair, j in ties:
+            match = matches[row[pair], j]
+            unsure[pair] |= (lower[pair] <= match) & (match < upper[pair])
+        unsettled = ~self.affordable(row[unsure].bincount(minlength=len(rows)), self.limits.measured)
+        unsure &= ~unsettled[row]
+        upper[unsure] = self.measure(rows[row[unsure]], item[unsure])
+        return upper, unsettled
 
     def affordable(self, counts: Tensor, average: int) -> Tensor:
         """(B,) bool: as many rows, those with the least `counts` (B,) first, as have `average` on average over all."""
@@ -130,7 +139,7 @@ class RankCounter:
 def _ties(first: Tensor, row: Tensor, match: Tensor, place: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Pairs and matches: first each of the pairs (P,) with its `match`, then those that reach the next one as well.
 
-    first: (B, W), where the places that may tie with a match begin. 
+    first: (B, W), where the places that may tie with a match begin.
     """
     pair = torch.arange(len(row), device=row.device)
     while len(pair):

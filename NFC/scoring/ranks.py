@@ -19,7 +19,7 @@ from ..neighbours.distances import table_by_row
 from ..neighbours.products import Centring, precisions
 from ..neighbours.tiles import true_positions
 from .labels import Labels
-from .rank_counter import RankCounter, RankLimits, Ranks
+from .rank_counter import DEFAULT_LIMITS, RankCounter, RankLimits, Ranks
 from .sorted_rows import sort_rows
 
 BLOCK = AtOnce(cpu=2**22, gpu=2**27)  # distances
@@ -41,7 +41,7 @@ def ranks_by_distances(matrix: Distances, labels: Labels, identities: bool) -> I
 
 
 def ranks_by_features(
-    query: Tensor, gallery: Tensor, labels: Labels, identities: bool, limits: RankLimits = RankLimits()
+    query: Tensor, gallery: Tensor, labels: Labels, identities: bool, limits: RankLimits = DEFAULT_LIMITS
 ) -> Iterator[Ranks]:
     """query: (Q, d), gallery: (G, d). `identities`: the nearest true match is ranked among identities."""
     centring = Centring.of(query, gallery)
