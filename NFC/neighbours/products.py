@@ -36,7 +36,7 @@ class Precision:
 
 BFLOAT16 = Precision(torch.bfloat16, torch.bfloat16, addition=2**-23, storing=2**-8)
 # Of tensor cores, which cut off what they add: four times what one rounded addition loses.
-BFLOAT16_ON_GPU = Precision(torch.bfloat16, torch.bfloat16, addition=2**-21, storing=2**-8)
+BFLOAT16_ON_GPU = Precision(torch.bfloat16, torch.float32, addition=2**-21, storing=0.0)
 FLOAT32 = Precision(torch.float32, torch.float32, addition=2**-24, storing=0.0)
 FLOAT64 = Precision(torch.float64, torch.float32, addition=2**-52, storing=2**-24)
 
@@ -135,6 +135,10 @@ def pack(points: Tensor, centring: Centring, precision: Precision) -> Packed:
 def multiply(rows: Tensor, cols: Tensor, precision: Precision) -> Tensor:
     """(R, K) and (C, K), one packed and one its partner -> (R, C) half distances, perhaps slightly below zero."""
     with torch.autocast(rows.device.type, enabled=False), _sums_in_float32(rows.device):
+        if rows.dtype == torch.bfloat16 and precision.stored == torch.float32:
+            if rows.device.type == "cuda":
+                return torch.mm(rows, cols.T, out_dtype=torch.float32)
+            rows, cols = rows.float(), cols.float()  # a CPU would round the sums to bfloat16
         return (rows @ cols.T).to(precision.stored)
 
 
