@@ -22,6 +22,7 @@ class Candidates:
         self.groups = max(GROUPS_AT_LEAST, GROUPS_PER_NEIGHBOUR * k)
         self.least = torch.full((rows, self.groups), torch.inf, dtype=torch.float64, device=device)  # upper bounds
         self.bound = torch.full((rows,), torch.inf, dtype=torch.float64, device=device)  # of the k-th nearest
+        self.bounded: set[int] = set()  # first rows of tiles whose bounds were set; the host need not wait for them
         self.undecided = torch.zeros(rows, dtype=torch.bool, device=device)
         empty = torch.empty(0, dtype=torch.int32, device=device)
         self.found = [(empty, empty, self.bound[:0])]  # row, column, lower bound; the first are those of a clean-up
@@ -30,7 +31,8 @@ class Candidates:
     def add(self, tile: Tile, symmetric: bool) -> None:
         """Take from a tile what may be near for its rows and, if `symmetric`, for its columns."""
         bound = self.bound[tile.rows]
-        if bound.isposinf().any() and self.k <= tile.values.shape[1]:
+        if tile.rows.start not in self.bounded and self.k <= tile.values.shape[1]:
+            self.bounded.add(tile.rows.start)
             kth = tile.values.topk(self.k, dim=1, largest=False).values[:, -1].double()
             upper = kth.clamp(min=0) * (1 + tile.storing) + tile.row_error + tile.col_error.max()
             self.bound[tile.rows] = bound = bound.minimum(upper)
@@ -44,7 +46,7 @@ class Candidates:
             self.clean_up()
 
     def _collect(self, part: slice, row: Tensor, col: Tensor, lower: Tensor, upper: Tensor) -> None:
-        kept = lower <= self.bound[row]
+        kept = (lower <= self.bound[row]).nonzero()[:, 0]  # once, for a GPU counts them before it goes on
         row, col, lower, upper = row[kept], col[kept], lower[kept], upper[kept]
         self.found.append((row.int(), col.int(), lower))
         self.count += len(row)

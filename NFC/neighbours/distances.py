@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pose2id.devices import AtOnce
 
-DIFFERENCES = AtOnce(cpu=2**17, gpu=2**26)
+DIFFERENCES = AtOnce(cpu=2**16, gpu=2**26)
 
 
 def pair_distances(
@@ -17,14 +17,11 @@ def pair_distances(
     """
     result = torch.empty(len(rows), dtype=dtype, device=a.device)
     chunk = DIFFERENCES.rows(a.shape[1], a.device)
-    for start in range(0, len(rows), chunk):
-        part = slice(start, start + chunk)
-        first, second = a.index_select(0, rows[part]).to(dtype), b.index_select(0, cols[part]).to(dtype)
-        if scale != 1:
-            first, second = first.mul_(scale), second.mul_(scale)
-        difference = first.sub_(second)
-        with torch.autocast(a.device.type, enabled=False):
-            result[part] = torch.linalg.vecdot(difference, difference)
+    with torch.autocast(a.device.type, enabled=False):
+        for first, second, part in zip(*(each.split(chunk) for each in (rows, cols, result)), strict=True):
+            ends = a.index_select(0, first).to(dtype), b.index_select(0, second).to(dtype)
+            difference = ends[0].sub_(ends[1]) if scale == 1 else ends[0].mul_(scale).sub_(ends[1].mul_(scale))
+            torch.linalg.vecdot(difference, difference, out=part)
     return result
 
 

@@ -4,6 +4,7 @@ docs/search.md derives the bounds. Its letters: p is a centred point, S = |p|^2 
 product gives |a - b|^2 / 2 = S_a + S_b - p_a p_b.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ PIECES = 3  # S is the sum of three numbers of the dtype, so bfloat16 holds it t
 TENSOR_CORES = (8, 0)  # compute capability of the first GPUs that multiply bfloat16
 ALIGNMENT = 8  # columns of a packed matrix are a multiple of this
 CENTRE_SAMPLE = 256
-PACKED = AtOnce(cpu=2**18, gpu=2**27)
+PACKED = AtOnce(cpu=2**16, gpu=2**27)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Precision:
 
 BFLOAT16 = Precision(torch.bfloat16, torch.bfloat16, addition=2**-23, storing=2**-8)
 # Of tensor cores, which cut off what they add: four times what one rounded addition loses.
-BFLOAT16_ON_GPU = Precision(torch.bfloat16, torch.bfloat16, addition=2**-21, storing=2**-8)
+BFLOAT16_ON_GPU = Precision(torch.bfloat16, torch.float32, addition=2**-21, storing=0.0)
 FLOAT32 = Precision(torch.float32, torch.float32, addition=2**-24, storing=0.0)
 FLOAT64 = Precision(torch.float64, torch.float32, addition=2**-52, storing=2**-24)
 
@@ -114,26 +115,46 @@ def pack(points: Tensor, centring: Centring, precision: Precision) -> Packed:
     count, dim = points.shape
     width = -(-(dim + 2 * PIECES) // ALIGNMENT) * ALIGNMENT
     matrix = points.new_empty((count, width), dtype=precision.dtype)
-    half_squares = torch.empty(count, dtype=torch.float64, device=points.device)
-    lost = torch.empty_like(half_squares)
+    length, lost = torch.zeros((2, count), dtype=torch.float64, device=points.device)
     working = torch.promote_types(compute_dtype(points), precision.dtype)
     size = PACKED.rows(dim, points.device)
     for rows in (slice(start, start + size) for start in range(0, count, size)):
-        centred = points[rows].to(working).mul(centring.scale).sub_(centring.centre)
+        centred = torch.add(-centring.centre, points[rows].to(working), alpha=centring.scale)
         matrix[rows, :dim] = centred
-        half_squares[rows] = _squares(centred) / 2
-        lost[rows] = _squares(centred.sub_(matrix[rows, :dim])) / 2
+        length[rows] = torch.linalg.vector_norm(centred, dim=1, dtype=torch.float64)
+        if precision.dtype != working:
+            lost[rows] = torch.linalg.vector_norm(centred.sub_(matrix[rows, :dim]), dim=1, dtype=torch.float64)
+    half_squares = length.square() / 2
     matrix[:, dim : dim + PIECES] = _pieces(half_squares, matrix)
     matrix[:, dim + PIECES : dim + 2 * PIECES] = 1
     matrix[:, dim + 2 * PIECES :] = 0
-    rounding = float((lost / half_squares).nan_to_num_(nan=0.0).max().sqrt())
+    rounding = float((lost / length).nan_to_num_(nan=0.0).max())
     return Packed(matrix, half_squares, rounding, dim, precision)
 
 
 def multiply(rows: Tensor, cols: Tensor, precision: Precision) -> Tensor:
     """(R, K) and (C, K), one packed and one its partner -> (R, C) half distances, perhaps slightly below zero."""
     with torch.autocast(rows.device.type, enabled=False), _sums_in_float32(rows.device):
+        if rows.dtype == torch.bfloat16 and precision.stored == torch.float32:
+            if rows.device.type == "cuda":
+                return torch.mm(rows, cols.T, out_dtype=torch.float32)
+            rows, cols = rows.float(), cols.float()  # a CPU would round the sums to bfloat16
         return (rows @ cols.T).to(precision.stored)
+
+
+def multiply_pairs(rows: Tensor, cols: Tensor, row: Tensor, col: Tensor) -> Tensor:
+    """(R, K) and (C, K) float32, one packed and one its partner, and pairs (P,) -> (P,) half distances of the pairs.
+
+    Where one of the two is too large for a cache it should be `rows`, which are read in order.
+    """
+    row, order = row.sort()
+    starts = torch.searchsorted(row, torch.arange(len(rows) + 1, device=row.device))
+    values = rows.new_zeros(len(row))
+    with warnings.catch_warnings():  # PyTorch calls its sparse support a beta
+        warnings.simplefilter("ignore", UserWarning)
+        pairs = torch.sparse_csr_tensor(starts, col[order], values, size=(len(rows), len(cols)))
+        values[order] = torch.sparse.sampled_addmm(pairs, rows, cols.T, beta=0).values()
+    return values
 
 
 @contextmanager
@@ -158,9 +179,3 @@ def _pieces(values: Tensor, like: Tensor) -> Tensor:
         piece.copy_(values)
         values = values - piece
     return pieces
-
-
-def _squares(points: Tensor) -> Tensor:
-    """(N,) float64: squared lengths."""
-    precise = points.double()
-    return torch.linalg.vecdot(precise, precise)

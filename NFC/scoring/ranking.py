@@ -13,7 +13,9 @@ from pose2id.errors import UserError
 from ..datasets.rules import Exclude, same_camera
 from ..matching.distances import Distances, EuclideanDistances
 from ..neighbours.search import nearest_in_gallery
-from .ranks import Labels, Ranks, ranks_by_distances, ranks_by_features, row_blocks
+from .labels import Labels
+from .rank_counter import Ranks
+from .ranks import ranks_by_distances, ranks_by_features, row_blocks
 
 
 class NoTrueMatch(UserError):

@@ -1,36 +1,67 @@
 """Rows of numbers in ascending order, each number with its column: what a rank is counted from."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..neighbours.tiles import as_bits
+from ..neighbours.tiles import as_bits, less_equal, true_positions
+
+FEW = 8  # where fewer than one number in so many is wanted, the others are taken out before sorting
 
 
-def sorted_with_columns(values: Tensor, wanted: Tensor) -> tuple[Tensor, int]:
-    """(B, G) integers in ascending order: the bits of a value, then `shift` bits that hold its column.
+@dataclass(frozen=True)
+class SortedRows:
+    """Numbers of a matrix, one row after the other, those of a row in ascending order."""
 
-    Values that are not `wanted` come behind infinity.
-    """
-    count = values.shape[1]
-    shift = (count - 1).bit_length()
-    bits = ordered_bits(values)
-    bits.masked_fill_(wanted.logical_not(), torch.iinfo(bits.dtype).max)
-    dtype = torch.int32 if bits.dtype == torch.int16 and shift <= 16 else torch.int64
-    columns = torch.arange(count, dtype=dtype, device=values.device)
-    return sort_rows(bits.to(dtype).bitwise_left_shift_(shift).bitwise_or_(columns)), shift
+    keys: Tensor  # (P,) int64, ascending: row, then number as `ordered_bits`, then column
+    starts: Tensor  # (B, 1) int64: place of the first key of each row
+    shift: int  # bits that hold a column
+
+    def places(self, bits: Tensor) -> Tensor:
+        """(B, W) int64: places of the first number of each row that is not below its `bits` (B, W)."""
+        rows = torch.arange(len(bits), device=bits.device)[:, None]
+        return torch.searchsorted(self.keys, _keys(rows, bits, 0, self.shift))
+
+    def columns(self, places: Tensor) -> Tensor:
+        """(P,) int64, of places (P,)."""
+        return self.keys[places] & ((1 << self.shift) - 1)
 
 
-def places_between(first: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and places (P,) of everything in first <= place < stop, (B, W) ascending, each once."""
+def sorted_rows(values: Tensor, wanted: Tensor, limits: Tensor) -> SortedRows:
+    """Of the `wanted` (B, G) values (B, G) at least those up to `limits` (B, 1), which are not negative."""
+    shift = (values.shape[1] - 1).bit_length()
+    wanted = less_equal(as_bits(values), as_bits(limits)).logical_and_(wanted)
+    if FEW * int(wanted.count_nonzero()) < wanted.numel():
+        row, col = true_positions(wanted)
+        keys = _keys(row, ordered_bits(values[row, col]), col, shift)[None]
+    else:
+        row, col = (torch.arange(size, device=values.device) for size in values.shape)
+        bits = ordered_bits(values)
+        bits.masked_fill_(wanted.logical_not_(), torch.iinfo(bits.dtype).max)  # behind infinity
+        keys = _keys(row[:, None], bits, col, shift)
+    ordered = SortedRows(sort_rows(keys).flatten(), limits, shift)
+    least = torch.full_like(as_bits(limits), torch.iinfo(as_bits(limits).dtype).min)
+    return replace(ordered, starts=ordered.places(least))
+
+
+def _keys(row: Tensor, bits: Tensor, col: Tensor | int, shift: int) -> Tensor:
+    """int64; bits may be negative."""
+    return (bits.long() << shift).add_(row << shift + 8 * bits.itemsize).add_(col)
+
+
+def places_between(first: Tensor, stop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, columns and places (P,) of everything in first <= place < stop, (B, W) ascending; each place once a row."""
     start = first.clone()
     start[:, 1:] = start[:, 1:].maximum(stop[:, :-1])
     counts = (stop - start).clamp_(min=0).flatten()
-    place = torch.arange(int(counts.sum()), device=counts.device)
-    place += (start.flatten() - (counts.cumsum(0) - counts)).repeat_interleave(counts)
-    return torch.arange(len(first), device=counts.device).repeat_interleave(counts.view_as(first).sum(1)), place
+    cell = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    place = torch.arange(len(cell), device=counts.device)
+    place += (start.flatten() - (counts.cumsum(0) - counts))[cell]
+    row = cell // first.shape[1]
+    return row, cell - row * first.shape[1], place
 
 
 def ordered_bits(values: Tensor) -> Tensor:
