@@ -137,7 +137,6 @@ def test_a_data_set_with_cameras_generated_pictures_and_validation(market, tmp_p
         (["network.name=file"], "cannot be trained"),
         (["network.name=idla"], "is trained on pairs of pictures; give scheme=pairs"),
         (["network.sizes.depht=3"], "depht"),
-        (["network.name=kpr"], "256 x 128"),
         (["augmentation.flip=2"], "flip"),
         (["network.preset=huge"], "mini, sd15"),
         (["network.start=nowhere.pth"], "nowhere.pth"),
