@@ -6,6 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from pose2id.devices import AtOnce
+
+BLOCK = AtOnce(cpu=2**20, gpu=2**28)  # differences
+
 
 def shifted(maps: Tensor, size: int) -> Iterator[tuple[int, int, Tensor]]:
     """(u, v, maps moved) for each place (u, v) of a size x size neighbourhood, size odd; zeros outside of the map.
@@ -41,9 +45,24 @@ class PatchSummary(nn.Conv2d):
         super().__init__(channels, channels, size, stride=size)
 
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
-        pairs, _, height, width = own.shape
-        total = self.bias[None, :, None]
-        for u, v, moved in shifted(other, self.kernel_size[0]):
-            weight = self.weight[:, :, u, v].expand(pairs, -1, -1)
-            total = torch.baddbmm(total, weight, (own - moved).relu().flatten(2))
-        return total.unflatten(2, (height, width))
+        summed = self._with_gradient if torch.is_grad_enabled() else self._in_blocks
+        return (summed(own, other) + self.bias[:, None]).unflatten(2, own.shape[2:])
+
+    def _with_gradient(self, own: Tensor, other: Tensor) -> Tensor:
+        """(P, C, H * W): a product a place."""
+        moves = shifted(other, self.kernel_size[0])
+        return sum(self.weight[:, :, u, v] @ (own - moved).relu().flatten(2) for u, v, moved in moves)
+
+    def _in_blocks(self, own: Tensor, other: Tensor) -> Tensor:
+        """The same, in one product of the differences of a few pairs, which stay in the cache of a CPU."""
+        pairs, channels, height, width = own.shape
+        size = BLOCK.rows(self.weight.numel() // channels * height * width, own.device)
+        weight = self.weight.permute(0, 2, 3, 1).flatten(1)  # (C, places * C)
+        planes = own.new_empty(min(size, pairs), weight.shape[1] // channels, channels, height, width)
+        total = own.new_empty(pairs, channels, height * width)
+        for first, second, result in zip(own.split(size), other.split(size), total.split(size), strict=True):
+            block = planes[: len(first)]
+            for place, (_, _, moved) in enumerate(shifted(second, self.kernel_size[0])):
+                torch.sub(first, moved, out=block[:, place])
+            torch.matmul(weight, block.relu_().flatten(1, 2).flatten(2), out=result)
+        return total
