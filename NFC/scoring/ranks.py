@@ -1,9 +1,9 @@
 """Where the true matches of each query stand: counted from given distances, or from features.
 
 With features, a fast product with a bounded error settles most comparisons of a true match with a wrong item; the
-others are made between distances summed directly in float64. Queries with too many of those go through a float64
-product first. So ranks are those of direct float64 sums (docs/search.md), and only a block of the Q x G distances is in
-memory.
+others are made between float32 products or, where these leave it open, distances summed directly in float64. Queries
+with too many of those go through a float64 product first. So ranks are those of direct float64 sums (docs/search.md),
+and only a block of the Q x G distances is in memory.
 """
 
 from collections.abc import Iterator
