@@ -96,6 +96,18 @@ def test_stages_and_the_recipe_of_pcb_are_resumed_exactly(groups, tmp_path):
     assert run(*settings, f"loop.output_dir={parts}", "scheme={name: staged, steps: [3, 2]}") == 2
 
 
+def test_two_networks_that_learn_from_each_other(groups, tmp_path, capfd):
+    settings = [f"data.groups={groups}", f"data.cache={tmp_path / 'cache'}", f"loop.output_dir={tmp_path / 'run'}"]
+    run = partial(train, *settings, *SMALL, config="reid/alignedreid.yaml")
+    assert run("network.mutual=true", "loop.max_train_steps=1") == 0
+    assert run("network.mutual=true", "loop.max_train_steps=2") == 0
+    assert {"mutual_scores", "mutual_distances", "local_triplet"} <= losses(tmp_path / "run")[1].keys()
+    assert run("loop.max_train_steps=3") == 2
+    assert "network.mutual" in capfd.readouterr().err
+    extractor = build_extractor("alignedreid", tmp_path / "run/alignedreid.safetensors", "mini", "cpu")
+    assert extractor.layout.kind == "stripes"
+
+
 def test_another_network_cannot_go_on_with_a_run(groups, tmp_path, capfd):
     settings = [f"data.groups={groups}", f"loop.output_dir={tmp_path / 'run'}", *SMALL]
     assert train(*settings, "loop.max_train_steps=1", config="reid/pmt.yaml") == 0
