@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pose2id.arrays import as_feature_pair
 
-from ..features.kinds import Features, VectorFeatures
+from ..features.kinds import Features
 
 Thing = TypeVar("Thing", Tensor, Features)
 
@@ -48,9 +48,9 @@ class EuclideanDistances(BetweenSets[Tensor]):
     """Squared Euclidean distances of (Q, d) and (G, d); ranking finds their order without writing them down."""
 
     @classmethod
-    def between(cls, query: VectorFeatures, gallery: VectorFeatures) -> "EuclideanDistances":
-        """`UserError` for features that cannot be compared."""
-        return cls(*as_feature_pair(query.values, gallery.values))
+    def between(cls, query: Features, gallery: Features) -> "EuclideanDistances":
+        """Of features as vectors; `UserError` for those that cannot be compared."""
+        return cls(*as_feature_pair(query.as_vectors(), gallery.as_vectors()))
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         exact = torch.cdist(

@@ -6,6 +6,7 @@ from pose2id.arrays import Array, as_tensor
 from pose2id.errors import UserError
 
 from .base import Features, Reduction
+from .columns import ColumnFeatures
 from .layout import Layout
 from .parts import PartFeatures
 from .vectors import VectorFeatures
@@ -13,6 +14,7 @@ from .vectors import VectorFeatures
 KINDS: dict[str, type[Features]] = {
     "vectors": VectorFeatures,
     "parts": PartFeatures,
+    "columns": ColumnFeatures,
 }
 
 
@@ -37,4 +39,15 @@ def like(features: Features, given: Array | Features) -> Array | Features:
     return flat if isinstance(given, Tensor) else flat.numpy()
 
 
-__all__ = ["KINDS", "Features", "Layout", "PartFeatures", "Reduction", "VectorFeatures", "as_kind", "like", "unflatten"]
+__all__ = [
+    "KINDS",
+    "ColumnFeatures",
+    "Features",
+    "Layout",
+    "PartFeatures",
+    "Reduction",
+    "VectorFeatures",
+    "as_kind",
+    "like",
+    "unflatten",
+]

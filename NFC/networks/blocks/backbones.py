@@ -17,7 +17,7 @@ class ResNet50(ResNet):
     last_stride: of the last stage; 2 halves the map once more. Names of the tensors are torchvision's.
     """
 
-    channels = 2048
+    channels, reduction = 2048, 16  # of sides, rounded up, at a last stride of 1
 
     def __init__(self, last_stride: int) -> None:
         super().__init__(Bottleneck, [3, 4, 6, 3])
@@ -59,7 +59,7 @@ class SmallBackbone(nn.Sequential):
     last_stride: as above; 2 makes it H/16 x W/16.
     """
 
-    channels = 160
+    channels, reduction = 160, 8
 
     def __init__(self, last_stride: int) -> None:
         stem = nn.Sequential(nn.Conv2d(3, 24, 5, 2, 2, bias=False), nn.BatchNorm2d(24), nn.ReLU())
