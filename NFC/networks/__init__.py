@@ -24,6 +24,7 @@ NETWORKS = {
     "bpbreid": "bpbreid",
     "kpr": "kpr",
     "baseline": "baseline",
+    "dsr": "dsr",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

@@ -29,6 +29,8 @@ FULL_SIZE = [
     ("bpbreid", "bpbreid_k8", "market1501"),
     ("kpr", "kpr", "occluded_reid"),
     ("kpr", "kpr_in", "market1501"),
+    ("dsr", "dsr", "market1501"),
+    ("dsr", "dsr_fastreid", "occluded_reid"),
     ("file", "exported", "market1501"),
 ]
 

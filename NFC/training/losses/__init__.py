@@ -11,6 +11,7 @@ from .base import Loss
 from .contrastive import Contrastive, contrastive_loss
 from .identity import Identity
 from .margin_triplet import MarginTriplet
+from .reconstruction_triplet import ReconstructionTriplet
 from .triplet import Triplet, batch_hard_triplet_loss
 
 __all__ = ["LOSSES", "Loss", "batch_hard_triplet_loss", "contrastive_loss", "read_losses"]
@@ -20,6 +21,7 @@ LOSSES: dict[str, type[Loss]] = {
     "triplet": Triplet,
     "margin_triplet": MarginTriplet,
     "contrastive": Contrastive,
+    "reconstruction_triplet": ReconstructionTriplet,
 }
 
 

@@ -25,7 +25,7 @@ def loss(request) -> Loss:
 
 PAIRS = torch.tensor([[0, 1], [2, 3], [4, 5], [0, 2], [1, 4], [3, 5]])
 TENSORS = ("features", "scores", "stripes", "target")  # of a branch, a row a picture
-NEEDED = {"identity": "scores"}  # what a loss looks at beside the features
+NEEDED = {"identity": "scores", "reconstruction_triplet": "stripes"}  # what a loss looks at beside the features
 
 
 def numbers(scale: float = 1.0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
