@@ -30,6 +30,7 @@ PENALTY = Range(0, 1e6, above=True)
 
 logger = logging.getLogger(__name__)
 
+
 class Form(Protocol):
     """How a query's columns are rebuilt, from products of columns of that `precision` at least."""
 

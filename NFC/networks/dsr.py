@@ -36,7 +36,7 @@ class Dialect:
 
 @dataclass(frozen=True)
 class DSRSizes(MapSizes):
-    """dialect: "fastreid" (2020) or "sfr" (2019). windows: sides on the map in order, 0 for the whole; stride of all."""
+    """dialect: "fastreid" (2020) or "sfr" (2019). windows: sides on the map in order, 0 for all of it; their stride."""
 
     height: int = 384
     backbone: str = "resnet50_ibn_a"
@@ -48,9 +48,7 @@ class DSRSizes(MapSizes):
 SFR = DSRSizes(width=192, backbone="resnet50", dialect="sfr", windows=[3, 6, 9, 12, WHOLE], stride=3)
 OFFICIAL = {"fastreid": DSRSizes(), "sfr": SFR}
 DIALECTS = {
-    "fastreid": Dialect(
-        ScoredHead, {"heads.": "head."}, "bicubic", IMAGENET_MEAN, "heads.occ_unit.mask_layer.weight"
-    ),
+    "fastreid": Dialect(ScoredHead, {"heads.": "head."}, "bicubic", IMAGENET_MEAN, "heads.occ_unit.mask_layer.weight"),
     "sfr": Dialect(
         MeanHead,
         {"base.": BACKBONE, "bn1.": "head.bn1."},

@@ -74,9 +74,7 @@ class ColumnFeatures(JoinedFeatures):
         return VectorFeatures(self.whole).nearest(k, approximate)
 
     def distance_block(self, gallery: Self) -> Tensor:
-        return torch.cdist(
-            self.whole.double(), gallery.whole.double(), compute_mode="donot_use_mm_for_euclid_dist"
-        )
+        return torch.cdist(self.whole.double(), gallery.whole.double(), compute_mode="donot_use_mm_for_euclid_dist")
 
     def padded(self, count: int) -> Self:
         """The same with `count` columns, of which the further ones are zero and weigh nothing.

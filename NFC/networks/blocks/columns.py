@@ -23,9 +23,9 @@ def window_counts(height: int, width: int, windows: Sequence[int], stride: int) 
     def along(side: int, window: int) -> int:
         return (side - window) // stride + 1 if side >= window else 0
 
-    counts = [1 if window == WHOLE else along(height, window) * along(width, window) for window in windows]
     if stride < 1 or min(windows, default=-1) < 0:
         raise UserError(f"windows must be at least 1 (0: the whole map) and stride 1, got {[*windows]} and {stride}")
+    counts = [1 if window == WHOLE else along(height, window) * along(width, window) for window in windows]
     if not any(counts[k] for k, window in enumerate(windows) if window != WHOLE):
         raise UserError(
             f"no window of {', '.join(map(str, windows))} fits into a map of {height} x {width}; take larger pictures"
@@ -57,7 +57,7 @@ class MeanHead(nn.Module):
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(channels)
-        self.bottleneck = bn_neck(channels)
+        self.bottleneck = bn_neck(channels) if num_classes else None
         self.classifier = nn.Linear(channels, num_classes, bias=False) if num_classes else None
 
     def features(self, maps: Tensor, windows: Sequence[int], stride: int) -> ColumnFeatures:

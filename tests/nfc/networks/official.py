@@ -39,7 +39,11 @@ def checkpoint(stem: str, wanted: Callable[[str], bool] = lambda name: True) -> 
 
 def golden(stem: str) -> dict[str, Tensor]:
     """Arrays of the official network, by name."""
-    return {name: torch.from_numpy(array) for name, array in np.load(place(f"{stem}.npz")).items() if array.dtype.kind != "U"}
+    return {
+        name: torch.from_numpy(array)
+        for name, array in np.load(place(f"{stem}.npz")).items()
+        if array.dtype.kind != "U"
+    }
 
 
 def shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
