@@ -82,8 +82,8 @@ def residual_norms(columns: Tensor, gallery: Tensor, which: Tensor, form: Form) 
     Products are of the columns' own precision, all else is float64; the d-dimensional rebuild is never formed.
     """
     gram = (gallery @ gallery.mT).double()
-    products = (gallery[which] @ columns.mT).double()
-    squares = columns.double().square().sum(2) - form(gram, which, products)
+    products = (gallery.index_select(0, which) @ columns.mT).double()
+    squares = torch.linalg.vecdot(columns, columns).double() - form(gram, which, products)
     return squares.clamp(min=TINIEST).sqrt()
 
 
@@ -94,13 +94,14 @@ def candidate_distances(query: Tensor, weights: Tensor, gallery: Tensor, candida
     Pairs are taken in the order of the gallery, so that its pictures are made ready once (twice at a block's border).
     """
     count, dtype = candidates.shape[1], torch.promote_types(form.precision, compute_dtype(query))
+    query = query.to(dtype)  # each is asked for again and again; the larger gallery is turned block by block
     owners, order = candidates.flatten().sort(stable=True)
     result = torch.empty(len(owners), dtype=torch.float64, device=query.device)
     size = BLOCK.rows(query[0].numel() + gallery[0].numel(), query.device)
     for pairs, owner in zip(order.split(size), owners.split(size), strict=True):
         rows = pairs // count
         used, which = owner.unique_consecutive(return_inverse=True)
-        norms = residual_norms(query[rows].to(dtype), gallery[used].to(dtype), which, form)
+        norms = residual_norms(query.index_select(0, rows), gallery[used].to(dtype), which, form)
         result[pairs] = (norms * weights[rows]).sum(1)
     return result.view_as(candidates)
 
