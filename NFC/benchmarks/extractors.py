@@ -40,6 +40,7 @@ class Variant:
 
 
 SOLIDER = {"backbone": "solider", "height": 384, "window": 7}
+SFR = {"dialect": "sfr", "width": 192, "backbone": "resnet50", "windows": [3, 6, 9, 12, 0], "stride": 3}
 VARIANTS = {
     "TransReID, ViT-B, stride 12": Variant("transreid"),
     "CLIP-ReID, ViT-B, stride 16": Variant("clipreid"),
@@ -61,6 +62,8 @@ VARIANTS = {
     "PersonNet, maps": Variant("personnet"),
     "AlignedReID++": Variant("alignedreid"),
     "AlignedReID": Variant("alignedreid_v1"),
+    "DSR, 110 columns": Variant("dsr"),
+    "DSR, 71 columns (SFR)": Variant("dsr", SFR),
 }
 
 

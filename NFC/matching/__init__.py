@@ -9,6 +9,7 @@ from .jaccard import Jaccard
 from .k_reciprocal import KReciprocal
 from .pair_network import PairNetworkMatcher
 from .parts import VisibleParts
+from .reconstruction import Reconstruction
 from .similarity_inference import SimilarityInference
 
 MATCHERS: dict[str, type[Matcher]] = {
@@ -18,6 +19,7 @@ MATCHERS: dict[str, type[Matcher]] = {
     "affinity": Affinity,
     "dmli": DMLI,
     "jaccard": Jaccard,
+    "reconstruction": Reconstruction,
     "similarity_inference": SimilarityInference,
     "pair_network": PairNetworkMatcher,
 }
@@ -31,6 +33,7 @@ __all__ = [
     "Jaccard",
     "KReciprocal",
     "Matcher",
+    "Reconstruction",
     "SimilarityInference",
     "VisibleParts",
 ]

@@ -35,6 +35,7 @@ NETWORKS = {
     "personnet": "personnet",
     "alignedreid": "alignedreid",
     "alignedreid_v1": "alignedreid_v1",
+    "dsr": "dsr",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

@@ -46,6 +46,8 @@ FULL_SIZE = [
     ("personnet", "stripes_grid/personnet", "market1501"),
     ("alignedreid", "stripes_grid/alignedreid", "market1501"),
     ("alignedreid_v1", "stripes_grid/alignedreid_v1", "market1501"),
+    ("dsr", "dsr", "market1501"),
+    ("dsr", "dsr_fastreid", "occluded_reid"),
     ("file", "exported", "market1501"),
 ]
 

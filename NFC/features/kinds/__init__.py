@@ -6,6 +6,7 @@ from pose2id.arrays import Array, as_tensor
 from pose2id.errors import UserError
 
 from .base import Features, Reduction
+from .columns import ColumnFeatures
 from .joined import JoinedFeatures
 from .layout import Layout
 from .maps import MapFeatures
@@ -20,6 +21,7 @@ KINDS: dict[str, type[Features]] = {
     "sets": SetFeatures,
     "maps": MapFeatures,
     "stripes": StripeFeatures,
+    "columns": ColumnFeatures,
 }
 
 
@@ -46,6 +48,7 @@ def like(features: Features, given: Array | Features) -> Array | Features:
 
 __all__ = [
     "KINDS",
+    "ColumnFeatures",
     "Features",
     "JoinedFeatures",
     "Layout",

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class JoinedFeatures(Features):
     reading: the papers do not centralize.
     """
 
-    axes: tuple[int, ...]  # how many axes a member has in each tensor
+    axes: ClassVar[tuple[int, ...]]  # how many axes a member has in each tensor
 
     @abstractmethod
     def distance_block(self, gallery: Self) -> Tensor:

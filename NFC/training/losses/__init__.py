@@ -14,6 +14,7 @@ from .identity import Identity
 from .jaccard_triplet import JaccardTriplet
 from .local_triplet import LocalTriplet
 from .margin_triplet import MarginTriplet
+from .reconstruction_triplet import ReconstructionTriplet
 from .spatial_to_channel import SpatialToChannel
 from .triplet import Triplet, batch_hard_triplet_loss
 from .verification import Verification
@@ -30,6 +31,7 @@ LOSSES: dict[str, type[Loss]] = {
     "contrastive_pairs": ContrastivePairs,
     "verification": Verification,
     "local_triplet": LocalTriplet,
+    "reconstruction_triplet": ReconstructionTriplet,
 }
 
 

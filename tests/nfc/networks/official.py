@@ -14,9 +14,15 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 INTEGERS = ("num_batches_tracked", "relative_position_index")
 
 
+def place(name: str) -> Path:
+    """A file of the golden figures, whichever their folder."""
+    (path,) = GOLDEN.rglob(name)
+    return path
+
+
 def manifest(stem: str) -> dict[str, Tensor]:
     """The tensors of an official file, in its order, without values."""
-    content = json.loads((GOLDEN / f"{stem}_manifest.json").read_text(encoding="utf-8"))
+    content = json.loads(place(f"{stem}_manifest.json").read_text(encoding="utf-8"))
     return {name: torch.empty(shape, device="meta") for name, shape in content}
 
 
@@ -33,8 +39,11 @@ def checkpoint(stem: str, wanted: Callable[[str], bool] = lambda name: True) -> 
 
 def golden(stem: str) -> dict[str, Tensor]:
     """Arrays of the official network, by name."""
-    arrays = np.load(GOLDEN / f"{stem}.npz").items()
-    return {name: torch.from_numpy(array) for name, array in arrays if array.dtype.kind != "U"}  # a note is text
+    return {
+        name: torch.from_numpy(array)
+        for name, array in np.load(place(f"{stem}.npz")).items()
+        if array.dtype.kind != "U"
+    }
 
 
 def shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from NFC.networks.reid_network import Branch
 from NFC.training.losses import batch_hard_triplet_loss, contrastive_loss
+from NFC.training.losses.identity import Identity
+from NFC.training.losses.reconstruction_triplet import ReconstructionTriplet
+from tests.nfc.networks.official import golden
 
 
 def draw(seed: int, people: int, each: int, dim: int = 5) -> tuple[Tensor, Tensor]:
@@ -68,3 +72,43 @@ def test_gradients_are_finite_even_for_equal_pictures(loss):
     features = torch.ones(6, 4, requires_grad=True)
     loss(features, torch.tensor([0, 0, 0, 1, 1, 1])).backward()
     assert features.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
+def test_smoothing_over_all_or_over_the_others(smoothing):
+    stored = golden("label_smoothing")
+    scores, labels = stored["logits"].double(), stored["targets"]
+    losses = {"all": [], "others": []}
+    for row, label in zip(scores.tolist(), labels.tolist(), strict=True):
+        total = math.log(sum(math.exp(score) for score in row))
+        for over, share in (("all", smoothing / len(row)), ("others", smoothing / (len(row) - 1))):
+            left = 1 - smoothing + (share if over == "all" else 0)
+            losses[over].append(sum((total - s) * (left if k == label else share) for k, s in enumerate(row)))
+    for over, expected in losses.items():
+        loss = Identity(label_smoothing=smoothing, smoothing_over=over)(Branch(scores=scores), labels)
+        assert float(loss) == pytest.approx(sum(expected) / len(expected))
+    official = Identity(label_smoothing=0.1)(Branch(scores=scores), labels)
+    assert float(official) == pytest.approx(float(stored["alignedreid_eps_over_K"]), rel=1e-5)
+
+
+def test_the_reconstruction_triplet_equals_the_naive_one():
+    features, labels = draw(3, 4, 3)
+    columns = torch.randn(12, 4, 9, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    unit, losses = columns / columns.norm(dim=2, keepdim=True), []
+    distances = torch.cdist(features.double(), features.double())
+
+    def rebuilt(anchor: int, other: int) -> Tensor:
+        x, y = unit[anchor], unit[other]
+        weights = torch.linalg.inv(y @ y.T + 1e-3 * torch.eye(4)) @ y @ x.T
+        return (x - weights.T @ y).norm(dim=1).mean()
+
+    for i in range(12):
+        positive = max((j for j in range(12) if labels[j] == labels[i] and j != i), key=lambda j: distances[i, j])
+        negative = min((j for j in range(12) if labels[j] != labels[i]), key=lambda j: distances[i, j])
+        near, far = distances[i, positive] + rebuilt(i, positive), distances[i, negative] + rebuilt(i, negative)
+        losses.append(max(0.0, 0.45 + float(near - far)))
+    given = columns.float().requires_grad_()
+    loss = ReconstructionTriplet()(Branch(features, stripes=given), labels)
+    assert loss.item() == pytest.approx(sum(losses) / 12, rel=1e-5)
+    loss.backward()
+    assert given.grad.abs().sum() > 0

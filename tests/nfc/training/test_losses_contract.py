@@ -28,6 +28,7 @@ TENSORS = ("features", "scores", "stripes", "target")  # of a branch, a row a pi
 NEEDED = {  # what a loss looks at beside the features
     "identity": "scores",
     "local_triplet": "stripes",
+    "reconstruction_triplet": "stripes",
     "spatial_to_channel": "target",
     "contrastive_pairs": "pairs",
     "verification": "pairs",
