@@ -1,17 +1,17 @@
-"""What matchers cost on large galleries: seconds, and memory above the input, in a process of their own."""
+"""What SIM costs on a large gallery: seconds, and memory above the input."""
 
 import torch
 from torch import Tensor
 
 from ..matching.inferred import InferredDistances, Numbers
-from .nfc import Measured, in_own_process, measure
+from .nfc import Measured, measure
 
 
 def similarity_inference_cost(
     queries: int = 64, items: int = 100_000, dim: int = 32, numbers: Numbers | None = None, device: str = "cpu"
 ) -> Measured:
     """SIM in blocks of queries, whose distances are looked at and dropped, as ranking does."""
-    return in_own_process(measure, Inferring(numbers or Numbers()), (queries, items, dim), 1, device=device)
+    return measure(Inferring(numbers or Numbers()), (queries, items, dim), 1, device=device)
 
 
 class Inferring:
