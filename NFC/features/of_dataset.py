@@ -70,7 +70,7 @@ def extract_dataset(
 
 
 def extract_split(dataset: Dataset, split: str, extractor: Extractor, **loading) -> FeatureSet:
-    """Features of the originals of one split, "query" or "gallery", on the CPU; as `extract_dataset`."""
+    """Features of the originals of one split, "train", "query" or "gallery", on the CPU; as `extract_dataset`."""
     extractor.use_infrared(dataset.infrared)
     return _Extraction(dataset, extractor, None, loading).split(split, None)
 

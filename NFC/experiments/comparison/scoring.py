@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +18,7 @@ from ...datasets.partial_queries import write_partial_queries
 from ...evaluation.benchmark import benchmark_numbers
 from ...features.feature_set import FeatureSet
 from ...features.of_dataset import extract_split
+from ...matching.conflicts import conflicts_of, write_conflicts
 from ...methods import build_methods, with_network
 from ...networks import Extractor, build_extractor, trainable
 from ...scoring.protocol import Protocol
@@ -24,6 +26,7 @@ from ...scoring.scores import score
 from .settings import ORDINARY, RowRecipe
 from .training import Source, Workshop
 
+CONFLICTS = "{conflicts}"
 Figures = Mapping[str, Mapping[str, float]]  # kind of queries -> metric -> value in [0, 1]
 
 
@@ -49,7 +52,7 @@ class Bench:
     def _score(self, row: RowRecipe, seed: int) -> Figures:
         source = self.workshop.network(row.network, seed)
         numbers = with_network(benchmark_numbers(self.dataset.name, self.recipe.read, {}), **source._asdict())
-        chain = Chain.of(*build_methods(row.steps, numbers))
+        chain = Chain.of(*build_methods(self._steps(row, source, seed), numbers))
         gallery, queries = self.features(source, row.features)
         figures = {}
         for kind, query in queries.items():
@@ -58,11 +61,22 @@ class Bench:
             figures[kind] = {"mAP": scores.mAP, "Rank-1": float(scores.cmc[0])}
         return figures
 
+    def _steps(self, row: RowRecipe, source: Source, seed: int) -> list[Any]:
+        """Of the row; `CONFLICTS` in one stands for the file of conflicts of the training split (MoS)."""
+        if not any(CONFLICTS in str(step) for step in row.steps):
+            return row.steps
+        file = self.workshop.out / "networks" / row.network / f"conflicts-{seed}.safetensors"
+        if not file.is_file():
+            extractor = build_extractor(*source, self.workshop.comparison.device)
+            training = extract_split(self.dataset, "train", extractor, device=self.workshop.comparison.device)
+            write_conflicts(conflicts_of(training.feats.flatten(), training.pids), file)
+        return [str(step).replace(CONFLICTS, str(file)) for step in row.steps]
+
     def _queries(self, kind: str) -> Dataset:
         """The data set with its queries cut to a kind."""
         if kind == ORDINARY:
             return self.dataset
-        name, root = self.recipe.reader or self.recipe.layout, self.workshop.root(f"{self.data}_{kind}")
+        name, root = self.recipe.reader or self.recipe.layout, self.workshop.out / "data" / f"{self.data}_{kind}"
         write_partial_queries(name, self.dataset.root, root, kind, self.workshop.comparison.seed, **self.recipe.read)
         return build_dataset(name, root, **self.recipe.read)
 

@@ -16,7 +16,8 @@ ORDINARY = "ordinary"  # queries as the data set has them
 class DataRecipe:
     """A synthetic data set: its layout with options, training and test people, how it is read, kinds of queries.
 
-    kinds: `ORDINARY`, and those of `NFC.datasets.partial` that queries are cut to.
+    kinds: `ORDINARY`, and those of `NFC.datasets.partial` that queries are cut to. files: of another data set, which are
+    read in another way.
     """
 
     layout: str = "market1501"
@@ -26,6 +27,7 @@ class DataRecipe:
     reader: str = ""  # of the data set, where its name is not the layout's
     read: dict[str, Any] = field(default_factory=dict)  # options of the reader
     kinds: list[str] = field(default_factory=lambda: [ORDINARY])
+    files: str = ""
 
 
 @dataclass
@@ -110,6 +112,9 @@ class Comparison:
             for claim in table.claims:
                 for row in (claim.row, claim.against):
                     _known(where, "row", row, table.rows)
+        for name, data in self.data.items():
+            if data.files:
+                _known(f"data {name}", "data", data.files, self.data)
         for name, recipe in self.networks.items():
             if recipe.after:
                 _known(f"network {name}", "network", recipe.after, self.networks)

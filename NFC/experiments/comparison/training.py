@@ -35,18 +35,16 @@ class Workshop:
         self.dataset = lru_cache(self._dataset)
 
     def root(self, data: str) -> Path:
-        return self.out / "data" / data
+        recipe = self.comparison.data[data]
+        return self.out / "data" / (recipe.files or data)
 
     def _dataset(self, data: str) -> Dataset:
         recipe = self.comparison.data[data]
-        write_layout(
-            recipe.layout,
-            self.root(data),
-            self.comparison.seed,
-            train_pids=recipe.train_pids,
-            test_pids=recipe.test_pids,
-            **recipe.write,
-        )
+        if recipe.files:
+            self.dataset(recipe.files)
+        else:
+            people = {"train_pids": recipe.train_pids, "test_pids": recipe.test_pids}
+            write_layout(recipe.layout, self.root(data), self.comparison.seed, **people, **recipe.write)
         return build_dataset(recipe.reader or recipe.layout, self.root(data), **recipe.read)
 
     def network(self, name: str, seed: int) -> Source:
