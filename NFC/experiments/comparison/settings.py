@@ -16,8 +16,8 @@ ORDINARY = "ordinary"  # queries as the data set has them
 class DataRecipe:
     """A synthetic data set: its layout with options, training and test people, how it is read, kinds of queries.
 
-    kinds: `ORDINARY`, and those of `NFC.datasets.partial` that queries are cut to. files: of another data set, which are
-    read in another way.
+    kinds: `ORDINARY`, and those of `NFC.datasets.partial` that queries are cut to. files: those of another data set are
+    read, in another way.
     """
 
     layout: str = "market1501"
