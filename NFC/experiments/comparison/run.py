@@ -5,9 +5,10 @@ from pathlib import Path
 from pose2id.errors import UserError
 
 from ..results import save_result, show, write_index
+from .scoring import chain_of
 from .settings import read_comparison
 from .tables import compare
-from .training import Workshop
+from .training import Source, Workshop
 
 COMPARISONS = {
     "lecture": "Methods of local features: stripes, grids and pairs, each beside its baseline, trained alike.",
@@ -27,6 +28,9 @@ def run_comparison(name: str, table: str, config: str | None, overrides: list[st
     comparison = read_comparison(name, Path(config) if config else None, overrides)
     if table and table not in comparison.tables:
         raise UserError(f"{name} has no table '{table}'; choose one of: {', '.join(comparison.tables)}")
+    for recipe in comparison.tables.values():  # before hours of training, not behind them
+        for row in recipe.rows.values():
+            chain_of(row.steps, comparison.data[recipe.data], Source("", None, ""))
     workshop = Workshop(comparison, out)
     for each in [table] if table else comparison.tables:
         print(f"\n== {name}.{each}", flush=True)

@@ -1,7 +1,7 @@
 """The rows of a comparison: features of a trained network, refined and compared, scored for each kind of queries."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from ...methods import build_methods, with_network
 from ...networks import Extractor, build_extractor, trainable
 from ...scoring.protocol import Protocol
 from ...scoring.scores import score
-from .settings import ORDINARY, RowRecipe
+from .settings import ORDINARY, DataRecipe, RowRecipe
 from .training import Source, Workshop
 
 CONFLICTS = "{conflicts}"
@@ -51,8 +51,7 @@ class Bench:
 
     def _score(self, row: RowRecipe, seed: int) -> Figures:
         source = self.workshop.network(row.network, seed)
-        numbers = with_network(benchmark_numbers(self.dataset.name, self.recipe.read, {}), **source._asdict())
-        chain = Chain.of(*build_methods(self._steps(row, source, seed), numbers))
+        chain = chain_of(self._steps(row, source, seed), self.recipe, source)
         gallery, queries = self.features(source, row.features)
         figures = {}
         for kind, query in queries.items():
@@ -88,6 +87,12 @@ class Bench:
         loading = {"batch_size": comparison.batch_size, "device": comparison.device}
         queries = {kind: extract_split(self.queries(kind), "query", extractor, **loading) for kind in self.recipe.kinds}
         return extract_split(self.dataset, "gallery", extractor, **loading), queries
+
+
+def chain_of(steps: Sequence[Any], data: DataRecipe, source: Source) -> Chain:
+    """The chain of a row; `UserError` for steps that cannot be."""
+    numbers = with_network(benchmark_numbers(data.reader or data.layout, data.read, {}), **source._asdict())
+    return Chain.of(*build_methods(steps, numbers))
 
 
 def reading(name: str, extractor: Extractor) -> Extractor:

@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from NFC.experiments.comparison.run import COMPARISONS, run_comparison
+from NFC.experiments.comparison.scoring import chain_of
 from NFC.experiments.comparison.settings import Claim, RowRecipe, TableRecipe, read_comparison
 from NFC.experiments.comparison.tables import claims_table, rows_table
+from NFC.experiments.comparison.training import Source
 from pose2id.errors import UserError
 
 TINY = {
@@ -105,6 +107,20 @@ def test_mistakes_are_one_line(tiny, override, told):
     with pytest.raises(UserError, match=told) as error:
         read_comparison("lecture", tiny, [override])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_steps_of_shipped_comparisons_can_be(name):
+    comparison = read_comparison(name, None, [])
+    for table in comparison.tables.values():
+        for row in table.rows.values():
+            chain_of(row.steps, comparison.data[table.data], Source("idla", None, "mini"))
+
+
+def test_steps_that_cannot_be_are_told_before_training(tiny, tmp_path):
+    with pytest.raises(UserError, match="'magic' is unknown"):
+        run_comparison("lecture", "", str(tiny), ["tables.one.rows.longer.steps=[magic]"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_unknown_tables_are_named(tiny, tmp_path):
