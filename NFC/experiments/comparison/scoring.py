@@ -26,7 +26,7 @@ from ...scoring.scores import score
 from .settings import ORDINARY, DataRecipe, RowRecipe
 from .training import Source, Workshop
 
-CONFLICTS = "{conflicts}"
+CONFLICTS = "<conflicts>"
 Figures = Mapping[str, Mapping[str, float]]  # kind of queries -> metric -> value in [0, 1]
 
 
