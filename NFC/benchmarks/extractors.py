@@ -64,6 +64,7 @@ VARIANTS = {
     "AlignedReID": Variant("alignedreid_v1"),
     "DSR, 110 columns": Variant("dsr"),
     "DSR, 71 columns (SFR)": Variant("dsr", SFR),
+    "SAP, ViT-B, stride 16": Variant("sap"),
 }
 
 

@@ -36,6 +36,7 @@ NETWORKS = {
     "alignedreid": "alignedreid",
     "alignedreid_v1": "alignedreid_v1",
     "dsr": "dsr",
+    "sap": "sap",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

@@ -48,6 +48,7 @@ FULL_SIZE = [
     ("alignedreid_v1", "stripes_grid/alignedreid_v1", "market1501"),
     ("dsr", "dsr", "market1501"),
     ("dsr", "dsr_fastreid", "occluded_reid"),
+    ("sap", None, "market1501"),
     ("file", "exported", "market1501"),
 ]
 

@@ -29,6 +29,7 @@ VARIANTS = {
     "clipreid, resnet": ("clipreid", ("sizes.encoder=resnet", "sizes.depths=[1,1,1,1]", "sizes.channels=16")),
     "alignedreid, mutual": ("alignedreid", ("mutual=true",)),
     "dsr, sfr": ("dsr", ("sizes.dialect=sfr", "sizes.windows=[1,2,0]")),
+    "sap, parsing": ("sap", ("sizes.teacher=parsing", "sizes.mutual_absorption=false")),
     "kpr, cameras": ("kpr", ("camera_embedding=true",)),
     "kpr, solider": ("kpr", ("sizes.backbone=solider", "sizes.window=7")),
     "kpr, solider without control": ("kpr", ("sizes.backbone=solider", "sizes.window=7", "sizes.semantic=false")),
