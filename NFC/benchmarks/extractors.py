@@ -65,6 +65,8 @@ VARIANTS = {
     "DSR, 110 columns": Variant("dsr"),
     "DSR, 71 columns (SFR)": Variant("dsr", SFR),
     "SAP, ViT-B, stride 16": Variant("sap"),
+    "PABP": Variant("pabp"),
+    "PABP, appearance alone": Variant("pabp", {"dialect": "mean"}),
 }
 
 

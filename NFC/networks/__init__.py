@@ -37,6 +37,7 @@ NETWORKS = {
     "alignedreid_v1": "alignedreid_v1",
     "dsr": "dsr",
     "sap": "sap",
+    "pabp": "pabp",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

@@ -49,6 +49,7 @@ FULL_SIZE = [
     ("dsr", "dsr", "market1501"),
     ("dsr", "dsr_fastreid", "occluded_reid"),
     ("sap", None, "market1501"),
+    ("pabp", None, "market1501"),
     ("file", "exported", "market1501"),
 ]
 

@@ -30,6 +30,7 @@ VARIANTS = {
     "alignedreid, mutual": ("alignedreid", ("mutual=true",)),
     "dsr, sfr": ("dsr", ("sizes.dialect=sfr", "sizes.windows=[1,2,0]")),
     "sap, parsing": ("sap", ("sizes.teacher=parsing", "sizes.mutual_absorption=false")),
+    "pabp, mean": ("pabp", ("sizes.dialect=mean",)),
     "kpr, cameras": ("kpr", ("camera_embedding=true",)),
     "kpr, solider": ("kpr", ("sizes.backbone=solider", "sizes.window=7")),
     "kpr, solider without control": ("kpr", ("sizes.backbone=solider", "sizes.window=7", "sizes.semantic=false")),
