@@ -75,14 +75,16 @@ def unwrap(content: object, path: str | Path) -> dict[str, Tensor]:
 
 
 def side_by_side(content: object) -> object:
-    """{"a": {"x": tensor}, "b": {"y": tensor}, "epoch": 3} -> {"a.x": tensor, "b.y": tensor}; all else as it is."""
+    """{"a": {"x": tensor}, "b": {"y": tensor}, "epoch": 3} -> {"a.x": tensor, "b.y": tensor}; all else as it is.
+
+    Numbers and texts that were noted beside tensors, or beside such dictionaries, are left out.
+    """
     if not isinstance(content, Mapping):
         return content
-    networks = {key: inner for key, inner in content.items() if isinstance(key, str) and isinstance(inner, Mapping)}
-    others = [value for key, value in content.items() if key not in networks]
-    tensors = {f"{key}.{name}": tensor for key, inner in networks.items() for name, tensor in inner.items()}
-    if len(networks) < 2 or not all(isinstance(value, int | float | str) for value in others):
-        return content
+    kept = {key: value for key, value in content.items() if not isinstance(value, int | float | str)}
+    if len(kept) < 2 or not all(isinstance(key, str) and isinstance(value, Mapping) for key, value in kept.items()):
+        return kept
+    tensors = {f"{key}.{name}": tensor for key, inner in kept.items() for name, tensor in inner.items()}
     return tensors if all(isinstance(tensor, Tensor) for tensor in tensors.values()) else content
 
 
