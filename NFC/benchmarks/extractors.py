@@ -66,6 +66,7 @@ VARIANTS = {
     "DSR, 71 columns (SFR)": Variant("dsr", SFR),
     "SAP, ViT-B, stride 16": Variant("sap"),
     "PABP": Variant("pabp"),
+    "SPReID, with its parser": Variant("spreid"),
     "PABP, appearance alone": Variant("pabp", {"dialect": "mean"}),
 }
 

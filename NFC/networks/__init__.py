@@ -38,6 +38,7 @@ NETWORKS = {
     "dsr": "dsr",
     "sap": "sap",
     "pabp": "pabp",
+    "spreid": "spreid",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

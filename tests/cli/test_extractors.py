@@ -50,6 +50,7 @@ FULL_SIZE = [
     ("dsr", "dsr_fastreid", "occluded_reid"),
     ("sap", None, "market1501"),
     ("pabp", None, "market1501"),
+    ("spreid", None, "market1501"),
     ("file", "exported", "market1501"),
 ]
 

@@ -56,7 +56,7 @@ class Row(nn.Sequential):
 
 
 class SideBySide(nn.ModuleList):
-    """Branches on the same map, their channels one after the other; `pool` (kernel, stride, padding): its maxima too."""
+    """Branches on the same map, their channels one after the other; pool (kernel, stride, padding): also its maxima."""
 
     def __init__(self, branches: Sequence[nn.Module], pool: tuple[int, int, int] | None = None) -> None:
         super().__init__(branches)
