@@ -67,6 +67,7 @@ VARIANTS = {
     "SAP, ViT-B, stride 16": Variant("sap"),
     "PABP": Variant("pabp"),
     "SPReID, with its parser": Variant("spreid"),
+    "RBNet (two passes)": Variant("rbnet"),
     "PABP, appearance alone": Variant("pabp", {"dialect": "mean"}),
 }
 

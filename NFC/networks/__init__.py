@@ -39,6 +39,7 @@ NETWORKS = {
     "sap": "sap",
     "pabp": "pabp",
     "spreid": "spreid",
+    "rbnet": "rbnet",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

@@ -51,6 +51,7 @@ FULL_SIZE = [
     ("sap", None, "market1501"),
     ("pabp", None, "market1501"),
     ("spreid", None, "market1501"),
+    ("rbnet", None, "market1501"),
     ("file", "exported", "market1501"),
 ]
 
