@@ -25,6 +25,7 @@ from .reid_network import Branch, Inputs, ReIDNetwork
 
 MEAN = (103.939 / 255, 116.779 / 255, 123.68 / 255)  # BGR
 PIXEL = (1 / 255,) * 3  # values stay as large as those of the pixels
+THIRDS = 3  # of the feature
 PREFIXES = {"predictor.": "backbone.", "segmentation.": "parser.", "classifiers.0.conv.": "classifier."}
 # What lies in a layer of Chainer -> its name in PyTorch, by the layer's own name.
 LEAVES = {
@@ -44,7 +45,8 @@ CONVOLUTION = "predictor.convolution.0.conv.weight"
 class SPReIDSizes:
     """height, width: of the pictures, as the parser sees them; reid_height, reid_width: as the backbone sees them.
 
-    thin: divides the channels of both.
+    thin: divides the channels of both. own_classifiers: one for each third of the feature; else, as the authors, one of
+    the whole, which in a short training leaves the third of the whole picture unlearnt.
     """
 
     height: int = 512
@@ -52,6 +54,7 @@ class SPReIDSizes:
     reid_height: int = 512
     reid_width: int = 170
     thin: int = 1
+    own_classifiers: bool = False
     num_classes: int = 0
 
 
@@ -83,7 +86,12 @@ class SPReID(ReIDNetwork):
         super().__init__(sizes)
         self.backbone, self.parser = InceptionV3(dilated=False, thin=sizes.thin), Parser(sizes.thin)
         self.feature_dim = 3 * self.backbone.channels
-        self.classifier = nn.Linear(self.feature_dim, sizes.num_classes) if sizes.num_classes else None
+        self.classifier, self.classifier_of_third = None, None
+        if sizes.num_classes and sizes.own_classifiers:
+            thirds = (nn.Linear(self.backbone.channels, sizes.num_classes) for _ in range(THIRDS))
+            self.classifier_of_third = nn.ModuleList(thirds)
+        elif sizes.num_classes:
+            self.classifier = nn.Linear(self.feature_dim, sizes.num_classes)
 
     @classmethod
     def preset_sizes(cls, preset: str) -> SPReIDSizes:
@@ -114,14 +122,17 @@ class SPReID(ReIDNetwork):
         return Preprocessing(self.sizes.height, self.sizes.width, OPENCV_BILINEAR, MEAN, PIXEL, channel_order="bgr")
 
     def unused_at_test(self) -> tuple[str, ...]:
-        return ("classifier.",)
+        return "classifier.", "classifier_of_third."
 
     def unused_in_training(self) -> tuple[str, ...]:
         return ("parser.",)
 
     def branches(self, inputs: Inputs) -> list[Branch]:
-        """The whole feature with its classifier."""
+        """The whole feature with its classifier, or its thirds, each with its own (a third of the weight, ours)."""
         features = self(inputs.pictures, inputs.parsing)
+        if self.classifier_of_third is not None:
+            thirds = zip(features.chunk(THIRDS, 1), self.classifier_of_third, strict=True)
+            return [Branch(third, classifier(third), 1 / THIRDS) for third, classifier in thirds]
         return [Branch(features, self.classifier(features) if self.classifier else None)]
 
     def regions(self, pictures: Tensor) -> Tensor:
@@ -146,8 +157,8 @@ def _torch_name(name: str) -> str:
 def _chainer_name(name: str) -> str:
     """The inverse of `_torch_name`."""
     *layers, leaf = name.split(".")
-    theirs = {ours: official for official, ours in LEAVES[layers[-1]].items()}
-    return "/".join([*layers, theirs[leaf]])
+    theirs = {ours: official for official, ours in LEAVES.get(layers[-1], {}).items()}
+    return "/".join([*layers, theirs.get(leaf, leaf)])
 
 
 NETWORK = SPReID

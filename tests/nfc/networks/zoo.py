@@ -31,6 +31,7 @@ VARIANTS = {
     "dsr, sfr": ("dsr", ("sizes.dialect=sfr", "sizes.windows=[1,2,0]")),
     "sap, parsing": ("sap", ("sizes.teacher=parsing", "sizes.mutual_absorption=false")),
     "pabp, mean": ("pabp", ("sizes.dialect=mean",)),
+    "spreid, own classifiers": ("spreid", ("sizes.own_classifiers=true",)),
     "rbnet, not masked": ("rbnet", ("sizes.masked=false",)),
     "kpr, cameras": ("kpr", ("camera_embedding=true",)),
     "kpr, solider": ("kpr", ("sizes.backbone=solider", "sizes.window=7")),
