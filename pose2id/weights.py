@@ -64,11 +64,28 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def unwrap(content: object, path: str | Path) -> dict[str, Tensor]:
-    """The named tensors of what a torch file held, or `UserError`."""
-    content = unwrapped(content, WRAPPERS)
+    """The named tensors of what a torch file held, or `UserError`.
+
+    Of several networks side by side, each in a dictionary of its own, a name begins with the key of its dictionary.
+    """
+    content = side_by_side(unwrapped(content, WRAPPERS))
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise UserError(f"{path} is not a file of named tensors: save the network's state_dict() there")
     return _checked(content, path)
+
+
+def side_by_side(content: object) -> object:
+    """{"a": {"x": tensor}, "b": {"y": tensor}, "epoch": 3} -> {"a.x": tensor, "b.y": tensor}; all else as it is.
+
+    Numbers and texts that were noted beside tensors, or beside such dictionaries, are left out.
+    """
+    if not isinstance(content, Mapping):
+        return content
+    kept = {key: value for key, value in content.items() if not isinstance(value, int | float | str)}
+    if len(kept) < 2 or not all(isinstance(key, str) and isinstance(value, Mapping) for key, value in kept.items()):
+        return kept
+    tensors = {f"{key}.{name}": tensor for key, inner in kept.items() for name, tensor in inner.items()}
+    return tensors if all(isinstance(tensor, Tensor) for tensor in tensors.values()) else content
 
 
 def _checked(tensors: Mapping[Any, Tensor], path: str | Path) -> dict[str, Tensor]:

@@ -64,6 +64,11 @@ VARIANTS = {
     "AlignedReID": Variant("alignedreid_v1"),
     "DSR, 110 columns": Variant("dsr"),
     "DSR, 71 columns (SFR)": Variant("dsr", SFR),
+    "SAP, ViT-B, stride 16": Variant("sap"),
+    "PABP": Variant("pabp"),
+    "SPReID, with its parser": Variant("spreid"),
+    "RBNet (two passes)": Variant("rbnet"),
+    "PABP, appearance alone": Variant("pabp", {"dialect": "mean"}),
 }
 
 

@@ -17,13 +17,17 @@ from .base import Extractor, Preprocessing
 class Inputs:
     """What networks are shown of B pictures: preprocessed, (B, 3, H, W); camids (B,) int64; keypoints (B, 8, H, W).
 
-    pairs: (P, 2) int64, the rows of two pictures each, where batches are of pairs.
+    pairs: (P, 2) int64, the rows of two pictures each, where batches are of pairs. parsing: (B, H, W) int64 labels of
+    the pixels of `pictures`, 0 the background and -1 unknown. heat_maps: (B, 17, h, w), of COCO's joints, from 0 to 1;
+    one of zeros is of a joint that nobody knows.
     """
 
     pictures: Tensor
     camids: Tensor | None = None
     keypoints: Tensor | None = None
     pairs: Tensor | None = None
+    parsing: Tensor | None = None
+    heat_maps: Tensor | None = None
 
 
 @dataclass(frozen=True)

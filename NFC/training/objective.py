@@ -13,6 +13,8 @@ from ..networks.base import NO_CAMERA
 from ..networks.reid_network import Branch, Inputs, Pairs, ReIDNetwork
 from .losses import Loss
 
+OPTIONAL = ("pairs", "parsing", "heat_maps")  # of `Inputs`
+
 
 class ReIDObjective(nn.Module):
     """A network with its losses: their weighted sum over the branches, each by its weight, and the network's own."""
@@ -31,11 +33,12 @@ class ReIDObjective(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """A batch of a scheme -> (loss, each loss of the first branch with it, the network's own); nothing is random.
 
-        batch: pictures, labels, camids, generated, and pairs where there are some, see `NFC.training.batches.Batches`.
+        batch: pictures, labels, camids, generated, see `NFC.training.batches.Batches`, and of `OPTIONAL` what there is.
         Generated pictures have no camera.
         """
         camids = batch["camids"].masked_fill(batch["generated"], NO_CAMERA)
-        inputs = Inputs(batch["pictures"], camids, pairs=batch.get("pairs"))
+        others = {name: batch[name] for name in OPTIONAL if name in batch}
+        inputs = Inputs(batch["pictures"], camids, **others)
         branches, own = self.network.outputs(inputs, batch["labels"])
         with torch.autocast(camids.device.type, enabled=False):
             measured = [self._measure(branch, batch["labels"]) for branch in branches]

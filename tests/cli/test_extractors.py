@@ -48,6 +48,10 @@ FULL_SIZE = [
     ("alignedreid_v1", "stripes_grid/alignedreid_v1", "market1501"),
     ("dsr", "dsr", "market1501"),
     ("dsr", "dsr_fastreid", "occluded_reid"),
+    ("sap", None, "market1501"),
+    ("pabp", None, "market1501"),
+    ("spreid", None, "market1501"),
+    ("rbnet", None, "market1501"),
     ("file", "exported", "market1501"),
 ]
 

@@ -18,15 +18,23 @@ class ResNet50(ResNet):
     """
 
     channels, stride = 2048, 16  # stride: of the map where last_stride is 1
+    levels = (64, 256, 512, 1024, 2048)  # channels of `maps`
 
     def __init__(self, last_stride: int) -> None:
         super().__init__(Bottleneck, [3, 4, 6, 3])
         del self.avgpool, self.fc
         self.layer4[0].conv2.stride = self.layer4[0].downsample[0].stride = (last_stride, last_stride)
 
+    def maps(self, pictures: Tensor) -> list[Tensor]:
+        """Those of the first convolution and of the four stages, finest first."""
+        maps = [self.relu(self.bn1(self.conv1(pictures)))]
+        maps.append(self.layer1(self.maxpool(maps[0])))
+        for stage in (self.layer2, self.layer3, self.layer4):
+            maps.append(stage(maps[-1]))
+        return maps
+
     def forward(self, pictures: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(pictures))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.maps(pictures)[-1]
 
 
 class InstanceBatchNorm(nn.Module):
@@ -60,10 +68,18 @@ class SmallBackbone(nn.Sequential):
     """
 
     channels, stride = 160, 8
+    levels = (24, 48, 96, 160)  # channels of `maps`
 
     def __init__(self, last_stride: int) -> None:
         stem = nn.Sequential(nn.Conv2d(3, 24, 5, 2, 2, bias=False), nn.BatchNorm2d(24), nn.ReLU())
         super().__init__(stem, Residual(24, 48, 2), Residual(48, 96, 2), Residual(96, self.channels, last_stride))
+
+    def maps(self, pictures: Tensor) -> list[Tensor]:
+        """Those of the stem and of the three blocks, finest first."""
+        maps = [pictures]
+        for block in self:
+            maps.append(block(maps[-1]))
+        return maps[1:]
 
 
 class Residual(nn.Module):

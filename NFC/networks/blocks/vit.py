@@ -63,3 +63,15 @@ def recognise_layout(positions: Tensor, path: str | Path) -> tuple[int, int, int
         if count_patches(*layout) == patches:
             return layout
     raise UserError(f"{path} does not fit: {patches} patches are of no known picture size and stride")
+
+
+def before_last_block(vit: VisionTransformer, pictures: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 1 + N, dim): the tokens that enter the last block of timm's ViT, the class token first."""
+    tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(pictures)))
+    return vit.blocks[:-1](tokens)
+
+
+def attention_logits(block: nn.Module, tokens: Tensor) -> Tensor:
+    """Tokens (B, T, dim) that enter a block of timm's ViT -> (B, T, T): before the softmax, a mean over the heads."""
+    queries, keys, _ = block.attn.qkv(block.norm1(tokens)).chunk(3, -1)
+    return queries @ keys.transpose(-2, -1) * (block.attn.scale / block.attn.num_heads)

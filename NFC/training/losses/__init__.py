@@ -7,6 +7,7 @@ from pose2id.config import read_values
 from pose2id.errors import UserError
 from pose2id.registry import read_named
 
+from .all_triplets import AllTriplets
 from .base import Loss
 from .contrastive import Contrastive, contrastive_loss
 from .contrastive_pairs import ContrastivePairs
@@ -32,6 +33,7 @@ LOSSES: dict[str, type[Loss]] = {
     "verification": Verification,
     "local_triplet": LocalTriplet,
     "reconstruction_triplet": ReconstructionTriplet,
+    "all_triplets": AllTriplets,
 }
 
 

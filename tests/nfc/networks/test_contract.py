@@ -182,13 +182,16 @@ def test_branches_train_what_is_not_frozen(variant):
     network = small_network(variant).train()
     shown = torch.stack([network.preprocessing()(picture) for picture in pictures(6)])
     camids, pairs = torch.tensor([1, 2, 3, 1, 2, 3]), torch.tensor([[0, 1], [2, 3], [4, 5], [0, 3]])
-    branches = network.branches(Inputs(shown, camids, pairs=pairs))
+    height, width = shown.shape[2:]
+    parsing, joints = torch.randint(5, (6, height, width)), torch.rand(6, 17, height // 2, width // 2)
+    inputs = Inputs(shown, camids, pairs=pairs, parsing=parsing, heat_maps=joints)
+    branches, own = network.outputs(inputs, torch.arange(6) % CLASSES)
     for branch in branches:
         assert branch.weight > 0 and (branch.features is None or branch.features.ndim == 2)
         assert branch.scores is None or branch.scores.shape == (6, CLASSES)
         assert branch.pairs is None or torch.equal(branch.pairs.rows, pairs)
         assert branch.target is None or not branch.target.requires_grad
-    loss = sum(of_branch(branch) for branch in branches)
+    loss = sum([*(of_branch(branch) for branch in branches), *own.values()])
     loss.backward()
     trained = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert [name for name, gradient in trained.items() if gradient is None] == []

@@ -36,11 +36,22 @@ def load(path, training_only=("classifier.",)):
     return network
 
 
+def test_two_networks_side_by_side(tmp_path):
+    path, names = tmp_path / "two.pth", list(tensors())
+    torch.save({"first": tensors(), "second": tensors(7), "epoch": 3}, path)
+    found = read_tensors(path)
+    assert list(found) == [f"{key}.{name}" for key in ("first", "second") for name in names]
+    torch.save({"first": tensors(), "optimizer": {"state": {}}}, path)
+    with pytest.raises(UserError, match="is not a file of named tensors"):
+        read_tensors(path)
+
+
 @pytest.mark.parametrize(
     "wrap",
     [
         lambda t: t,
         lambda t: {"state_dict": t, "epoch": 3},
+        lambda t: t | {"epoch": 3, "arch": "small"},
         lambda t: {"model": t},
         lambda t: {"net": t},
         lambda t: {"model_state_dict": {"state_dict": t}},

@@ -1,0 +1,124 @@
+"""RBNet (Yu and Piao, 2024), the supervised part: what a reverse backbone learns of the pose masks a second look.
+
+No code of its authors was found, and the paper contradicts itself in places; docs/body_features.md says how these are
+resolved here. The test needs no pose model.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from pose2id.errors import UserError
+
+from .base import Extractor
+from .blocks.heads import bn_neck, class_scores
+from .blocks.map_network import MapNetwork, MapSizes
+from .blocks.masked_pictures import masked
+from .blocks.reverse_backbone import ReverseBackbone, heat_map_loss
+from .files import build_from_file
+from .reid_network import Branch, Inputs, Stage
+
+
+@dataclass(frozen=True)
+class RBNetSizes(MapSizes):
+    """masked: the test feature is that of the second look; else of the first, for comparison.
+
+    heat_weight: of the loss of the heat maps, whose targets count 1 + heat_peak x target. detached: no gradient of the
+    reverse backbone reaches the backbone; the second look's does.
+    """
+
+    masked: bool = True
+    heat_weight: float = 1.0
+    heat_peak: float = 20.0
+    detached: bool = True
+
+
+class Looks(NamedTuple):
+    """features (B, d) of both looks; heat_maps (B, 17, H / 2, W / 2)."""
+
+    first: Tensor
+    second: Tensor
+    heat_maps: Tensor
+
+
+class RBNet(MapNetwork):
+    """(B, 3, H, W) -> (B, channels) of unit length; two passes of one backbone."""
+
+    name = "rbnet"
+    Sizes = RBNetSizes
+    BACKBONE = Stage("backbone", ("backbone.", "bottleneck.", "classifier."))
+    REVERSE = Stage("reverse", ("reverse.",))
+    BOTH = Stage("both")
+    stages = BACKBONE, REVERSE, BOTH
+
+    def __init__(self, sizes: RBNetSizes) -> None:
+        super().__init__(sizes)
+        self.feature_dim = self.backbone.channels
+        self.reverse = ReverseBackbone(self.backbone.levels)
+        self.bottleneck = bn_neck(self.feature_dim)
+        self.classifier = nn.Linear(self.feature_dim, sizes.num_classes, bias=False) if sizes.num_classes else None
+        self.stage = self.BOTH
+
+    def enter(self, stage: Stage) -> None:
+        self.stage = stage
+
+    def unused_at_test(self) -> tuple[str, ...]:
+        """Without the mask, all of the reverse backbone; with it, what makes heat maps."""
+        reverse = ("reverse.heat.", "reverse.change.0.") if self.sizes.masked else ("reverse.",)
+        return "bottleneck.", "classifier.", *reverse
+
+    def of_one_data_set(self) -> tuple[str, ...]:
+        """A run can start from a file without the heads of the first two stages."""
+        return "bottleneck.", "classifier.", "reverse."
+
+    def look(self, pictures: Tensor) -> Looks:
+        maps = self.backbone.maps(pictures)
+        mask, heat_maps = self.reverse([level.detach() for level in maps] if self.sizes.detached else maps)
+        second = self.backbone(masked(pictures, mask.to(pictures.dtype)))
+        return Looks(maps[-1].mean((2, 3)), second.mean((2, 3)), heat_maps)
+
+    def branches(self, inputs: Inputs) -> list[Branch]:
+        """Both looks, with the same neck and classifier; in the first two stages the first alone."""
+        if self.stage != self.BOTH:
+            return [self._branch(self.backbone(inputs.pictures).mean((2, 3)))]
+        looks = self.look(inputs.pictures)
+        return [self._branch(looks.first), self._branch(looks.second)]
+
+    def outputs(self, inputs: Inputs, labels: Tensor) -> tuple[list[Branch], dict[str, Tensor]]:
+        """The branches, and "heat_maps", where there are targets; without these the mask learns by the branches alone.
+
+        In the stage "reverse" targets have to be there, or it raises `UserError`.
+        """
+        if self.stage == self.BACKBONE:
+            return self.branches(inputs), {}
+        if inputs.heat_maps is None:
+            if self.stage == self.REVERSE:
+                raise UserError("rbnet: the stage 'reverse' learns heat maps, but the batches have none: leave it out")
+            return self.branches(inputs), {}
+        looks = self.look(inputs.pictures)
+        with torch.autocast(labels.device.type, enabled=False):
+            lacking = heat_map_loss(looks.heat_maps.float(), inputs.heat_maps, self.sizes.heat_peak)
+        features = [looks.first, looks.second] if self.stage == self.BOTH else [looks.first]
+        return [self._branch(feature) for feature in features], {"heat_maps": self.sizes.heat_weight * lacking}
+
+    def _branch(self, features: Tensor) -> Branch:
+        scores = class_scores(self.bottleneck, self.classifier, features) if self.classifier else None
+        return Branch(features, scores)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        maps = self.backbone.maps(pictures)
+        if not self.sizes.masked:
+            return normalize(maps[-1].mean((2, 3)))
+        mask, _ = self.reverse.mask(maps)
+        return normalize(self.backbone(masked(pictures, mask.to(pictures.dtype))).mean((2, 3)))
+
+
+NETWORK = RBNet
+
+
+def build(weights: str | Path | None, preset: str) -> Extractor:
+    return build_from_file(RBNet, weights, preset)
