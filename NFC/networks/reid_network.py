@@ -17,13 +17,14 @@ from .base import Extractor, Preprocessing
 class Inputs:
     """What networks are shown of B pictures: preprocessed, (B, 3, H, W); camids (B,) int64; keypoints (B, 8, H, W).
 
-    pairs: (P, 2) int64, the rows of two pictures each, where batches are of pairs.
+    points: (B, 18, 3) in pixels of the pictures, see `NFC.networks.body`. pairs: (P, 2) int64, the rows of two pictures each, where batches are of pairs.
     """
 
     pictures: Tensor
     camids: Tensor | None = None
     keypoints: Tensor | None = None
     pairs: Tensor | None = None
+    points: Tensor | None = None
 
 
 @dataclass(frozen=True)
