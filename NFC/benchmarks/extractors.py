@@ -64,6 +64,10 @@ VARIANTS = {
     "AlignedReID": Variant("alignedreid_v1"),
     "DSR, 110 columns": Variant("dsr"),
     "DSR, 71 columns (SFR)": Variant("dsr", SFR),
+    "PIE": Variant("pie"),
+    "Spindle Net": Variant("spindlenet"),
+    "PDC": Variant("pdc"),
+    "GLAD": Variant("glad"),
 }
 
 

@@ -36,6 +36,10 @@ NETWORKS = {
     "alignedreid": "alignedreid",
     "alignedreid_v1": "alignedreid_v1",
     "dsr": "dsr",
+    "pie": "pie",
+    "spindlenet": "spindlenet",
+    "pdc": "pdc",
+    "glad": "glad",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

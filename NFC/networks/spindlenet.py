@@ -141,8 +141,8 @@ class SpindleNet(BodyNetwork):
         for number, (name, region) in enumerate(self.regions.items()):
             maps = early if name in LARGE else later
             shape = maps.shape[2], maps.shape[3]
-            own = list(boxes[:, number, None].to(maps.dtype).unbind())
-            found[name] = region(roi_pool(maps, own, shape, shape[0] / pictures.shape[2]))
+            own = list(boxes[:, number, None].float().unbind())
+            found[name] = region(roi_pool(maps.float(), own, shape, shape[0] / pictures.shape[2]))
         fused = self.fusion
         found["legs"] = fused["legs"](found["lleg"].maximum(found["rleg"]))
         found["arms"] = fused["arms"](found["larm"].maximum(found["rarm"]))

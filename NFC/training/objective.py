@@ -31,11 +31,11 @@ class ReIDObjective(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """A batch of a scheme -> (loss, each loss of the first branch with it, the network's own); nothing is random.
 
-        batch: pictures, labels, camids, generated, and pairs where there are some, see `NFC.training.batches.Batches`.
+        batch: pictures, labels, camids, generated, and pairs and points where there are some, see `NFC.training.batches.Batches`.
         Generated pictures have no camera.
         """
         camids = batch["camids"].masked_fill(batch["generated"], NO_CAMERA)
-        inputs = Inputs(batch["pictures"], camids, pairs=batch.get("pairs"))
+        inputs = Inputs(batch["pictures"], camids, pairs=batch.get("pairs"), points=batch.get("points"))
         branches, own = self.network.outputs(inputs, batch["labels"])
         with torch.autocast(camids.device.type, enabled=False):
             measured = [self._measure(branch, batch["labels"]) for branch in branches]

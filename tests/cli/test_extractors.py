@@ -48,6 +48,10 @@ FULL_SIZE = [
     ("alignedreid_v1", "stripes_grid/alignedreid_v1", "market1501"),
     ("dsr", "dsr", "market1501"),
     ("dsr", "dsr_fastreid", "occluded_reid"),
+    ("pie", "pose_parsing_domains/pie", "market1501"),
+    ("spindlenet", "pose_parsing_domains/spindlenet", "market1501"),
+    ("pdc", "pose_parsing_domains/pdc", "market1501"),
+    ("glad", "pose_parsing_domains/glad", "market1501"),
     ("file", "exported", "market1501"),
 ]
 

@@ -10,23 +10,31 @@ from torch import Tensor
 from pose2id.errors import UserError
 
 from ..base import Extractor, Preprocessing
-from ..blocks.prompts import keypoint_file, read_people
+from ..blocks.prompts import find_keypoint_file, read_people
 from ..reading import PictureReader, Sample
 from .points import from_coco, mirrored, nobody, resized
 
 
-def read_points(folder: Path, picture: Path, source: tuple[int, int], size: tuple[int, int]) -> Tensor | None:
-    """Points (18, 3) float32 of the person who is meant in an original picture of `source`, (height, width).
+def keypoint_folder(folder: str | Path) -> Path:
+    """A folder of keypoint files; `UserError` where there is none, or none in it."""
+    if not Path(folder).is_dir():
+        raise UserError(f"keypoint folder {folder} does not exist: check the path")
+    if next(Path(folder).glob("*/*_keypoints.json"), None) is None:
+        raise UserError(f"{folder} holds no keypoint files <split>/<picture>_keypoints.json: check the path")
+    return Path(folder)
 
-    They are in pixels of the picture resized to `size`; None for a generated picture. A file that is missing or damaged
-    raises `UserError`.
+
+def read_points(folder: Path, picture: Path, source: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Points (18, 3) float32 of the person who is meant in a picture of `source`, (height, width).
+
+    They are in pixels of the picture resized to `size`. All are missing for a generated picture and for one without a
+    file; a damaged file raises `UserError`.
     """
-    file = keypoint_file(folder, picture)
-    if file is None:
-        return None
-    people = read_people(file, source)
-    points = from_coco(torch.from_numpy(people[0]).float()) if people else nobody(1, torch.zeros(1))[0]
-    return resized(points, source, size)
+    file = find_keypoint_file(folder, picture)
+    people = read_people(file, source) if file else []
+    if not people:
+        return nobody(1, torch.zeros(1))[0]
+    return resized(from_coco(torch.from_numpy(people[0]).float()), source, size)
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,10 @@ class PointsReader(PictureReader):
 
     def __call__(self, picture: Image.Image, path: str | Path | None = None) -> Sample:
         pictures = self.preprocessing(picture)
-        points = None
-        if self.folder is not None and path is not None:
-            source = picture.height, picture.width
-            points = read_points(self.folder, Path(path), source, (pictures.shape[1], pictures.shape[2]))
-        return {"pictures": pictures, "points": nobody(1, pictures)[0] if points is None else points}
+        if self.folder is None or path is None:
+            return {"pictures": pictures, "points": nobody(1, pictures)[0]}
+        source, size = (picture.height, picture.width), (pictures.shape[1], pictures.shape[2])
+        return {"pictures": pictures, "points": read_points(self.folder, Path(path), source, size)}
 
 
 class PointsExtractor(Extractor):
@@ -53,9 +60,7 @@ class PointsExtractor(Extractor):
 
     def use_keypoints(self, folder: str | Path) -> None:
         """Read the points of original pictures from the keypoint files in `folder`; generated ones have none."""
-        if not Path(folder).is_dir():
-            raise UserError(f"keypoint folder {folder} does not exist: check the path")
-        self.keypoints = Path(folder)
+        self.keypoints = keypoint_folder(folder)
 
     def reader(self) -> PointsReader:
         return PointsReader(self.preprocessing, self.keypoints)
