@@ -122,7 +122,9 @@ class GLAD(BodyNetwork):
 
     def maps(self, regions: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Of each region what its `Head` gives."""
-        return [head(self.backbone(own, number)) for number, (head, own) in enumerate(zip(self.ends, regions, strict=True))]
+        return [
+            head(self.backbone(own, number)) for number, (head, own) in enumerate(zip(self.ends, regions, strict=True))
+        ]
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         """One a region; metric losses, which the authors do not use, see each region's mean."""

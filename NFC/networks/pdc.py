@@ -155,7 +155,9 @@ class PDC(BodyNetwork):
         if not self.classifiers:
             return [Branch(feature)]
         *single, joint = self.classifiers
-        scores = [classify(own.mean((2, 3), keepdim=True)).flatten(1) for own, classify in zip(maps, single, strict=True)]
+        scores = [
+            classify(own.mean((2, 3), keepdim=True)).flatten(1) for own, classify in zip(maps, single, strict=True)
+        ]
         return [Branch(feature, joint(feature)), *(Branch(scores=own) for own in scores)]
 
     def forward(self, pictures: Tensor, points: Tensor | None = None) -> Tensor:

@@ -53,7 +53,9 @@ class BodyNetwork(ReIDNetwork):
 
     def from_official(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ours = {self.without_people(self.official_name(name)): name for name in self.state_dict()}
-        return {ours.get(self.without_people(name), self.without_people(name)): tensor for name, tensor in tensors.items()}
+        return {
+            ours.get(self.without_people(name), self.without_people(name)): tensor for name, tensor in tensors.items()
+        }
 
     def to_official(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {self.official_name(name): tensor for name, tensor in tensors.items()}
