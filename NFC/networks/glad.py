@@ -1,11 +1,12 @@
 """GLAD, global-local-alignment descriptor (Wei et al., ACM MM 2017): the picture, head, upper and lower body.
 
-Four streams share their convolutions. Architecture: a copy of the authors' code. Where the regions are cut: `body.regions`.
+Four streams share their convolutions. Architecture: a copy of the authors' code. The regions' cuts: `body.regions`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +34,9 @@ FEATURES = {"normalised": 2, "before": 1}  # where the descriptor is taken, and 
 class GLADSizes:
     """height: a multiple of 128, twice `width`; channels: factor of the official widths; dim: of a region.
 
-    feature: "normalised", behind batch normalisation and ReLU and of unit L2 norm in each region (ours); or "before" them
-    and of unit L1 norm, as the authors' README says, but for its weights, which are nowhere. overlap: of 512 rows, how
-    many each region reaches over a cut.
+    feature: "normalised", behind batch normalisation and ReLU and of unit L2 norm in each region (ours); or "before"
+    them and of unit L1 norm, as the authors' README says, but for its weights, which are nowhere. overlap: of 512 rows,
+    how many each region reaches over a cut.
     """
 
     height: int = HEIGHT
@@ -76,7 +77,7 @@ class GLAD(BodyNetwork):
 
     name = "glad"
     Sizes = GLADSizes
-    mini = {"height": 128, "width": 64, "channels": 0.25, "dim": 128}
+    mini: ClassVar[Mapping[str, Any]] = {"height": 128, "width": 64, "channels": 0.25, "dim": 128}
 
     def __init__(self, sizes: GLADSizes) -> None:
         super().__init__(sizes)

@@ -1,12 +1,14 @@
 """PDC, pose-driven deep convolutional model (Su et al., ICCV 2017): the picture beside its upright parts.
 
 Parts are cut by the points (`body.upright_parts`), moved by a pose transformer network, and described by a stream that
-shares most convolutions with the picture's; a weight for each number of the parts joins both. Architecture: the authors' code.
+shares most convolutions with the picture's; a weight for each number of the parts joins both. Architecture: the
+authors' code.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +87,7 @@ class PDC(BodyNetwork):
 
     name = "pdc"
     Sizes = PDCSizes
-    mini = {"height": 128, "width": 64, "channels": 0.25}
+    mini: ClassVar[Mapping[str, Any]] = {"height": 128, "width": 64, "channels": 0.25}
 
     def __init__(self, sizes: PDCSizes) -> None:
         super().__init__(sizes)

@@ -1,12 +1,13 @@
 """PIE, pose-invariant embedding (Zheng et al., 2017): the picture, its PoseBox, and how sure the pose is.
 
-PBF, the network that fuses the three: as in an author's code (ResNet-50, 12 confidences); the paper also has AlexNet and
-14 confidences.
+PBF, the network that fuses the three: as in an author's code (ResNet-50, 12 confidences); the paper also has AlexNet
+and 14 confidences.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,7 @@ class PIE(BodyNetwork):
 
     name = "pie"
     Sizes = PIESizes
-    mini = {"height": 64, "width": 32, "box": 56, "backbone": "small"}
+    mini: ClassVar[Mapping[str, Any]] = {"height": 64, "width": 32, "box": 56, "backbone": "small"}
     means = (103.939, 116.779, 123.68)  # ImageNet's; which file of them the authors took is not said
     people = r"(?<=overall_)fc\d+(?=\.)"
 

@@ -17,7 +17,8 @@ from .base import Extractor, Preprocessing
 class Inputs:
     """What networks are shown of B pictures: preprocessed, (B, 3, H, W); camids (B,) int64; keypoints (B, 8, H, W).
 
-    points: (B, 18, 3) in pixels of the pictures, see `NFC.networks.body`. pairs: (P, 2) int64, the rows of two pictures each, where batches are of pairs.
+    pairs: (P, 2) int64, the rows of two pictures each, where batches are of pairs. points: (B, 18, 3) in pixels of the
+    pictures, see `NFC.networks.body`.
     """
 
     pictures: Tensor

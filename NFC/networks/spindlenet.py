@@ -1,13 +1,14 @@
 """Spindle Net (Zhao et al., CVPR 2017): the picture and seven regions of the body, fused by a tree of maxima.
 
-Architecture and regions: the authors' code. The large regions are pooled from an early map and described by own copies of
-the blocks behind it, the small ones from a later one. Authors' issue 7: a user has the base network alone at 79.4 % on
-Market1501, above the published whole (76.9 %); so a small gain is to be expected.
+Architecture and regions: the authors' code. The large regions are pooled from an early map and described by own copies
+of the blocks behind it, the small ones from a later one. Issue 7 of their repository: a user has the base network
+alone at 79.4 % on Market1501, above the published whole (76.9 %); so a small gain is to be expected.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ FIRST = "inception_3b/3x3/body.weight"
 
 @dataclass(frozen=True)
 class SpindleSizes:
-    """height, width: multiples of 16; channels: factor of the official widths; dim: of the feature and all of the tree."""
+    """height, width: multiples of 16; channels: factor of the official widths; dim: of the feature and the tree."""
 
     height: int = 96
     width: int = 96
@@ -79,7 +80,7 @@ class SpindleNet(BodyNetwork):
 
     name = "spindlenet"
     Sizes = SpindleSizes
-    mini = {"height": 48, "width": 48, "channels": 0.25, "dim": 128}
+    mini: ClassVar[Mapping[str, Any]] = {"height": 48, "width": 48, "channels": 0.25, "dim": 128}
     means = (103.939, 116.779, 123.68)
     people = "(?!)"  # their classifier is not in test files
 

@@ -39,7 +39,7 @@ Item = TypeVar("Item", Path, np.ndarray)
 class DataConfig:
     """Pictures of `dataset` in `dataset_dir` (its training split), or of the folder `groups`.
 
-    keypoints: a folder of keypoint files of the data set's pictures (groups bring their own); pictures without have none.
+    keypoints: a folder of keypoint files of the data set's pictures, of which some may lack one; groups have their own.
     With chance `generated_ratio` a picture of the data set is replaced by one of its `poses` generated ones.
     """
 

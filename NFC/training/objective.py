@@ -31,8 +31,8 @@ class ReIDObjective(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """A batch of a scheme -> (loss, each loss of the first branch with it, the network's own); nothing is random.
 
-        batch: pictures, labels, camids, generated, and pairs and points where there are some, see `NFC.training.batches.Batches`.
-        Generated pictures have no camera.
+        batch: pictures, labels, camids, generated, and pairs and points where there are some, see
+        `NFC.training.batches.Batches`. Generated pictures have no camera.
         """
         camids = batch["camids"].masked_fill(batch["generated"], NO_CAMERA)
         inputs = Inputs(batch["pictures"], camids, pairs=batch.get("pairs"), points=batch.get("points"))

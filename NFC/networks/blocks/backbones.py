@@ -54,7 +54,7 @@ class ResNet50IBN(ResNet50):
 
 
 class CaffeResNet50(ResNet50):
-    """ResNet-50 as He et al. released it for Caffe: stages are entered by a strided 1 x 1, and pooling has no border."""
+    """ResNet-50 as He et al. released it for Caffe: stages begin with a strided 1 x 1, and pooling has no border."""
 
     def __init__(self, last_stride: int) -> None:
         super().__init__(last_stride)

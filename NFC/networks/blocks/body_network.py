@@ -16,8 +16,8 @@ from ..reid_network import ReIDNetwork
 class BodyNetwork(ReIDNetwork):
     """`forward(pictures, points)`; points: (B, 18, 3) in pixels of the pictures, None for nobody.
 
-    A subclass says by `official_name` what a tensor is called in the authors' file. `mini`: the sizes of the preset mini
-    that differ from the defaults; `means`: of blue, green and red in [0, 255].
+    A subclass says by `official_name` what a tensor is called in the authors' file. `mini`: the sizes of the preset
+    mini that differ from the defaults; `means`: of blue, green and red in [0, 255].
     """
 
     mini: ClassVar[Mapping[str, Any]] = {}

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-
 # Of Ma et al.'s code: the skeleton, then lines that fill trunk and head.
 LIMBS = (
     *((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0)),

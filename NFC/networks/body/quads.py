@@ -10,8 +10,8 @@ from torch.nn.functional import grid_sample
 def homographies(quads: Tensor) -> Tensor:
     """(..., 4, 2), corners (x, y) from the upper left clockwise -> (..., 3, 3), which takes the unit square there.
 
-    (0, 0) -> the first, (1, 0) the second, (1, 1) the third, (0, 1) the fourth. Quads without an area get the affine map of
-    their first, second and fourth corner.
+    (0, 0) -> the first, (1, 0) the second, (1, 1) the third, (0, 1) the fourth. Quads without an area get the affine
+    map of their first, second and fourth corner.
     """
     first, second, third, fourth = quads.unbind(-2)
     right, below = second - third, fourth - third
@@ -48,7 +48,7 @@ def pixels(height: int, width: int, device: torch.device | None = None) -> Tenso
 
 
 def sample(pictures: Tensor, places: Tensor, fill: Tensor | float = 0.0) -> Tensor:
-    """(B, C, H, W) at places (B, h, w, 2) in pixels, bilinearly -> (B, C, h, w); outside is `fill`, also of shape (C,)."""
+    """(B, C, H, W) at places (B, h, w, 2) in pixels, bilinearly -> (B, C, h, w); outside is `fill`, or (C,) of it."""
     size = places.new_tensor([pictures.shape[3], pictures.shape[2]])
     grid = ((2 * places + 1) / size - 1).to(pictures.dtype)
     fill = torch.as_tensor(fill, dtype=pictures.dtype, device=pictures.device).view(-1, 1, 1)

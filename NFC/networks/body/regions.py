@@ -18,7 +18,7 @@ ALL_ROWS = (0.18, 0.5)  # where GLAD cuts nobody
 
 
 def spindle_boxes(points: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, 7, 4): head, body, legs, right arm, left arm, right leg, left leg, of 14 points (B, 14, 3) and (height, width).
+    """(B, 7, 4): head, body, legs, right and left arm, right and left leg, of 14 points (B, 14, 3) and (height, width).
 
     As in the authors' code, which knows no missing points: here (ours) these are left out, and a region without any is
     the whole picture.
@@ -53,8 +53,8 @@ def _large(low: Tensor, high: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
     least = limit[1] / LEAST
     middle = (low + high) / 2
     small = ((high - low).amin(1, keepdim=True)) < 2 * least
-    squares = _clipped(middle - least, middle + least, limit)
-    return tuple(torch.where(small, square, own) for square, own in zip(squares, (low, high), strict=True))
+    square_low, square_high = _clipped(middle - least, middle + least, limit)
+    return torch.where(small, square_low, low), torch.where(small, square_high, high)
 
 
 def _small(low: Tensor, high: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,8 +70,8 @@ def glad_boxes(points: Tensor, size: tuple[int, int], overlap: float = 0.0) -> T
     """(B, 3, 4): head, upper body, lower body, of 14 points (B, 14, 3) and a picture of (height, width).
 
     The bodies have the picture's width and are cut at neck and mid-hip; each region reaches `overlap` pixels over a
-    cut. The head is a square that ends at the neck; its size, and that the default has no overlap, as in the authors' two
-    example pictures, are ours. Ours too: with neck, hips or head missing, cuts and head are those of the mean pose.
+    cut. The head is a square that ends at the neck; its size, and that the default has no overlap, as in the authors'
+    two example pictures, are ours. Ours too: with neck, hips or head missing, cuts and head are those of the mean pose.
     """
     height, width = size
     places, seen = points[..., :2], points[..., 2] > 0

@@ -11,8 +11,8 @@ def transformed(pictures: Tensor, theta: Tensor) -> Tensor:
     """(B, C, H, W) sampled bilinearly where theta (B, 6) takes each pixel, zero outside; differentiable in both.
 
     In the authors' layer theta acts on (row, column, 1), and pixel i of n is at 2 i / n - 1; so `IDENTITY` gives the
-    pictures themselves. The (x, y) and centres of pixels of spatial transformers in general are another parametrization,
-    not to be mixed with trained weights.
+    pictures themselves. The (x, y) and centres of pixels of spatial transformers in general are another
+    parametrization, not to be mixed with trained weights.
     """
     height, width = pictures.shape[2:]
     theta = theta.float()

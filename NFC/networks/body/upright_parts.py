@@ -67,8 +67,8 @@ def _matrix(across: Tensor, down: Tensor, corner: Tensor) -> Tensor:
 def part_picture(pictures: Tensor, points: Tensor, fill: Tensor | float = 0.0) -> Tensor:
     """Parts (B, C, H, W) of pictures (B, C, H, W), H = 2 W, with 14 points (B, 14, 3) in their pixels.
 
-    fill: numbers (C,) of black, which is everything else, and (ours) a part with a missing joint. Beyond the left and right
-    border the picture's columns are repeated, as the authors do for their pose network. H: a multiple of 4.
+    fill: numbers (C,) of black, which is everything else, and (ours) a part with a missing joint. Beyond the left and
+    right border the picture's columns are repeated, as the authors do for their pose network. H: a multiple of 4.
     """
     height, width = pictures.shape[2:]
     scale = points.new_tensor([width / FRAME[1], height / FRAME[0]]).double()
