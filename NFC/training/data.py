@@ -26,8 +26,8 @@ from pose2id.reading.numpy_files import fits_npy, map_npy
 from ..datasets import DATASETS, Dataset, Record, build_dataset, generated_paths
 from ..datasets.synthetic.groups import NUM_CAMERAS, read_groups
 from ..networks.base import Preprocessing
-from ..networks.body.extractor import keypoint_folder, read_points
 from ..networks.body.points import resized as resized_points
+from ..networks.body.sources import keypoint_source, read_points
 from .sampler import SAMPLERS
 
 DECODERS = 4  # threads
@@ -39,7 +39,7 @@ Item = TypeVar("Item", Path, np.ndarray)
 class DataConfig:
     """Pictures of `dataset` in `dataset_dir` (its training split), or of the folder `groups`.
 
-    keypoints: a folder of keypoint files of the data set's pictures, of which some may lack one; groups have their own.
+    keypoints: a folder or file of the data set's keypoints (`NFC.networks.body.sources`); groups have their own.
     With chance `generated_ratio` a picture of the data set is replaced by one of its `poses` generated ones.
     """
 
@@ -139,12 +139,12 @@ def _read_dataset(dataset: Dataset, config: DataConfig, preprocessing: Preproces
 
 
 def _read_points(paths: Sequence[Path], config: DataConfig, preprocessing: Preprocessing) -> np.ndarray:
-    """(N, 18, 3) float32 from the keypoint files of the pictures, in pixels of the resized ones."""
-    folder, size = keypoint_folder(config.keypoints), (preprocessing.height, preprocessing.width)
+    """(N, 18, 3) float32 from the keypoints of the pictures, in pixels of the resized ones."""
+    source, size = keypoint_source(config.keypoints), (preprocessing.height, preprocessing.width)
 
     def read(path: Path) -> np.ndarray:
         width, height = read_picture(path).size
-        return read_points(folder, path, (height, width), size).numpy()
+        return read_points(source, path, (height, width), size).numpy()
 
     with ThreadPoolExecutor(DECODERS) as pool:
         return np.stack(list(tqdm(pool.map(read, paths), total=len(paths), desc="keypoints", unit="picture")))

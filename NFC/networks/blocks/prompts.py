@@ -67,21 +67,21 @@ def keypoint_file(folder: Path, picture: Path) -> Path | None:
     The split is the name of one of the three folders above the picture. `UserError` when there is no such file.
     """
     path = find_keypoint_file(folder, picture)
-    if path is None and not _is_generated(picture):
+    if path is None and not is_generated(picture):
         raise UserError(f"no keypoints for {picture} in {folder}: expected <split>/{picture.name}_keypoints.json there")
     return path
 
 
 def find_keypoint_file(folder: Path, picture: Path) -> Path | None:
     """The same, and None also where there is no such file."""
-    if _is_generated(picture):
+    if is_generated(picture):
         return None
     splits = [parent.name for parent in picture.parents][:3]
     paths = [folder / name / f"{picture.name}_keypoints.json" for name in splits if name]
     return next((path for path in paths if not fault_of(path)), None)
 
 
-def _is_generated(picture: Path) -> bool:
+def is_generated(picture: Path) -> bool:
     return any(parent.name.endswith("_gen") for parent in picture.parents)
 
 

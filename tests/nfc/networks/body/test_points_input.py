@@ -7,10 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
+from NFC.datasets import build_dataset
 from NFC.datasets.synthetic.groups import read_groups, write_groups
+from NFC.datasets.synthetic.layouts import write_layout
 from NFC.networks import Preprocessing
 from NFC.networks.body.extractor import PointsReader
 from NFC.networks.body.points import mirrored, resized
+from NFC.networks.body.sources import keypoint_source
 from NFC.networks.pie import PIE, PIESizes
 from NFC.training.augmentation import AugmentationConfig, augment, augment_with_points
 from NFC.training.batches import Batches
@@ -38,7 +41,7 @@ def folder(tmp_path):
 
 
 def test_points_of_files(folder, tmp_path):
-    read = PointsReader(Preprocessing(256, 64), folder)
+    read = PointsReader(Preprocessing(256, 64), keypoint_source(folder))
     points = read(pictures(1)[0], tmp_path / "query/a.png")["points"]
     expected = torch.tensor(skeleton(0)) * torch.tensor([1, 2, 1])
     assert points.dtype == torch.float32
@@ -62,6 +65,26 @@ def test_points_reach_the_network(name, folder, tmp_path):
     batch = {k: v[None] for k, v in told.items()}
     other = extractor.mirror(batch)["points"]
     assert torch.equal(other, mirrored(batch["points"], extractor.width))
+
+
+def test_points_of_lines(tmp_path):
+    """As `pose2id poses prepare` writes them."""
+    points, coco = np.random.default_rng(0).uniform(1, 60, (2, 18, 3)).round(1), skeleton(3)
+    rows = [("query/a.png", points[0]), ("a.png", points[1]), ("./gallery/b.png", np.array(coco))]
+    lines = [json.dumps({"path": name, "size": [64, 128], "keypoints": row.tolist()}) for name, row in rows]
+    (tmp_path / "keypoints.jsonl").write_text("\n".join(lines) + "\n")
+    read = PointsReader(Preprocessing(128, 32), keypoint_source(tmp_path / "keypoints.jsonl"))
+    found = {name: read(pictures(1)[0], tmp_path / name)["points"] for name in ("query/a.png", "other/a.png")}
+    factors = torch.tensor([0.5, 1, 1])
+    torch.testing.assert_close(found["query/a.png"], torch.from_numpy(points[0]).float() * factors)
+    torch.testing.assert_close(found["other/a.png"], torch.from_numpy(points[1]).float() * factors)
+    own = read(pictures(1)[0], tmp_path / "gallery/b.png")["points"]
+    torch.testing.assert_close(own[0], torch.tensor(coco[0]) * factors)
+    for name in ("query_gen/a.png", "query/c.png"):
+        assert (read(pictures(1)[0], tmp_path / name)["points"] == 0).all()
+    (tmp_path / "keypoints.jsonl").write_text('{"path": "a.png", "keypoints": [[1, 2, 3]]}\n')
+    with pytest.raises(UserError, match="1 keypoints, expected 18"):
+        keypoint_source(tmp_path / "keypoints.jsonl")
 
 
 def test_folders_without_files_are_one_line(folder, tmp_path):
@@ -97,6 +120,22 @@ def test_groups_bring_their_points(tmp_path):
     torch.testing.assert_close(torch.from_numpy(training.points), expected)
     batch = Batches(training, config, STILL, 4, preprocessing)([torch.Generator().manual_seed(0)])
     assert torch.equal(batch["points"], expected[batch["rows"]])
+
+
+def test_keypoints_of_a_data_set(tmp_path):
+    write_layout("market1501", tmp_path / "market", seed=5, train_pids=2, test_pids=1, workers=1, shots=1)
+    dataset = build_dataset("market1501", tmp_path / "market")
+    names = [record.path.relative_to(dataset.root).as_posix() for record in dataset.train]
+    rows = {name: np.full((18, 3), 1.0 + number).tolist() for number, name in enumerate(names[:-1])}
+    lines = [json.dumps({"path": name, "keypoints": row}) for name, row in rows.items()]
+    (tmp_path / "keypoints.jsonl").write_text("\n".join(lines))
+    place = {"dataset": "market1501", "dataset_dir": str(tmp_path / "market"), "cache": str(tmp_path / "cache")}
+    training = read_training_set(
+        DataConfig(**place, keypoints=str(tmp_path / "keypoints.jsonl")), Preprocessing(128, 64)
+    )
+    assert training.points.shape == (len(names), 18, 3) and training.points.dtype == np.float32
+    assert training.points[:, 0, 2].tolist() == [*range(1, len(names)), 0]
+    assert read_training_set(DataConfig(**place), Preprocessing(128, 64)).points is None
 
 
 def test_keypoints_of_a_data_set_or_of_groups():
