@@ -42,12 +42,16 @@ FIRST = "inception_3b/3x3/body.weight"
 
 @dataclass(frozen=True)
 class SpindleSizes:
-    """height, width: multiples of 16; channels: factor of the official widths; dim: of the feature and the tree."""
+    """height, width: multiples of 16; channels: factor of the official widths; dim: of the feature and the tree.
+
+    dropout: in front of the classifiers.
+    """
 
     height: int = 96
     width: int = 96
     channels: float = 1.0
     dim: int = 256
+    dropout: float = 0.7
     num_classes: int = 0
 
     def __post_init__(self) -> None:
@@ -80,7 +84,7 @@ class SpindleNet(BodyNetwork):
 
     name = "spindlenet"
     Sizes = SpindleSizes
-    mini: ClassVar[Mapping[str, Any]] = {"height": 48, "width": 48, "channels": 0.25, "dim": 128}
+    mini: ClassVar[Mapping[str, Any]] = {"height": 48, "width": 48, "channels": 0.25, "dim": 128, "dropout": 0.0}
     means = (103.939, 116.779, 123.68)
     people = "(?!)"  # their classifier is not in test files
 
@@ -97,8 +101,9 @@ class SpindleNet(BodyNetwork):
         self.regions = nn.ModuleDict(large | {name: Region(Trunk(upper, later), dim) for name in SMALL})
         self.fusion = nn.ModuleDict({name: nn.Linear(dim, dim) for name in FUSED})
         self.spindle = nn.Linear(2 * dim, dim)
-        self.dropout = nn.Dropout(0.7)
-        self.classifier = nn.Linear(dim, sizes.num_classes) if sizes.num_classes else None
+        self.dropout = nn.Dropout(sizes.dropout)
+        trained = ("spindle", "base", *self.regions) if sizes.num_classes else ()
+        self.classifiers = nn.ModuleDict({name: nn.Linear(dim, sizes.num_classes) for name in trained})
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> SpindleSizes:
@@ -108,8 +113,10 @@ class SpindleNet(BodyNetwork):
 
     def official_name(self, name: str) -> str:
         kind, *rest = name.split(".")
-        if kind in ("spindle", "classifier"):
-            return f"{'fc7/spindle' if kind == 'spindle' else kind}.{rest[0]}"
+        if kind == "classifiers":
+            return name
+        if kind == "spindle":
+            return f"fc7/spindle.{rest[0]}"
         if kind == "fusion":
             return f"fc_{rest[0]}.{rest[1]}"
         region = ""
@@ -125,7 +132,7 @@ class SpindleNet(BodyNetwork):
         return of_caffe("fc7" if layer == "bn" else layer, field, "{}_bn" + region, "{}_scale" + region)
 
     def unused_at_test(self) -> tuple[str, ...]:
-        return ("classifier.",)
+        return ("classifiers.",)
 
     def boxes(self, pictures: Tensor, points: Tensor | None) -> Tensor:
         """(B, 7, 4) in pixels of the pictures; squares are those of a picture twice as high as wide (ours)."""
@@ -155,9 +162,16 @@ class SpindleNet(BodyNetwork):
         return found
 
     def branches(self, inputs: Inputs) -> list[Branch]:
-        """The feature, of which the authors' dropout is in front of the classifier."""
-        feature = self(inputs.pictures, inputs.points)
-        return [Branch(feature, class_scores(self.dropout, self.classifier, feature) if self.classifier else None)]
+        """The feature, then the base network and each region, by scores alone.
+
+        The authors train base, regions and fusion one after the other; all at once is ours.
+        """
+        found = self.described(inputs.pictures, self.boxes(inputs.pictures, inputs.points))
+        if not self.classifiers:
+            return [Branch(found["spindle"])]
+        scores = {name: class_scores(self.dropout, own, found[name]) for name, own in self.classifiers.items()}
+        first, *others = scores.values()
+        return [Branch(found["spindle"], first), *(Branch(scores=own) for own in others)]
 
     def forward(self, pictures: Tensor, points: Tensor | None = None) -> Tensor:
         return self.described(pictures, self.boxes(pictures, points))["spindle"]
