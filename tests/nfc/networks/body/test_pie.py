@@ -49,6 +49,14 @@ def test_a_mirror_reverses_the_confidences():
     torch.testing.assert_close(unit[:, :160].norm(dim=1), torch.ones(2))
 
 
+def test_both_streams_start_from_imagenet():
+    network, tensors = PIE(PIESizes(**PIE.mini)), {"conv1.weight": torch.zeros(1), "fc.weight": torch.zeros(2)}
+    assert network.is_imagenet(tensors) and not network.is_imagenet({"origImg_conv1.weight": torch.zeros(1)})
+    start = network.from_imagenet(tensors)
+    assert start["backbone.conv1.weight"] is start["box_backbone.conv1.weight"] is tensors["conv1.weight"]
+    assert start.keys() - network.state_dict().keys() == {"backbone.conv1.weight", "box_backbone.conv1.weight"}
+
+
 @torch.no_grad()
 def test_nobody_has_a_black_box():
     network = PIE(PIESizes(**PIE.mini)).eval()
