@@ -32,16 +32,17 @@ FEATURES = {"normalised": 2, "before": 1}  # where the descriptor is taken, and 
 
 @dataclass(frozen=True)
 class GLADSizes:
-    """height: a multiple of 128, twice `width`; channels: factor of the official widths; dim: of a region.
+    """height: a multiple of 128, twice `width`; channels: factor of the official widths; short: with fewer blocks.
 
-    feature: "normalised", behind batch normalisation and ReLU and of unit L2 norm in each region (ours); or "before"
-    them and of unit L1 norm, as the authors' README says, but for its weights, which are nowhere. overlap: of 512 rows,
-    how many each region reaches over a cut.
+    dim: of a region. feature: "normalised", behind batch normalisation and ReLU, each region of unit L2 norm (ours); or
+    "before" them and of unit L1 norm, as the authors' README says, but for its weights, which are nowhere. overlap: of
+    512 rows, how many each region reaches over a cut.
     """
 
     height: int = HEIGHT
     width: int = WIDTH
     channels: float = 1.0
+    short: bool = False
     dim: int = 1024
     feature: str = "normalised"
     overlap: float = 0.0
@@ -77,12 +78,12 @@ class GLAD(BodyNetwork):
 
     name = "glad"
     Sizes = GLADSizes
-    mini: ClassVar[Mapping[str, Any]] = {"height": 128, "width": 64, "channels": 0.25, "dim": 128}
+    mini: ClassVar[Mapping[str, Any]] = {"height": 128, "width": 64, "channels": 0.25, "short": True, "dim": 128}
 
     def __init__(self, sizes: GLADSizes) -> None:
         super().__init__(sizes)
         self.feature_dim = len(STREAMS) * sizes.dim
-        self.backbone = SharedInception(len(STREAMS), sizes.channels)
+        self.backbone = SharedInception(len(STREAMS), sizes.channels, sizes.short)
         self.ends = nn.ModuleList(Head(self.backbone.channels, sizes.dim, sizes.num_classes) for _ in STREAMS)
 
     @classmethod

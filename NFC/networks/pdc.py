@@ -39,11 +39,12 @@ FIRST = "conv1/7x7_s2_w"
 
 @dataclass(frozen=True)
 class PDCSizes:
-    """height: a multiple of 128, twice `width`; channels: factor of the official widths."""
+    """height: a multiple of 128, twice `width`; channels: factor of the official widths; short: with fewer blocks."""
 
     height: int = 512
     width: int = 256
     channels: float = 1.0
+    short: bool = False
     num_classes: int = 0
 
     def __post_init__(self) -> None:
@@ -87,12 +88,12 @@ class PDC(BodyNetwork):
 
     name = "pdc"
     Sizes = PDCSizes
-    mini: ClassVar[Mapping[str, Any]] = {"height": 128, "width": 64, "channels": 0.25}
+    mini: ClassVar[Mapping[str, Any]] = {"height": 128, "width": 64, "channels": 0.25, "short": True}
 
     def __init__(self, sizes: PDCSizes) -> None:
         super().__init__(sizes)
         self.places = {name: tuple(bound * sizes.height // 512 for bound in bounds) for name, bounds in MOVED.items()}
-        self.backbone = SharedInception(len(STREAMS), sizes.channels, own=("inception_5",))
+        self.backbone = SharedInception(len(STREAMS), sizes.channels, sizes.short, own=("inception_5",))
         self.transformers = nn.ModuleDict(
             {name: PoseTransformer(*place[2:], sizes.height // ROWS) for name, place in self.places.items()}
         )

@@ -170,12 +170,14 @@ class Stream(nn.Module):
 class SharedInception(nn.Module):
     """GoogLeNet with batch normalisation ("v2"), (B, 3, H, W) -> (B, channels, H/32, W/32), as several streams.
 
-    They share the convolutions of all steps but those `own`; normalisations are each stream's.
+    They share the convolutions of all steps but those `own`; normalisations are each stream's. short: without the
+    blocks `LEFT_OUT`, for two CPU cores (ours).
     """
 
-    def __init__(self, streams: int, width: float = 1.0, own: tuple[str, ...] = ()) -> None:
+    def __init__(self, streams: int, width: float = 1.0, short: bool = False, own: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.path = scaled(GOOGLENET_BN, width)
+        path = {name: step for name, step in GOOGLENET_BN.items() if not (short and name in LEFT_OUT)}
+        self.path = scaled(path, width)
         layers, self.channels = shapes_of(self.path, 3)
         separate = {name: shape for name, shape in layers.items() if name.startswith(own)} if own else {}
         self.convolutions = convolutions({name: shape for name, shape in layers.items() if name not in separate})
@@ -202,3 +204,4 @@ GOOGLENET_BN: Path = {
     "inception_5a": Mixed(352, 192, 320, 160, 224, 128),
     "inception_5b": Mixed(352, 192, 320, 192, 224, 128, maximum=True),
 }
+LEFT_OUT = ("inception_3b", "inception_4b", "inception_4c", "inception_4d", "inception_5b")
