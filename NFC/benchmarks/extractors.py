@@ -69,6 +69,10 @@ VARIANTS = {
     "SPReID, with its parser": Variant("spreid"),
     "RBNet (two passes)": Variant("rbnet"),
     "PABP, appearance alone": Variant("pabp", {"dialect": "mean"}),
+    "PIE": Variant("pie"),
+    "Spindle Net": Variant("spindlenet"),
+    "PDC": Variant("pdc"),
+    "GLAD": Variant("glad"),
 }
 
 

@@ -53,7 +53,7 @@ class EvaluateConfig:
     extractor: str = "transreid"
     preset: str = "sd15"
     weights: str | None = None  # extractor weights; by default the preset's own
-    keypoints: str | None = None  # folder of keypoint files that KPR is prompted with
+    keypoints: str | None = None  # of the originals, for networks that know the body: a folder, or keypoints.jsonl
     steps: list[Any] = field(default_factory=list)  # methods in their order: nfc, nfc:on=gallery,k1=4, k_reciprocal
     numbers: dict[str, list[Any]] = field(default_factory=dict)  # of methods, by method; see `NFC.evaluation.benchmark`
     # Short forms, which stand behind `steps` in this order.

@@ -69,7 +69,8 @@ def describe_network(
     preprocessing = hashlib.sha256(f"{tuple(prepared.shape)}".encode() + prepared.numpy().tobytes())
     digests = (digest.hexdigest()[:16] for digest in (weights, preprocessing))
     folder = extractor.keypoints
-    keypoints = _fingerprint(sorted(folder.glob("*/*_keypoints.json"))) if folder else ""
+    files = [folder] if folder and folder.is_file() else sorted(folder.glob("*/*_keypoints.json")) if folder else []
+    keypoints = _fingerprint(files) if folder else ""
     return Origin(name, *digests, precision.value, str(flip).lower(), keypoints=keypoints)
 
 

@@ -40,6 +40,10 @@ NETWORKS = {
     "pabp": "pabp",
     "spreid": "spreid",
     "rbnet": "rbnet",
+    "pie": "pie",
+    "spindlenet": "spindlenet",
+    "pdc": "pdc",
+    "glad": "glad",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

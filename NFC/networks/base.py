@@ -24,8 +24,8 @@ class Extractor(nn.Module):
     """A ReID network with its preprocessing; features of `feature_dim` numbers, laid out as `layout` says.
 
     `inputs` names what it wants to know: always "pictures"; "camids", zero-based, of which generated pictures have
-    none; "keypoints". `program` is the file of a network that is more than its tensors (ONNX, exported); `keypoints`
-    the folder of keypoint files in use.
+    none; "keypoints", KPR's prompts; "points" of a body. `program` is the file of a network that is more than its
+    tensors (ONNX, exported); `keypoints` the folder of keypoint files in use.
     """
 
     layout: Layout = Layout()

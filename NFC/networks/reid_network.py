@@ -19,7 +19,7 @@ class Inputs:
 
     pairs: (P, 2) int64, the rows of two pictures each, where batches are of pairs. parsing: (B, H, W) int64 labels of
     the pixels of `pictures`, 0 the background and -1 unknown. heat_maps: (B, 17, h, w), of COCO's joints, from 0 to 1;
-    one of zeros is of a joint that nobody knows.
+    one of zeros is of a joint that nobody knows. points: (B, 18, 3) in pixels of the pictures, see `NFC.networks.body`.
     """
 
     pictures: Tensor
@@ -28,6 +28,7 @@ class Inputs:
     pairs: Tensor | None = None
     parsing: Tensor | None = None
     heat_maps: Tensor | None = None
+    points: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from pose2id.ranges import SHARE, Range, check_ranges
 
+from ..networks.body.points import mirrored
+
 ERASED_AREA = (0.02, 1 / 3)  # share of the picture, and ...
 ERASED_SHAPE = 0.3  # ... height / width between this and its inverse (Zhong et al., arXiv 1708.04896)
 
@@ -36,10 +38,21 @@ class AugmentationConfig:
 
 def augment(pictures: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
     """(B, 3, H, W) float32 in [0, 1] -> the same, changed: gains, flip, shift with repeated edges, erasing."""
+    return augment_with_points(pictures, None, config, generator)[0]
+
+
+def augment_with_points(
+    pictures: Tensor, points: Tensor | None, config: AugmentationConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """The same, and where the points (B, 18, 3) of the pictures are then; erasing hides none of them."""
     pictures = (pictures * _gains(pictures, config, generator)).clamp(0, 1)
     flipped = torch.rand(len(pictures), 1, 1, 1, generator=generator) < config.flip
-    pictures = _shift(torch.where(flipped, pictures.flip(3), pictures), config.pad, generator)
-    return _erase(pictures, config.erase, generator)
+    pictures, offsets = _shift(torch.where(flipped, pictures.flip(3), pictures), config.pad, generator)
+    if points is not None:
+        points = torch.where(flipped[..., 0], mirrored(points, pictures.shape[3]), points)
+        moved = torch.cat([config.pad - offsets.flip(1), torch.zeros(len(points), 1)], dim=1)
+        points = points + moved[:, None] * (points[..., 2:] > 0)
+    return _erase(pictures, config.erase, generator), points
 
 
 def _gains(pictures: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
@@ -51,11 +64,13 @@ def _gains(pictures: Tensor, config: AugmentationConfig, generator: torch.Genera
     return torch.exp(brightness + cast * coloured[:, None, None, None])
 
 
-def _shift(pictures: Tensor, pad: int, generator: torch.Generator) -> Tensor:
+def _shift(pictures: Tensor, pad: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The pictures, and the row and column (B, 2) int64 that each now begins with, counted in the padded one."""
     batch, _, height, width = pictures.shape
     padded = F.pad(pictures, (pad, pad, pad, pad), mode="replicate")
-    offsets = torch.randint(2 * pad + 1, (batch, 2), generator=generator).tolist()
-    return torch.stack([p[:, y : y + height, x : x + width] for p, (y, x) in zip(padded, offsets, strict=True)])
+    offsets = torch.randint(2 * pad + 1, (batch, 2), generator=generator)
+    begun = zip(padded, offsets.tolist(), strict=True)
+    return torch.stack([p[:, y : y + height, x : x + width] for p, (y, x) in begun]), offsets
 
 
 def _erase(pictures: Tensor, chance: float, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,7 @@ from pose2id.loop.part import Part
 from pose2id.loop.state import Settings, named_settings
 
 from ..networks.base import NO_CAMERA, Preprocessing
-from .augmentation import AugmentationConfig, augment
+from .augmentation import AugmentationConfig, augment_with_points
 from .data import DataConfig, TrainingSet, resized_picture
 from .sampler import SAMPLERS
 
@@ -59,7 +59,8 @@ class Batches(Source):
     def __call__(self, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
         """pictures (B, 3, H, W) float32, preprocessed; labels, camids, rows in the set (B,) int64; generated (B,) bool.
 
-        Where nobody noted cameras, camids are `NO_CAMERA`. A source of pairs adds pairs (P, 2) int64, rows of it.
+        points (B, 18, 3) float32, if the set has some; generated pictures have none. Where nobody noted cameras, camids
+        are `NO_CAMERA`. A source of pairs adds pairs (P, 2) int64, rows of it.
         A batch is one draw, so all of its random numbers are those of the first generator.
         """
         return self.shown(self.drawn[self.sampler(generators[0])], generators[0])
@@ -72,8 +73,11 @@ class Batches(Source):
         for place in generated.nonzero()[:, 0].tolist():
             path = self.pictures.generated[rows[place]][poses[place]]
             pixels[place] = resized_picture(path, self.preprocessing)
-        pictures = augment(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255, self.augmentation, generator)
-        return {
+        points = None if self.pictures.points is None else torch.from_numpy(self.pictures.points[rows])
+        points = None if points is None else points * ~generated[:, None, None]
+        pictures = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255
+        pictures, points = augment_with_points(pictures, points, self.augmentation, generator)
+        return ({} if points is None else {"points": points}) | {
             "pictures": self.preprocessing.normalise(pictures),
             "labels": torch.from_numpy(self.labels[rows]),
             "camids": torch.from_numpy(self.told_camids[rows]),

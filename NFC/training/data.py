@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -25,6 +26,8 @@ from pose2id.reading.numpy_files import fits_npy, map_npy
 from ..datasets import DATASETS, Dataset, Record, build_dataset, generated_paths
 from ..datasets.synthetic.groups import NUM_CAMERAS, read_groups
 from ..networks.base import Preprocessing
+from ..networks.body.points import resized as resized_points
+from ..networks.body.sources import keypoint_source, read_points
 from .sampler import SAMPLERS
 
 DECODERS = 4  # threads
@@ -36,6 +39,7 @@ Item = TypeVar("Item", Path, np.ndarray)
 class DataConfig:
     """Pictures of `dataset` in `dataset_dir` (its training split), or of the folder `groups`.
 
+    keypoints: a folder or file of the data set's keypoints (`NFC.networks.body.sources`); groups have their own.
     With chance `generated_ratio` a picture of the data set is replaced by one of its `poses` generated ones.
     """
 
@@ -46,6 +50,7 @@ class DataConfig:
     dataset: str | None = None
     dataset_dir: str | None = None
     options: dict[str, str] = field(default_factory=dict)  # of the data set
+    keypoints: str | None = None
     cache: str = "runs/cache"  # where the data set's pictures are kept, decoded and resized
     generated_ratio: float = 0.0
     poses: int = 8
@@ -63,7 +68,8 @@ class TrainingSet:
     """N pictures (N, H, W, 3) uint8 RGB mapped from disk, labels and camids (N,) int64, both counted from 0.
 
     infrared: the camids of infrared cameras. generated: the files of each picture's generated ones; empty where none
-    are used. cameras: whether somebody noted them; else camids only tell splits apart.
+    are used. cameras: whether somebody noted them; else camids only tell splits apart. points: (N, 18, 3) float32 in
+    pixels of the pictures, see `NFC.networks.body`; None where nobody told.
     """
 
     pictures: np.ndarray
@@ -72,6 +78,7 @@ class TrainingSet:
     infrared: frozenset[int] = frozenset()
     generated: Sequence[Sequence[Path]] = ()
     cameras: bool = True
+    points: np.ndarray | None = None
 
     @property
     def num_labels(self) -> int:
@@ -86,6 +93,8 @@ def read_training_set(config: DataConfig, preprocessing: Preprocessing) -> Train
     """
     if bool(config.groups) == bool(config.dataset):
         raise UserError("name either data.groups or data.dataset with data.dataset_dir")
+    if config.groups and config.keypoints:
+        raise UserError("groups bring their own keypoints; leave out data.keypoints, or name a data.dataset")
     if config.groups and config.generated_ratio:
         raise UserError("groups have no generated pictures; leave out data.generated_ratio, or name a data.dataset")
     if config.dataset and not config.dataset_dir:
@@ -101,7 +110,8 @@ def _read_groups(folder: Path, cache: Path, preprocessing: Preprocessing) -> Tra
     count, members, *size = groups.pictures.shape[:4]
     labels = np.unique(groups.classes, return_inverse=True)[1]
     pictures = groups.pictures.reshape(count * members, *size, 3)
-    if size != [preprocessing.height, preprocessing.width]:
+    wanted = preprocessing.height, preprocessing.width
+    if tuple(size) != wanted:
         state = (folder / "pictures.npy").stat()
         source = f"{folder.resolve()} {state.st_size} {state.st_mtime_ns}"
         pictures = _kept(
@@ -109,7 +119,9 @@ def _read_groups(folder: Path, cache: Path, preprocessing: Preprocessing) -> Tra
         )
     _, camids, infrared, _ = groups.labels.T
     camids = np.repeat(camids + NUM_CAMERAS * infrared, members)
-    return TrainingSet(pictures, np.repeat(labels, members), camids, frozenset(range(NUM_CAMERAS, 2 * NUM_CAMERAS)))
+    infrared_cameras = frozenset(range(NUM_CAMERAS, 2 * NUM_CAMERAS))
+    points = resized_points(torch.from_numpy(np.array(groups.keypoints)).flatten(0, 1), (size[0], size[1]), wanted)
+    return TrainingSet(pictures, np.repeat(labels, members), camids, infrared_cameras, points=points.numpy())
 
 
 def _read_dataset(dataset: Dataset, config: DataConfig, preprocessing: Preprocessing) -> TrainingSet:
@@ -122,7 +134,20 @@ def _read_dataset(dataset: Dataset, config: DataConfig, preprocessing: Preproces
     generated = _find_generated(records, config) if config.generated_ratio else []
     pictures = _decoded([record.path for record in records], Path(config.cache), preprocessing)
     camids = np.array([record.camid for record in records])
-    return TrainingSet(pictures, labels, camids, frozenset(dataset.infrared), generated, dataset.cameras)
+    points = _read_points([record.path for record in records], config, preprocessing) if config.keypoints else None
+    return TrainingSet(pictures, labels, camids, frozenset(dataset.infrared), generated, dataset.cameras, points)
+
+
+def _read_points(paths: Sequence[Path], config: DataConfig, preprocessing: Preprocessing) -> np.ndarray:
+    """(N, 18, 3) float32 from the keypoints of the pictures, in pixels of the resized ones."""
+    source, size = keypoint_source(config.keypoints), (preprocessing.height, preprocessing.width)
+
+    def read(path: Path) -> np.ndarray:
+        width, height = read_picture(path).size
+        return read_points(source, path, (height, width), size).numpy()
+
+    with ThreadPoolExecutor(DECODERS) as pool:
+        return np.stack(list(tqdm(pool.map(read, paths), total=len(paths), desc="keypoints", unit="picture")))
 
 
 def _find_generated(records: Sequence[Record], config: DataConfig) -> list[list[Path]]:

@@ -13,7 +13,7 @@ from ..networks.base import NO_CAMERA
 from ..networks.reid_network import Branch, Inputs, Pairs, ReIDNetwork
 from .losses import Loss
 
-OPTIONAL = ("pairs", "parsing", "heat_maps")  # of `Inputs`
+OPTIONAL = ("pairs", "parsing", "heat_maps", "points")  # of `Inputs`
 
 
 class ReIDObjective(nn.Module):

@@ -18,11 +18,12 @@ from .data import DataConfig
 
 @dataclass
 class ValidationConfig:
-    """The data set to score on; by default the one of the training pictures."""
+    """The data set to score on; by default the one of the training pictures, with their keypoints."""
 
     dataset: str | None = None
     dataset_dir: str | None = None
     options: dict[str, str] = field(default_factory=dict)
+    keypoints: str | None = None
     batch_size: int = 64
 
     def __post_init__(self) -> None:
@@ -48,10 +49,14 @@ class Validation:
                 "validate on another data set, or train without camera_embedding"
             )
         self.network, self.batch_size = network, config.batch_size
+        self.keypoints = config.keypoints if config.dataset else config.keypoints or training.keypoints
 
     def __call__(self, folder: Path, step: int) -> dict[str, float]:
         """The scores of `score_extractor`; the network is left in training mode."""
-        scores = score_extractor(self.network.extractor(), self.dataset, self.batch_size)
+        extractor = self.network.extractor()
+        if self.keypoints:
+            extractor.use_keypoints(self.keypoints)
+        scores = score_extractor(extractor, self.dataset, self.batch_size)
         self.network.train()
         return scores
 

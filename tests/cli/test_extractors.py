@@ -52,6 +52,10 @@ FULL_SIZE = [
     ("pabp", None, "market1501"),
     ("spreid", None, "market1501"),
     ("rbnet", None, "market1501"),
+    ("pie", "pose_parsing_domains/pie", "market1501"),
+    ("spindlenet", "pose_parsing_domains/spindlenet", "market1501"),
+    ("pdc", "pose_parsing_domains/pdc", "market1501"),
+    ("glad", "pose_parsing_domains/glad", "market1501"),
     ("file", "exported", "market1501"),
 ]
 

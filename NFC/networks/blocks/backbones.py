@@ -61,6 +61,18 @@ class ResNet50IBN(ResNet50):
                 block.bn1 = InstanceBatchNorm(block.bn1.num_features)
 
 
+class CaffeResNet50(ResNet50):
+    """ResNet-50 as He et al. released it for Caffe: stages begin with a strided 1 x 1, and pooling has no border."""
+
+    def __init__(self, last_stride: int) -> None:
+        super().__init__(last_stride)
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3)
+        self.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        for stage in (self.layer2, self.layer3, self.layer4):
+            block = stage[0]
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)
+
+
 class SmallBackbone(nn.Sequential):
     """For two CPU cores: a stem and three residual blocks, (B, 3, H, W) -> (B, 160, H/8, W/8). Its sizes are ours.
 
@@ -103,6 +115,7 @@ class Residual(nn.Module):
 BACKBONES: dict[str, Callable[[int], ResNet50 | SmallBackbone]] = {
     "resnet50": ResNet50,
     "resnet50_ibn_a": ResNet50IBN,
+    "resnet50_caffe": CaffeResNet50,
     "small": SmallBackbone,
 }
 

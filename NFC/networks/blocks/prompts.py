@@ -66,14 +66,23 @@ def keypoint_file(folder: Path, picture: Path) -> Path | None:
 
     The split is the name of one of the three folders above the picture. `UserError` when there is no such file.
     """
-    above = [parent.name for parent in picture.parents]
-    if any(name.endswith("_gen") for name in above):
+    path = find_keypoint_file(folder, picture)
+    if path is None and not is_generated(picture):
+        raise UserError(f"no keypoints for {picture} in {folder}: expected <split>/{picture.name}_keypoints.json there")
+    return path
+
+
+def find_keypoint_file(folder: Path, picture: Path) -> Path | None:
+    """The same, and None also where there is no such file."""
+    if is_generated(picture):
         return None
-    for name in above[:3]:
-        path = folder / name / f"{picture.name}_keypoints.json"
-        if name and not fault_of(path):
-            return path
-    raise UserError(f"no keypoints for {picture} in {folder}: expected <split>/{picture.name}_keypoints.json there")
+    splits = [parent.name for parent in picture.parents][:3]
+    paths = [folder / name / f"{picture.name}_keypoints.json" for name in splits if name]
+    return next((path for path in paths if not fault_of(path)), None)
+
+
+def is_generated(picture: Path) -> bool:
+    return any(parent.name.endswith("_gen") for parent in picture.parents)
 
 
 def read_people(path: Path, source: tuple[int, int]) -> list[np.ndarray]:

@@ -1,0 +1,66 @@
+"""What pose-guided networks have in common that their authors trained in Caffe."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..base import Preprocessing
+from ..body.extractor import PointsExtractor
+from ..body.points import fourteen, nobody
+from ..reid_network import ReIDNetwork
+
+
+class BodyNetwork(ReIDNetwork):
+    """`forward(pictures, points)`; points: (B, 18, 3) in pixels of the pictures, None for nobody.
+
+    A subclass says by `official_name` what a tensor is called in the authors' file. `mini`: the sizes of the preset
+    mini that differ from the defaults; `means`: of blue, green and red in [0, 255].
+    """
+
+    mini: ClassVar[Mapping[str, Any]] = {}
+    means: ClassVar[tuple[float, float, float]] = (104.0, 117.0, 123.0)
+    people: ClassVar[str] = r"(?<![^/])conv\d+(?=[._])"  # the part of a classifier's name that holds their number
+
+    @classmethod
+    def preset_sizes(cls, preset: str) -> Any:
+        return cls.Sizes(**cls.mini) if preset == "mini" else cls.Sizes()
+
+    def preprocessing(self) -> Preprocessing:
+        mean = tuple(value / 255 for value in self.means)
+        return Preprocessing(self.sizes.height, self.sizes.width, "bilinear", mean, (1 / 255,) * 3, "bgr")
+
+    def extractor(self, preprocessing: Preprocessing | None = None) -> PointsExtractor:
+        return PointsExtractor(self, self.feature_dim, preprocessing or self.preprocessing())
+
+    def black(self, pictures: Tensor) -> Tensor:
+        """(3,): a black pixel of preprocessed pictures."""
+        return self.preprocessing().normalise(torch.zeros(3, 1, 1, device=pictures.device)).flatten()
+
+    def known(self, pictures: Tensor, points: Tensor | None) -> Tensor:
+        """14 points (B, 14, 3) float32 of pictures (B, ...)."""
+        return fourteen(nobody(len(pictures), pictures) if points is None else points.float())
+
+    def official_name(self, name: str) -> str:
+        """The authors' name of the tensor that is called `name` here."""
+        raise NotImplementedError
+
+    def without_people(self, name: str) -> str:
+        """`conv751.weight` -> `people.weight`, so that classifiers of all data sets have one name."""
+        return re.sub(self.people, "people", name)
+
+    def from_official(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        ours = {self.without_people(self.official_name(name)): name for name in self.state_dict()}
+        return {
+            ours.get(self.without_people(name), self.without_people(name)): tensor for name, tensor in tensors.items()
+        }
+
+    def to_official(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {self.official_name(name): tensor for name, tensor in tensors.items()}
+
+
+def of_caffe(layer: str, field: str, norm: str, scale: str) -> str:
+    """The name of a normalisation's `field`: Caffe has statistics and scale as two layers, named by two patterns."""
+    return f"{(scale if field in ('weight', 'bias') else norm).format(layer)}.{field}"
