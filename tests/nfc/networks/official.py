@@ -52,7 +52,7 @@ def shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 def error(result: Tensor, expected: Tensor) -> float:
     """Largest difference, as a share of the largest expected number."""
-    return float((result.float() - expected).abs().max() / expected.abs().max())
+    return float((result.detach().float() - expected).abs().max() / expected.abs().max())
 
 
 def cosine_distance(result: Tensor, expected: Tensor) -> float:
