@@ -194,7 +194,7 @@ class GeneratorNetworks:
         own = [slice(end - count, end) for count, end in zip(counts, accumulate(counts), strict=True)]
         parts = [slice(start, start + at_once) for start in range(0, len(every), at_once)]
         features = [row for part in parts for row in self._identity_features(every[part]).split(1)]
-        tokens = [self.ifr(mean_identity(features[rows])) for rows in own]
+        tokens = [self.ifr(mean_identity(torch.cat(features[rows]))) for rows in own]
         repeated = [one for one, count in zip(tokens, counts, strict=True) for _ in range(count)]
         encoded: list[ReferenceFeatures] = []
         for part in parts:
@@ -241,13 +241,12 @@ class GeneratorNetworks:
         return self.vae
 
 
-def mean_identity(features: Sequence[Tensor]) -> Tensor:
-    """n features (1, F) of one person -> (1, F): their mean direction, with their mean length."""
+def mean_identity(features: Tensor) -> Tensor:
+    """(n, F) features of one person -> (1, F): their mean direction, with their mean length; one as it is."""
     if len(features) == 1:
-        return features[0]
-    stacked = torch.cat(list(features))
-    lengths = stacked.norm(dim=1, keepdim=True)
-    return normalize((stacked / lengths).mean(0, keepdim=True)) * lengths.mean()
+        return features
+    lengths = features.norm(dim=1, keepdim=True)
+    return normalize((features / lengths).mean(0, keepdim=True)) * lengths.mean()
 
 
 def _together(pictures: Sequence[ReferenceFeatures]) -> ReferenceFeatures:

@@ -86,5 +86,5 @@ class Chain:
     def _require_kind(self, feats: Features) -> None:
         for method in self.methods:
             if method.kinds and feats.kind not in method.kinds:
-                fitting = " and ".join(method.kinds)
+                fitting = ", ".join(method.kinds)
                 raise UserError(f"{method.name} is defined for {fitting}, not for {feats.kind}; leave it out")

@@ -56,7 +56,7 @@ class Pairs:
         return {
             "reference_latents": torch.from_numpy(self.encoded.latents[filled]).float(),
             "reference_weights": weights,
-            "features": torch.cat([own if len(own) == 1 else mean_identity(own) for own in features]),
+            "features": torch.cat([mean_identity(own) for own in features]),
             "uncond_feature": self.encoded.uncond_feature,
             "target_latents": torch.from_numpy(self.encoded.latents[np.stack(targets)]).float(),
             "poses": torch.stack(poses),

@@ -67,8 +67,8 @@ def test_the_identity_is_the_mean_direction():
     units = [row / row.square().sum().sqrt() for row in features]
     mean = sum(units) / 3
     length = sum(row.square().sum().sqrt() for row in features) / 3
-    assert torch.allclose(mean_identity(features.split(1))[0], mean / mean.square().sum().sqrt() * length, atol=1e-6)
-    assert torch.equal(mean_identity(features[:1].split(1)), features[:1])
+    assert torch.allclose(mean_identity(features)[0], mean / mean.square().sum().sqrt() * length, atol=1e-6)
+    assert torch.equal(mean_identity(features[:1]), features[:1])
 
 
 def test_weights_multiply_what_the_softmax_gives(pipe):

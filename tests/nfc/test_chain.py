@@ -79,7 +79,8 @@ def test_mistakes_are_one_line(entry, message):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_chain_describes_itself_so_that_it_can_be_made_again(name):
-    (method,) = build_methods([f"{name}:k1=3,k2=2" if name == "affinity" else name])
+    numbers = {"affinity": "k1=3,k2=2", "pair_network": "extractor=idla,weights=idla.safetensors"}
+    (method,) = build_methods([f"{name}:{numbers[name]}" if name in numbers else name])
     assert method.name == name
     assert build_methods(Chain.of(method).described()) == [method]
 

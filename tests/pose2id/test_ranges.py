@@ -49,7 +49,7 @@ def sections(config):
 
 def numbers(config):
     hints = get_type_hints(type(config))
-    alone = {name: hint for name, hint in hints.items() if get_origin(hint) is not tuple}
+    alone = {name: hint for name, hint in hints.items() if get_origin(hint) not in (tuple, dict)}
     return [name for name, hint in alone.items() if {int, float} & {hint, *get_args(hint)}]
 
 

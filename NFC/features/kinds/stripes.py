@@ -21,7 +21,7 @@ class StripeFeatures(JoinedFeatures):
 
     kind: ClassVar[str] = "stripes"
     matcher: ClassVar[str] = "dmli"
-    example: ClassVar[tuple[int, tuple[int, ...]]] = (13, (4, 2))
+    example: ClassVar[tuple[int, tuple[int, ...]]] = (25, (3, 6))
     axes = (1, 2)
 
     whole: Tensor

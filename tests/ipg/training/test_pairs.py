@@ -172,7 +172,7 @@ def test_several_references_are_other_pictures_than_the_targets(material, encode
         seen = encoded.latents[references].astype(np.float32)
         assert np.array_equal(batch["reference_latents"][row, :count], seen)
         features = torch.from_numpy(encoded.features[references]).float()
-        expected = features if count == 1 else mean_identity(features)
+        expected = mean_identity(features)
         assert torch.equal(batch["features"][row], expected[0])
         counts.add((len(person), count))
     assert counts == {(len(own), n) for own in PEOPLE for n in range(1, min(3, len(own) - 1) + 1)}
