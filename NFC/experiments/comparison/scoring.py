@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Bench:
     def _score(self, row: RowRecipe, seed: int) -> Figures:
         source = self.workshop.network(row.network, seed)
         chain = chain_of(self._steps(row, source, seed), self.recipe, source)
-        gallery, queries = self.features(source, row.features)
+        gallery, queries = self.features(source, row.features, json.dumps(row.sizes))
         figures = {}
         for kind, query in queries.items():
             some = query[torch.arange(0, len(query), row.every)]
@@ -79,11 +79,11 @@ class Bench:
         write_partial_queries(name, self.dataset.root, root, kind, self.workshop.comparison.seed, **self.recipe.read)
         return build_dataset(name, root, **self.recipe.read)
 
-    def _features(self, source: Source, reader: str) -> tuple[FeatureSet, Mapping[str, FeatureSet]]:
-        """Of the gallery, and of the queries of each kind."""
+    def _features(self, source: Source, reader: str, sizes: str) -> tuple[FeatureSet, Mapping[str, FeatureSet]]:
+        """Of the gallery, and of the queries of each kind; sizes: of the reader, as JSON."""
         comparison = self.workshop.comparison
         extractor = build_extractor(source.extractor, source.weights, source.preset, comparison.device)
-        extractor = extractor if not reader else reading(reader, extractor)
+        extractor = extractor if not reader else reading(reader, extractor, json.loads(sizes))
         loading = {"batch_size": comparison.batch_size, "device": comparison.device}
         queries = {kind: extract_split(self.queries(kind), "query", extractor, **loading) for kind in self.recipe.kinds}
         return extract_split(self.dataset, "gallery", extractor, **loading), queries
@@ -95,9 +95,9 @@ def chain_of(steps: Sequence[Any], data: DataRecipe, source: Source) -> Chain:
     return Chain.of(*build_methods(steps, numbers))
 
 
-def reading(name: str, extractor: Extractor) -> Extractor:
+def reading(name: str, extractor: Extractor, sizes: Mapping[str, Any]) -> Extractor:
     """The network `name`, at mini size, over the backbone of `extractor`: what else it has is not trained."""
     kind = trainable(name)
-    network = kind(kind.preset_sizes("mini"))
+    network = kind(replace(kind.preset_sizes("mini"), **sizes))
     network.backbone = extractor.network.backbone
     return network.eval().requires_grad_(False).extractor(extractor.preprocessing)

@@ -49,13 +49,14 @@ class Recipe:
 class RowRecipe:
     """A row: features of `network`, refined and compared by `steps`.
 
-    features: another network of the zoo that reads its features from the backbone of `network`. every: score only each
-    so-manieth query. published: figures of the paper, on its data.
+    features: another network of the zoo that reads its features from the backbone of `network`, of mini size but for
+    `sizes`. every: score only each so-manieth query. published: figures of the paper, on its data.
     """
 
     network: str
     steps: list[Any] = field(default_factory=list)
     features: str = ""
+    sizes: dict[str, Any] = field(default_factory=dict)
     every: int = 1
     published: str = ""
 
