@@ -10,6 +10,7 @@ from pose2id.devices import AtOnce
 from pose2id.errors import UserError
 
 from ..features.feature_set import FeatureSet
+from ..neighbours.distances import nearest_columns
 from .base import Matcher
 from .distances import Distances
 
@@ -69,4 +70,4 @@ def nearest_by(distances: Distances, k: int) -> Tensor:
     """(Q, min(k, G)) int64: the nearest gallery pictures of each query, nearest first; ties go to the lower index."""
     queries, items = distances.shape
     rows = torch.arange(queries, device=distances.device).split(BLOCK.rows(items, distances.device))
-    return torch.cat([distances[part].argsort(dim=1, stable=True)[:, :k] for part in rows])
+    return torch.cat([nearest_columns(distances[part], k)[1] for part in rows])

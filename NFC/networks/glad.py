@@ -6,7 +6,7 @@ Four streams share their convolutions. Architecture: a copy of the authors' code
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ class GLAD(BodyNetwork):
 
     name = "glad"
     Sizes = GLADSizes
-    mini: ClassVar[Mapping[str, Any]] = {"height": 128, "width": 64, "channels": 0.25, "short": True, "dim": 128}
+    mini: ClassVar = {"height": 128, "width": 64, "channels": 0.25, "short": True, "dim": 128}
 
     def __init__(self, sizes: GLADSizes) -> None:
         super().__init__(sizes)

@@ -107,10 +107,6 @@ class PABP(ReIDNetwork):
         self.compact = CompactBilinear(sizes.appearance, sizes.part, sizes.features)
 
     @classmethod
-    def preset_sizes(cls, preset: str) -> PABPSizes:
-        return PABPSizes(**cls.mini) if preset == "mini" else PABPSizes()
-
-    @classmethod
     def recognise(cls, tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> PABPSizes:
         """The dialect is told by names, the channels of the maps by shapes."""
         if TOLD_BY in tensors:

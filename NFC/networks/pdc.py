@@ -8,7 +8,7 @@ authors' code.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +88,7 @@ class PDC(BodyNetwork):
 
     name = "pdc"
     Sizes = PDCSizes
-    mini: ClassVar[Mapping[str, Any]] = {"height": 128, "width": 64, "channels": 0.25, "short": True}
+    mini: ClassVar = {"height": 128, "width": 64, "channels": 0.25, "short": True}
 
     def __init__(self, sizes: PDCSizes) -> None:
         super().__init__(sizes)

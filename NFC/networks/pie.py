@@ -7,7 +7,7 @@ and 14 confidences.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ class PIE(BodyNetwork):
 
     name = "pie"
     Sizes = PIESizes
-    mini: ClassVar[Mapping[str, Any]] = {"height": 64, "width": 32, "box": 56, "backbone": "small"}
+    mini: ClassVar = {"height": 64, "width": 32, "box": 56, "backbone": "small"}
     means = (103.939, 116.779, 123.68)  # ImageNet's; which file of them the authors took is not said
     people = r"(?<=overall_)fc\d+(?=\.)"
 

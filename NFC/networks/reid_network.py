@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -79,6 +79,7 @@ class ReIDNetwork(nn.Module):
 
     name: ClassVar[str]  # in `NETWORKS`
     Sizes: ClassVar[type]
+    mini: ClassVar[Mapping[str, Any]] = {}  # sizes of the preset mini that differ from the defaults
     learns_cameras: ClassVar[bool] = False  # `Sizes` has `num_cameras`, of a camera embedding
     stages: ClassVar[tuple[Stage, ...]] = ()  # in which it can be trained, one after the other
     trained_on_pairs: ClassVar[bool] = False  # `branches` needs `Inputs.pairs`
@@ -95,9 +96,9 @@ class ReIDNetwork(nn.Module):
         return cls.name
 
     @classmethod
-    def preset_sizes(cls, preset: str) -> object:
-        """The sizes to train where nothing else is said; `preset` is heeded by networks that presets know."""
-        return cls.Sizes()
+    def preset_sizes(cls, preset: str) -> Any:
+        """The sizes to train where nothing else is said: the defaults, with what `mini` changes for that preset."""
+        return cls.Sizes(**cls.mini) if preset == "mini" else cls.Sizes()
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> object:

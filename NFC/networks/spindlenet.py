@@ -8,7 +8,7 @@ alone at 79.4 % on Market1501, above the published whole (76.9 %); so a small ga
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +84,7 @@ class SpindleNet(BodyNetwork):
 
     name = "spindlenet"
     Sizes = SpindleSizes
-    mini: ClassVar[Mapping[str, Any]] = {"height": 48, "width": 48, "channels": 0.25, "dim": 128, "dropout": 0.0}
+    mini: ClassVar = {"height": 48, "width": 48, "channels": 0.25, "dim": 128, "dropout": 0.0}
     means = (103.939, 116.779, 123.68)
     people = "(?!)"  # their classifier is not in test files
 

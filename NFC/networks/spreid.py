@@ -94,10 +94,6 @@ class SPReID(ReIDNetwork):
             self.classifier = nn.Linear(self.feature_dim, sizes.num_classes)
 
     @classmethod
-    def preset_sizes(cls, preset: str) -> SPReIDSizes:
-        return SPReIDSizes(**cls.mini) if preset == "mini" else SPReIDSizes()
-
-    @classmethod
     def recognise(cls, tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> SPReIDSizes:
         """Of the authors' two stages, the first; the other one differs by the size of the pictures alone."""
         names = {_torch_name(name) for name in tensors}

@@ -75,7 +75,7 @@ class Bench:
         """The data set with its queries cut to a kind."""
         if kind == ORDINARY:
             return self.dataset
-        name, root = self.recipe.reader or self.recipe.layout, self.workshop.out / "data" / f"{self.data}_{kind}"
+        name, root = self.recipe.dataset, self.workshop.out / "data" / f"{self.data}_{kind}"
         write_partial_queries(name, self.dataset.root, root, kind, self.workshop.comparison.seed, **self.recipe.read)
         return build_dataset(name, root, **self.recipe.read)
 
@@ -91,7 +91,7 @@ class Bench:
 
 def chain_of(steps: Sequence[Any], data: DataRecipe, source: Source) -> Chain:
     """The chain of a row; `UserError` for steps that cannot be."""
-    numbers = with_network(benchmark_numbers(data.reader or data.layout, data.read, {}), **source._asdict())
+    numbers = with_network(benchmark_numbers(data.dataset, data.read, {}), **source._asdict())
     return Chain.of(*build_methods(steps, numbers))
 
 

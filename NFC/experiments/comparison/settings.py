@@ -29,6 +29,11 @@ class DataRecipe:
     kinds: list[str] = field(default_factory=lambda: [ORDINARY])
     files: str = ""
 
+    @property
+    def dataset(self) -> str:
+        """The name of its reader in `DATASETS`."""
+        return self.reader or self.layout
+
 
 @dataclass
 class Recipe:

@@ -45,7 +45,7 @@ class Workshop:
         else:
             people = {"train_pids": recipe.train_pids, "test_pids": recipe.test_pids}
             write_layout(recipe.layout, self.root(data), self.comparison.seed, **people, **recipe.write)
-        return build_dataset(recipe.reader or recipe.layout, self.root(data), **recipe.read)
+        return build_dataset(recipe.dataset, self.root(data), **recipe.read)
 
     def network(self, name: str, seed: int) -> Source:
         """A network, trained now if it was not before; `UserError` where it was trained with other settings."""
@@ -69,7 +69,7 @@ class Workshop:
         data = self.comparison.data[recipe.data]
         places = [
             "data.groups=null",
-            f"data.dataset={data.reader or data.layout}",
+            f"data.dataset={data.dataset}",
             f"data.dataset_dir={self.root(recipe.data)}",
             f"data.cache={self.out / 'cache'}",
             f"loop.output_dir={folder}",

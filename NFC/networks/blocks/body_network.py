@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,17 +16,12 @@ from ..reid_network import ReIDNetwork
 class BodyNetwork(ReIDNetwork):
     """`forward(pictures, points)`; points: (B, 18, 3) in pixels of the pictures, None for nobody.
 
-    A subclass says by `official_name` what a tensor is called in the authors' file. `mini`: the sizes of the preset
-    mini that differ from the defaults; `means`: of blue, green and red in [0, 255].
+    A subclass says by `official_name` what a tensor is called in the authors' file. `means`: of blue, green and red in
+    [0, 255].
     """
 
-    mini: ClassVar[Mapping[str, Any]] = {}
     means: ClassVar[tuple[float, float, float]] = (104.0, 117.0, 123.0)
     people: ClassVar[str] = r"(?<![^/])conv\d+(?=[._])"  # the part of a classifier's name that holds their number
-
-    @classmethod
-    def preset_sizes(cls, preset: str) -> Any:
-        return cls.Sizes(**cls.mini) if preset == "mini" else cls.Sizes()
 
     def preprocessing(self) -> Preprocessing:
         mean = tuple(value / 255 for value in self.means)

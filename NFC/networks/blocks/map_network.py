@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -27,10 +27,10 @@ class MapSizes:
 class MapNetwork(ReIDNetwork):
     """`backbone` gives the last map, of `backbone.channels`; a subclass says what becomes of it.
 
-    Its `Sizes` derive from `MapSizes`. `mini`: the sizes of the preset mini that differ from the defaults.
+    Its `Sizes` derive from `MapSizes`.
     """
 
-    mini: ClassVar[Mapping[str, Any]] = {"height": 64, "width": 32, "backbone": "small"}
+    mini: ClassVar = {"height": 64, "width": 32, "backbone": "small"}
 
     def __init__(self, sizes: MapSizes) -> None:
         super().__init__(sizes)
@@ -40,10 +40,6 @@ class MapNetwork(ReIDNetwork):
     def rows(self) -> int:
         """Of the last map."""
         return -(-self.sizes.height // (self.backbone.stride * self.sizes.last_stride))
-
-    @classmethod
-    def preset_sizes(cls, preset: str) -> Any:
-        return cls.Sizes(**cls.mini) if preset == "mini" else cls.Sizes()
 
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(self.sizes.height, self.sizes.width, "bilinear", IMAGENET_MEAN, IMAGENET_STD)

@@ -34,17 +34,10 @@ class PairSizes:
 
 
 class JudgesPairs(ReIDNetwork):
-    """A network trained on pairs, from scratch, without published weights. Its `Sizes` derive from `PairSizes`.
-
-    `mini`: the sizes of the preset mini that differ from the defaults.
-    """
+    """A network trained on pairs, from scratch, without published weights. Its `Sizes` derive from `PairSizes`."""
 
     trained_on_pairs = True
-    mini: ClassVar[Mapping[str, Any]] = {"height": 64, "width": 32}
-
-    @classmethod
-    def preset_sizes(cls, preset: str) -> Any:
-        return cls.Sizes(**cls.mini) if preset == "mini" else cls.Sizes()
+    mini: ClassVar = {"height": 64, "width": 32}
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> Any:

@@ -6,7 +6,7 @@ As in an author's code. There the points are those of Market's pictures scaled t
 import torch
 from torch import Tensor
 
-from .quads import applied, homographies, paste, pixels, sample
+from .quads import OUTSIDE, applied, homographies, paste, pixels, sample
 
 FRAME = 368, 184  # height and width that the quads' margins are of
 SIZE = 224  # of the box, where `PLACES` are from
@@ -31,7 +31,6 @@ PLACES = {
     "forearm_l": (56, 0, 56, 40),
     "forearm_r": (56, 184, 56, 40),
 }
-OUTSIDE = -1e4  # a place in no picture
 
 
 def pose_quads(points: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

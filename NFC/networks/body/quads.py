@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+OUTSIDE = -1e4  # a place in no picture
+
 
 def homographies(quads: Tensor) -> Tensor:
     """(..., 4, 2), corners (x, y) from the upper left clockwise -> (..., 3, 3), which takes the unit square there.

@@ -6,7 +6,7 @@ One matrix a part, where the authors' code turns the picture and crops it; such 
 import torch
 from torch import Tensor
 
-from .quads import applied, paste, pixels, sample
+from .quads import OUTSIDE, applied, paste, pixels, sample
 
 FRAME = 256, 128  # height and width of the pictures that the margins are of
 PADDING = 64  # columns repeated on both sides
@@ -24,7 +24,6 @@ PLACES = {
     "body": (64, 32, 128, 64),
     "head": (0, 32, 64, 64),
 }
-OUTSIDE = -1e4  # a place in no picture
 
 
 def part_matrices(points: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
