@@ -1,6 +1,6 @@
 """Ways of drawing side by side: the same people of unseen worlds by each, judged by the commands a user would type.
 
-pose2id bench variants [--variants teacher student] [--seeds 1000 1001 1002] [--people 15] [--out DIR]
+pose2id bench variants [--variants teacher student] [--seeds 1000 1001 1002] [--people 15] [--out DIR] [--ckpt_dir DIR]
 
 teacher: 20 steps with guidance. student: the shipped student's two without. quick, two, four: 8 steps, from one, two
 and four references of a person. What is done is not done again; figures are in OUT/<seed>/<variant>/scores.json.
@@ -43,6 +43,7 @@ class VariantsConfig:
     seeds: list[int] = field(default_factory=lambda: [1000, 1001, 1002])  # worlds; training used 0
     people: int = 15  # of each world, in the layout of Market1501
     out: str = "outputs/bench_variants"
+    ckpt_dir: str = ""  # of the generator; by default the shipped one
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.variants) - set(VARIANTS)):
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str]) -> None:
     if args is None:
         return
     columns = {
-        name: [score_variant(name, seed, args.people, Path(args.out) / str(seed) / name) for seed in args.seeds]
+        name: [score_variant(name, seed, args, Path(args.out) / str(seed) / name) for seed in args.seeds]
         for name in args.variants
     }
     table = Table("", *columns, box=MARKDOWN)
@@ -65,12 +66,14 @@ def main(arguments: Sequence[str]) -> None:
     Console(width=160).print(table)
 
 
-def score_variant(name: str, seed: int, people: int, folder: Path) -> Scores:
+def score_variant(name: str, seed: int, config: VariantsConfig, folder: Path) -> Scores:
     """Pictures of a world's people by one variant, and what they are worth; kept in `folder`/scores.json."""
     file = folder / "scores.json"
     if not file.is_file():
         say(f"world {seed}: {name}")
-        write_text(file, json.dumps(_score(VARIANTS[name], seed, people, folder), indent=1) + "\n")
+        weights = ["--ckpt_dir", config.ckpt_dir] if config.ckpt_dir else []
+        scores = _score([*VARIANTS[name], *weights], seed, config.people, folder)
+        write_text(file, json.dumps(scores, indent=1) + "\n")
     return json.loads(file.read_text(encoding="utf-8"))
 
 
