@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..features.feature_set import FeatureSet
-from ..features.kinds import ColumnFeatures, MapFeatures, VectorFeatures
+from ..features.kinds import ColumnFeatures, MapFeatures, SetFeatures, VectorFeatures
 from .base import Matcher
 from .distances import EuclideanDistances
 
 
 @dataclass(frozen=True)
 class Euclidean(Matcher):
-    """Every pair of vectors, or of those of the whole pictures; nothing but a block of distances is in memory."""
+    """Every pair of vectors, of those of the whole pictures, or of sets as vectors of any length; nothing but a block of distances is in memory."""
 
     name: ClassVar[str] = "euclidean"
-    kinds: ClassVar[tuple[str, ...]] = (VectorFeatures.kind, MapFeatures.kind, ColumnFeatures.kind)
+    kinds: ClassVar[tuple[str, ...]] = (
+        VectorFeatures.kind,
+        MapFeatures.kind,
+        ColumnFeatures.kind,
+        SetFeatures.kind,
+    )
 
     def distances(self, query: FeatureSet, gallery: FeatureSet) -> EuclideanDistances:
         return EuclideanDistances.between(query.feats, gallery.feats)

@@ -1,8 +1,9 @@
 """The rows of a comparison: features of a trained network, refined and compared, scored for each kind of queries."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from ...methods import build_methods, with_network
 from ...networks import Extractor, build_extractor, trainable
 from ...scoring.protocol import Protocol
 from ...scoring.scores import score
-from .settings import ORDINARY, DataRecipe, RowRecipe
+from .controls import CONTROLS
+from .settings import ORDINARY, DataRecipe, RowRecipe, described
 from .training import Source, Workshop
 
 CONFLICTS = "<conflicts>"
@@ -40,14 +42,14 @@ class Bench:
         self.queries = lru_cache(self._queries)
         self.features = lru_cache(maxsize=2)(self._features)
 
-    def score(self, row: RowRecipe, seed: int, file: Path) -> Figures:
-        """The figures of a row with one seed; from `file` where they are there already."""
-        described = json.dumps([asdict(row), asdict(self.recipe)])
-        if file.is_file() and (kept := read_json(file, "figures of a row")).get("row") == described:
-            return kept["figures"]
-        figures = self._score(row, seed)
-        write_text(file, json.dumps({"row": described, "figures": figures}))
-        return figures
+    def score(self, row: RowRecipe, seed: int, folder: Path) -> Figures:
+        """The figures of a row with one seed; those that are in `folder`, under a name made of its settings, if any."""
+        settings = json.dumps([described(row), described(self.recipe)], sort_keys=True)
+        file = folder / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}-{seed}.json"
+        if not file.is_file():
+            figures = self._score(row, seed)
+            write_text(file, json.dumps({"row": settings, "figures": figures}))
+        return read_json(file, "figures of a row")["figures"]
 
     def _score(self, row: RowRecipe, seed: int) -> Figures:
         source = self.workshop.network(row.network, seed)
@@ -56,6 +58,7 @@ class Bench:
         figures = {}
         for kind, query in queries.items():
             some = query[torch.arange(0, len(query), row.every)]
+            some = CONTROLS[row.control](some) if row.control else some
             scores = score(kind, some, gallery, chain, Protocol.of(self.dataset))
             figures[kind] = {"mAP": scores.mAP, "Rank-1": float(scores.cmc[0])}
         return figures

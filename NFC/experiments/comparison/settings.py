@@ -1,6 +1,7 @@
 """What a comparison is made of, as its YAML file says it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ from pose2id.config import load_config
 from pose2id.errors import UserError
 from pose2id.ranges import COUNT, SEED, check_ranges
 from pose2id.resources import CONFIGS
+
+from .controls import CONTROLS
 
 ORDINARY = "ordinary"  # queries as the data set has them
 
@@ -55,7 +58,8 @@ class RowRecipe:
     """A row: features of `network`, refined and compared by `steps`.
 
     features: another network of the zoo that reads its features from the backbone of `network`, of mini size but for
-    `sizes`. every: score only each so-manieth query. published: figures of the paper, on its data.
+    `sizes`. every: score only each so-manieth query. control: what queries are turned into, one of
+    `controls.CONTROLS`. published: figures of the paper, on its data.
     """
 
     network: str
@@ -63,10 +67,13 @@ class RowRecipe:
     features: str = ""
     sizes: dict[str, Any] = field(default_factory=dict)
     every: int = 1
+    control: str = ""
     published: str = ""
 
     def __post_init__(self) -> None:
         check_ranges(self, {"every": COUNT}, "row")
+        if self.control:
+            _known("row", "control", self.control, CONTROLS)
 
 
 @dataclass
@@ -126,9 +133,15 @@ class Comparison:
                 _known(f"network {name}", "network", recipe.after, self.networks)
 
 
-def _known(where: str, what: str, name: str, known: dict[str, Any]) -> None:
+def _known(where: str, what: str, name: str, known: Mapping[str, Any]) -> None:
     if name not in known:
         raise UserError(f"{where}: unknown {what} '{name}'; choose one of: {', '.join(known)}")
+
+
+def described(settings: RowRecipe | DataRecipe) -> dict[str, Any]:
+    """What of the settings is not as by default: it stays as it is where fields are added."""
+    plain = {each.name: each.default if each.default is not MISSING else None for each in fields(settings)}
+    return {name: value for name, value in asdict(settings).items() if value and value != plain[name]}
 
 
 def read_comparison(name: str, config: Path | None, overrides: list[str]) -> Comparison:

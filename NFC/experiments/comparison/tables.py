@@ -20,11 +20,8 @@ def compare(workshop: Workshop, name: str, folder: Path) -> Result:
     recipe = workshop.comparison.tables[name]
     bench = Bench(workshop, recipe.data)
     figures = {
-        row: [
-            bench.score(settings, seed, folder / "rows" / f"{number:02d}-{seed}.json")
-            for seed in workshop.comparison.seeds
-        ]
-        for number, (row, settings) in enumerate(recipe.rows.items())
+        row: [bench.score(settings, seed, folder / "rows") for seed in workshop.comparison.seeds]
+        for row, settings in recipe.rows.items()
     }
     claims = claims_table(recipe, figures) if recipe.claims else None
     return Result(recipe.heading, rows_table(recipe, figures), claims, galleries=draw(recipe.drawings, bench))

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from NFC.experiments.comparison.controls import upside_down
 from NFC.experiments.comparison.run import COMPARISONS, run_comparison
 from NFC.experiments.comparison.scoring import chain_of
-from NFC.experiments.comparison.settings import Claim, RowRecipe, TableRecipe, read_comparison
+from NFC.experiments.comparison.settings import Claim, RowRecipe, TableRecipe, described, read_comparison
 from NFC.experiments.comparison.tables import claims_table, rows_table
 from NFC.experiments.comparison.training import Source
+from NFC.features.feature_set import FeatureSet
+from NFC.features.kinds import StripeFeatures
 from pose2id.errors import UserError
 
 TINY = {
@@ -67,7 +71,8 @@ def test_a_comparison_is_trained_scored_and_kept(tiny, tmp_path, capsys):
     run_comparison("lecture", "one", str(tiny), [], out)
     assert times == [path.stat().st_mtime_ns for path in [*networks, *sorted((out / "one/rows").iterdir())]]
     with pytest.raises(UserError, match="was trained with other settings"):
-        (out / "one/rows/00-1.json").unlink()
+        for row in (out / "one/rows").iterdir():
+            row.unlink()
         run_comparison("lecture", "one", str(tiny), ["networks.short.changes=[loop.max_train_steps=3]"], out)
 
 
@@ -100,6 +105,7 @@ def test_shipped_comparisons_fit_together(name):
         ("networks.longer.after=none", "network longer: unknown network 'none'"),
         ("tables.one.rows.short.network=none", "table one: unknown network 'none'"),
         ("tables.one.rows.short.every=0", "every"),
+        ("tables.one.rows.short.control=asleep", "unknown control 'asleep'; choose one of: upside_down"),
         ("tables.one.colour=red", "colour"),
     ],
 )
@@ -121,6 +127,23 @@ def test_steps_that_cannot_be_are_told_before_training(tiny, tmp_path):
     with pytest.raises(UserError, match="'magic' is unknown"):
         run_comparison("lecture", "", str(tiny), ["tables.one.rows.longer.steps=[magic]"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_rows_keep_their_figures_where_settings_are_added():
+    assert described(RowRecipe("x", ["nfc"])) == {"network": "x", "steps": ["nfc"]}
+    assert described(RowRecipe("x", every=3, control="upside_down")) == {
+        "network": "x",
+        "every": 3,
+        "control": "upside_down",
+    }
+
+
+def test_stripes_are_turned_over_and_others_refused():
+    whole, stripes = torch.rand(2, 3), torch.rand(2, 4, 5)
+    turned = upside_down(FeatureSet(StripeFeatures(whole, stripes), None, None)).feats
+    assert turned.whole.equal(whole) and turned.stripes.equal(stripes[:, [3, 2, 1, 0]])
+    with pytest.raises(UserError, match="features of kind 'vectors' have none"):
+        upside_down(FeatureSet(whole, None, None))
 
 
 def test_unknown_tables_are_named(tiny, tmp_path):
