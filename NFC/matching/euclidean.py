@@ -14,7 +14,7 @@ from .distances import EuclideanDistances
 
 @dataclass(frozen=True)
 class Euclidean(Matcher):
-    """Every pair of vectors, of those of the whole pictures, or of sets as vectors of any length; nothing but a block of distances is in memory."""
+    """Every pair of vectors, of those of the whole pictures, or of sets as they are; only a block is in memory."""
 
     name: ClassVar[str] = "euclidean"
     kinds: ClassVar[tuple[str, ...]] = (
