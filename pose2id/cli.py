@@ -24,6 +24,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("NFC.commands.evaluate", "score features with and without centralization"),
     "train": Command("IPG.commands.train", "train the generator"),
     "train-reid": Command("NFC.commands.train_reid", "train a ReID network"),
+    "train-parser": Command("NFC.commands.train_parser", "train the small network of body parts"),
     "train-vae": Command("IPG.commands.train_vae", "train the small picture autoencoder"),
     "poses prepare": Command("IPG.commands.poses_prepare", "keypoints and pose pictures of a data set or folder"),
     "poses select": Command("IPG.commands.poses_select", "poses that stand for all of a data set"),

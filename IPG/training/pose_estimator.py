@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation, VitPoseImageProcessor
 
 from NFC.datasets.synthetic.groups import Groups
+from NFC.datasets.synthetic.spoiling import spoil
 from pose2id.ranges import PIXELS, Range, check_ranges
 
 from ..poses.coco import COCO_NAMES, coco_from_openpose
@@ -16,8 +17,7 @@ from ..poses.coco import COCO_NAMES, coco_from_openpose
 BOX_PADDING = 1.25  # the processor's: a box is this much larger, each way, in the network's input
 INITIAL = 0.06  # standard deviation of weights at first; the usual 0.02 is meant for networks six times as wide
 SIGMA = 1.5  # of a joint's peak, in cells of the heatmap
-OCCLUDED, PASTED, GREY = 0.12, 0.2, 0.1  # shares of pictures in training
-SOFT = {2: 0.15, 4: 0.1}  # by how much a picture is shrunk for softness: share
+OCCLUDED = 0.12  # share of pictures in training
 
 _MIRROR = [
     COCO_NAMES.index(name.replace("left", "*").replace("right", "left").replace("*", "right")) for name in COCO_NAMES
@@ -156,7 +156,7 @@ class PoseSampler:
         points = coco_from_openpose(self.groups.keypoints[rows, members])
         points = torch.from_numpy(points - np.float32([0.5, 0.5, 0]))  # pixel centres at whole numbers
         pictures, points = mirror(pictures, points, torch.from_numpy(rng.random(self.batch_size) < 0.5))
-        pictures = self._spoil(pictures, rng)
+        pictures, _ = spoil(pictures, rng)
         height, width = pictures.shape[2:]
         zoom = torch.from_numpy(np.exp(rng.uniform(-0.1, 0.15, self.batch_size))).float()
         shift = torch.from_numpy(rng.uniform(-0.04, 0.04, (self.batch_size, 2)) * height).float()
@@ -165,20 +165,3 @@ class PoseSampler:
             "pictures": (crops - self.mean) / self.std,
             "heatmaps": heatmaps(points, shown, self.heatmap_size),
         }
-
-    def _spoil(self, pictures: Tensor, rng: np.random.Generator) -> Tensor:
-        """Pieces of other pictures in front, softness, greyness, other light; (B, 3, H, W) in [0, 1]."""
-        pictures = pictures.clone()
-        batch, _, height, width = pictures.shape
-        for row in np.flatnonzero(rng.random(batch) < PASTED):
-            h, w = int(height * rng.uniform(0.15, 0.7)), int(width * rng.uniform(0.15, 0.5))
-            y, x = int(rng.integers(height - h)), int(rng.integers(width - w))
-            pictures[row, :, y : y + h, x : x + w] = pictures[row - 1, :, y : y + h, x : x + w]
-        for factor, share in SOFT.items():
-            soft = torch.from_numpy(rng.random(batch) < share)
-            small = F.interpolate(pictures[soft], scale_factor=1 / factor, mode="area")
-            pictures[soft] = F.interpolate(small, size=(height, width), mode="bilinear")
-        grey = torch.from_numpy(rng.random(batch) < GREY)
-        pictures[grey] = pictures[grey].mean(1, keepdim=True).expand(-1, 3, -1, -1)
-        light = torch.from_numpy(rng.uniform(0.7, 1.3, (batch, 1, 1, 1))).float()
-        return (pictures * light).clamp(0, 1)
