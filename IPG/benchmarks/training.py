@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import nn
 
 from NFC.datasets.synthetic import World
-from NFC.datasets.synthetic.groups import Groups, shoot_group
+from NFC.datasets.synthetic.groups import joined, shoot_group
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.flags import parse_command
@@ -57,8 +57,7 @@ def overfit(steps: int) -> float:
     vae_file, reid_file = frozen_files("mini", config)
     vae = load_vae(vae_file, preset).eval().requires_grad_(False).to(device)
     extractor = identity_network(reid_file, "mini", device)
-    pictures, keypoints, labels = shoot_group(World(SEED), 0)
-    group = group_material(Groups(pictures[None], keypoints[None], labels[None]))
+    group = group_material(joined([shoot_group(World(SEED), 0)]))
     material = replace(group, people=[Person(0, np.array([0]), np.array([1]))])
     torch.manual_seed(0)
     networks = build_networks(preset, config)

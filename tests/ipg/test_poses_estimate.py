@@ -21,7 +21,7 @@ from IPG.training.pose_estimator import (
     mirror,
 )
 from NFC.datasets.synthetic import World
-from NFC.datasets.synthetic.groups import Groups, shoot_group
+from NFC.datasets.synthetic.groups import joined, shoot_group
 from pose2id.errors import UserError
 
 SIZES = EstimatorSizes(height=80, width=40, patch=10, dim=16, depth=1, heads=2)
@@ -40,8 +40,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def groups():
-    pictures, keypoints, labels = zip(*(shoot_group(World(7), index) for index in range(6)), strict=True)
-    return Groups(np.stack(pictures), np.stack(keypoints), np.stack(labels))
+    return joined(shoot_group(World(7), index) for index in range(6))
 
 
 def test_coco_to_openpose_by_names_with_a_neck_between_the_shoulders():

@@ -4,6 +4,7 @@ A group is one view re-shot in `POSES` poses: any of its pictures can be the ref
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +32,14 @@ class Groups:
     """Read-only arrays of G groups, mapped from disk.
 
     pictures (G, 4, 128, 64, 3) uint8 RGB; keypoints (G, 4, 18, 3) float32; labels (G, 4) int64: pid, camid,
-    infrared (0 or 1) and occluded (1: something hides part of the person in picture 0).
+    infrared (0 or 1) and occluded (1: something hides part of the person in picture 0); parsing (G, 4, 128, 64) uint8,
+    the body part at every pixel (see `Shot`), None where the folder is older than these.
     """
 
     pictures: np.ndarray
     keypoints: np.ndarray
     labels: np.ndarray
+    parsing: np.ndarray | None = None
 
     @property
     def classes(self) -> np.ndarray:
@@ -44,8 +47,8 @@ class Groups:
         return 2 * self.labels[:, 0] + self.labels[:, 2]
 
 
-def shoot_group(world: World, index: int):
-    """Pictures (4, 128, 64, 3), keypoints (4, 18, 3) and labels (4,) of group `index`."""
+def shoot_group(world: World, index: int) -> Groups:
+    """Group `index`, without the axis G."""
     rng = np.random.default_rng([world.seed, 100, index])
     infrared, occluded = rng.random() < 0.25, rng.random() < 0.15
     pid, camid = index // VIEWS_PER_PERSON, int(rng.integers(NUM_CAMERAS))
@@ -55,13 +58,19 @@ def shoot_group(world: World, index: int):
         view = View(pid, camid, index % VIEWS_PER_PERSON, bool(infrared), occluder)
         shots.append(world.shoot(view, pose=draw_pose(rng), centred=number % 2 == 1))
     labels = np.array([pid, camid, infrared, occluded], np.int64)
-    return np.stack([s.picture for s in shots]), np.stack([s.keypoints for s in shots]), labels
+    pictures, keypoints, parsing = zip(*((s.picture, s.keypoints, s.parsing) for s in shots), strict=True)
+    return Groups(np.stack(pictures), np.stack(keypoints), labels, np.stack(parsing))
 
 
-def _shoot_chunk(seed: int, first: int, last: int):
+def joined(groups: Iterable[Groups]) -> Groups:
+    """Groups of `shoot_group`, with the axis G."""
+    columns = zip(*(vars(group).values() for group in groups), strict=True)
+    return Groups(*map(np.stack, columns))
+
+
+def _shoot_chunk(seed: int, first: int, last: int) -> tuple[int, Groups]:
     world = World(seed)
-    pictures, keypoints, labels = zip(*(shoot_group(world, index) for index in range(first, last)), strict=True)
-    return first, np.stack(pictures), np.stack(keypoints), np.stack(labels)
+    return first, joined(shoot_group(world, index) for index in range(first, last))
 
 
 def write_groups(root: Path, seed: int, num_groups: int, workers: int | None = None) -> None:
@@ -73,17 +82,21 @@ def write_groups(root: Path, seed: int, num_groups: int, workers: int | None = N
         raise UserError(f"{num_groups} groups make no training material: ask for at least 1")
     with locked(root):
         (root / "groups.json").unlink(missing_ok=True)
-        pictures = create_array(root / "pictures.npy", np.uint8, (num_groups, POSES, HEIGHT, WIDTH, 3))
-        keypoints = create_array(root / "keypoints.npy", np.float32, (num_groups, POSES, 18, 3))
-        labels = create_array(root / "labels.npy", np.int64, (num_groups, 4))
+        members = num_groups, POSES
+        written = Groups(
+            create_array(root / "pictures.npy", np.uint8, (*members, HEIGHT, WIDTH, 3)),
+            create_array(root / "keypoints.npy", np.float32, (*members, 18, 3)),
+            create_array(root / "labels.npy", np.int64, (num_groups, 4)),
+            create_array(root / "parsing.npy", np.uint8, (*members, HEIGHT, WIDTH)),
+        )
         starts = range(0, num_groups, CHUNK)
         ends = [min(start + CHUNK, num_groups) for start in starts]
         with worker_pool(workers) as pool, tqdm(total=num_groups, unit="group") as progress:
-            for first, shot, points, label in pool.map(_shoot_chunk, [seed] * len(ends), starts, ends):
-                rows = slice(first, first + len(shot))
-                pictures[rows], keypoints[rows], labels[rows] = shot, points, label
-                progress.update(len(shot))
-        for array in (pictures, keypoints, labels):
+            for first, shot in pool.map(_shoot_chunk, [seed] * len(ends), starts, ends):
+                for name, array in vars(written).items():
+                    array[first : first + len(shot.labels)] = getattr(shot, name)
+                progress.update(len(shot.labels))
+        for array in vars(written).values():
             array.flush()
         write_text(root / "groups.json", json.dumps({"seed": seed, "groups": num_groups}))
 
@@ -93,9 +106,11 @@ def read_groups(root: Path) -> Groups:
     if not (root / "groups.json").is_file():
         raise UserError(f"{root} holds no finished groups; write them with pose2id synthetic --layout groups")
     pictures, keypoints, labels = (map_npy(root / f"{name}.npy") for name in ("pictures", "keypoints", "labels"))
+    parsing = map_npy(root / "parsing.npy") if (root / "parsing.npy").is_file() else None
     count, members = (*pictures.shape, 0, 0)[:2]
-    if pictures.ndim != 5 or keypoints.shape != (count, members, 18, 3) or labels.shape != (count, 4):
+    fit = keypoints.shape == (count, members, 18, 3) and labels.shape == (count, 4)
+    if pictures.ndim != 5 or not fit or (parsing is not None and parsing.shape != pictures.shape[:4]):
         raise UserError(
             f"{root} holds groups that do not fit together; write them with pose2id synthetic --layout groups"
         )
-    return Groups(pictures, keypoints, labels)
+    return Groups(pictures, keypoints, labels, parsing)

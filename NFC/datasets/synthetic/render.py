@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .body import Solid
+from .solids import Solid
 
 PROFILE_STEPS = 64
 _STEPS = np.linspace(0, 1, PROFILE_STEPS)
@@ -32,11 +32,16 @@ class Projection:
 
 
 class Canvas:
-    """A picture being painted: `colour` (H, W, 4) shaded albedo, `depth` (H, W), minus infinity where empty."""
+    """A picture being painted.
+
+    `colour` (H, W, 4) shaded albedo, `depth` (H, W), minus infinity where empty, and `parts` (H, W) uint8, that of the
+    solid which is seen.
+    """
 
     def __init__(self, height: int, width: int):
         self.colour = np.zeros((height, width, 4), np.float32)
         self.depth = np.full((height, width), -np.inf, np.float32)
+        self.parts = np.zeros((height, width), np.uint8)
         self.light = np.array([0.0, 0.0, 1.0])
         self.ambient = 0.5
 
@@ -73,6 +78,7 @@ class Canvas:
         if not seen.any():
             return
         window[seen] = z[seen]
+        self.parts[y0:y1, x0:x1][seen] = solid.part
         self.colour[y0:y1, x0:x1][seen] = self._shade(solid, t[seen], across[seen] / half[seen], near[seen], dx, dy)
 
     def _shade(self, solid: Solid, t: np.ndarray, u: np.ndarray, near: np.ndarray, dx: float, dy: float) -> np.ndarray:

@@ -15,6 +15,7 @@ from .render import Canvas, Projection
 
 HEIGHT, WIDTH = 128, 64
 SUPERSAMPLE = 2
+NOTHING = 7  # beside the parts of solids
 IDENTITY, CAMERA, VIEW, OCCLUDER = range(4)  # streams of random numbers
 
 
@@ -47,6 +48,8 @@ class Shot:
     for a face point turned away.
     person_mask: (128, 64) bool, the person with nothing in front.
     occlusion_mask: (128, 64) bool, where something stands in front of the person.
+    parsing: (128, 64) uint8, the body part that is seen at every pixel, numbered as `PARSINGS["pascal"]`; the
+    background, what stands in front of the person and what he or she carries are 0.
     """
 
     view: View
@@ -55,6 +58,7 @@ class Shot:
     keypoints: np.ndarray
     person_mask: np.ndarray
     occlusion_mask: np.ndarray
+    parsing: np.ndarray
 
 
 class World:
@@ -95,7 +99,7 @@ class World:
         if centred:
             box = self._box(person, None)
         scene = crop_background(camera, rng, HEIGHT, WIDTH)
-        colour, cover, keypoints = self._draw_person(person, pose, camera, box)
+        colour, cover, keypoints, parts = self._draw_person(person, pose, camera, box)
         _shadow(scene, box)
         scene = scene * (1 - cover[..., None]) + colour
         hidden = np.zeros_like(cover)
@@ -104,7 +108,9 @@ class World:
             scene = scene * (1 - hidden[..., None]) + front
         picture = expose(scene, camera, view.infrared, rng)
         person_mask = cover > 0.5
-        return Shot(view, pose, picture, keypoints, person_mask, person_mask & (hidden > 0.5))
+        occlusion_mask = person_mask & (hidden > 0.5)
+        parsing = np.where(person_mask & ~occlusion_mask, parts, 0).astype(np.uint8)
+        return Shot(view, pose, picture, keypoints, person_mask, occlusion_mask, parsing)
 
     @staticmethod
     def _box(person: Identity, rng: np.random.Generator | None) -> Box:
@@ -113,7 +119,7 @@ class World:
         return Box(scale, WIDTH / 2 + 1.6 * float(jitter[1]), HEIGHT * 0.965 + 1.6 * float(np.clip(jitter[2], -2, 2)))
 
     def _draw_person(self, person: Identity, pose: Pose, camera: Camera, box: Box):
-        """Premultiplied colour (H, W, 4), coverage (H, W) and keypoints (18, 3)."""
+        """Premultiplied colour (H, W, 4), coverage (H, W), keypoints (18, 3) and parts (H, W) of what is covered."""
         canvas = Canvas(HEIGHT * SUPERSAMPLE, WIDTH * SUPERSAMPLE)
         canvas.light, canvas.ambient = camera.light, camera.ambient
         fine = Projection(
@@ -129,14 +135,14 @@ class World:
         for row, name in enumerate(KEYPOINTS):
             if facing.get(name, True):
                 keypoints[row] = *(fine(joints[name])[:2] / SUPERSAMPLE), 1
-        return colour, cover, keypoints
+        return colour, cover, keypoints, commonest(canvas.parts, canvas.depth)
 
     def _occluder(self, view: View, camera: Camera, box: Box) -> tuple[np.ndarray, np.ndarray]:
         rng = self._rng(OCCLUDER, view.pid, view.camid, view.index, KINDS.index(view.occluder))
         if view.occluder == "person":
             side = rng.choice([-1, 1]) * rng.uniform(0.28, 0.42) * WIDTH
             nearer = replace(box, scale=box.scale * 1.1, centre_x=box.centre_x + side, ground_y=box.ground_y + 6)
-            colour, cover, _ = self._draw_person(draw_identity(rng), draw_pose(rng), camera, nearer)
+            colour, cover, *_ = self._draw_person(draw_identity(rng), draw_pose(rng), camera, nearer)
             return colour, cover
         colour, cover = draw_occluder(view.occluder, rng, HEIGHT, WIDTH)
         return colour * cover[..., None], cover
@@ -148,3 +154,13 @@ def _shadow(scene: np.ndarray, box: Box) -> None:
     ys = (np.arange(y0, HEIGHT, dtype=np.float32)[:, None] - box.ground_y) / 5
     xs = (np.arange(WIDTH, dtype=np.float32)[None] - box.centre_x) / 17
     scene[y0:] *= (1 - 0.5 * np.exp(-(ys * ys + xs * xs)))[..., None]
+
+
+def commonest(parts: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """The part that most of a pixel's drawn samples show, (H, W), of two of them the first; 0 where nothing is drawn.
+
+    parts, depth: (H * SUPERSAMPLE, W * SUPERSAMPLE), as a `Canvas` has them.
+    """
+    drawn = np.where(np.isfinite(depth), parts, NOTHING)
+    samples = [drawn[row::SUPERSAMPLE, column::SUPERSAMPLE] for row, column in np.ndindex(SUPERSAMPLE, SUPERSAMPLE)]
+    return np.stack([sum((sample == part).view(np.uint8) for sample in samples) for part in range(NOTHING)]).argmax(0)

@@ -31,10 +31,9 @@ def test_groups_are_written_and_read(groups):
     assert (groups.pictures.shape, groups.pictures.dtype) == ((8, POSES, 128, 64, 3), np.uint8)
     assert (groups.keypoints.shape, groups.keypoints.dtype) == ((8, POSES, 18, 3), np.float32)
     assert (groups.labels.shape, groups.labels.dtype) == ((8, 4), np.int64)
-    pictures, keypoints, labels = shoot_group(World(3), 5)
-    assert np.array_equal(groups.pictures[5], pictures)
-    assert np.array_equal(groups.keypoints[5], keypoints)
-    assert np.array_equal(groups.labels[5], labels)
+    assert (groups.parsing.shape, groups.parsing.dtype) == ((8, POSES, 128, 64), np.uint8)
+    for name, array in vars(shoot_group(World(3), 5)).items():
+        assert np.array_equal(getattr(groups, name)[5], array), name
     assert groups.labels[:, 0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
     assert groups.classes.tolist() == [2 * pid + infrared for pid, _, infrared, _ in groups.labels]
 
@@ -42,7 +41,8 @@ def test_groups_are_written_and_read(groups):
 def test_a_group_is_one_person_at_one_place_in_several_poses():
     world, seen = World(8), {"infrared": set(), "occluded": set()}
     for index in range(8):
-        pictures, keypoints, (_, _, infrared, occluded) = shoot_group(world, index)
+        group = shoot_group(world, index)
+        pictures, keypoints, (_, _, infrared, occluded) = group.pictures, group.keypoints, group.labels
         seen["infrared"].add(int(infrared))
         seen["occluded"].add(int(occluded))
         grey = (pictures == pictures[..., :1]).all((1, 2, 3))
@@ -58,6 +58,15 @@ def test_unfinished_groups_are_refused(group_folder, tmp_path):
         read_groups(tmp_path)
     with pytest.raises(UserError, match="no finished groups"):
         read_groups(tmp_path / "nowhere")
+
+
+def test_older_groups_have_no_body_parts(group_folder, tmp_path):
+    for name in ("pictures.npy", "keypoints.npy", "labels.npy", "groups.json"):
+        (tmp_path / name).write_bytes((group_folder / name).read_bytes())
+    assert read_groups(tmp_path).parsing is None
+    np.save(tmp_path / "parsing.npy", np.zeros((8, POSES, 64, 64), np.uint8))
+    with pytest.raises(UserError, match="do not fit together"):
+        read_groups(tmp_path)
 
 
 def test_writing_again_unmarks_the_folder_first(tmp_path, monkeypatch):
