@@ -11,8 +11,8 @@ from ..chain import Chain, Method
 from ..features.extraction import Precision
 from ..features.of_dataset import MissingGenerated
 from ..matching import KReciprocal
-from ..networks.body.label_maps import Missing
 from ..methods import Numbers, build_methods, with_network
+from ..networks.body.label_maps import Missing
 from ..steps import GeneratedPictures, NeighbourCentralization, QueryExpansion, Side
 from .benchmark import benchmark_numbers
 

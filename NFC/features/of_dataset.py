@@ -49,8 +49,9 @@ def extract_dataset(
 
     fused: the splits ("query", "gallery") whose generated pictures, `poses` of them an original, are wanted too.
     Originals are extracted with what the extractor wants besides pictures, and it is told which cameras are infrared;
-    generated pictures with what is known of their poses alone. An original that stands in for a generated picture keeps the feature that
-    it has. files: where features are kept and found again; None extracts everything. loading: see `extract_shards`.
+    generated pictures with what is known of their poses alone. An original that stands in for a generated picture keeps
+    the feature that it has. files: where features are kept and found again; None extracts everything. loading: see
+    `extract_shards`.
     Raises `UserError` for a missing or unreadable picture, or features that are not finite.
     """
     if extractor.uses_camids and not dataset.cameras:

@@ -43,7 +43,7 @@ class TrainingBodies:
     where nobody knows; sides: the pairs of them that a mirror image exchanges. sources: of generated pictures.
     """
 
-    inputs: BodyInputs = BodyInputs()
+    inputs: BodyInputs = field(default_factory=BodyInputs)
     points: np.ndarray | None = None
     labels: np.ndarray | None = None
     sides: tuple[tuple[int, int], ...] = ()
@@ -106,7 +106,7 @@ def of_data_set(
     inputs: BodyInputs,
     kept: Kept,
 ) -> TrainingBodies:
-    """Of the pictures at `paths`, and where to look for that of their generated ones; `UserError` for what is missing."""
+    """Of the pictures at `paths`, with the sources of their generated ones; `UserError` for what is missing."""
     inputs = told_of(config, inputs, groups=False)
     if not inputs.names:
         return TrainingBodies()
@@ -117,10 +117,7 @@ def of_data_set(
     if "parsing" not in inputs.names:
         return TrainingBodies(inputs, points, sources=sources)
     _check_there([path for own in (paths, *generated) for path in own], sources)
-    if sources.drawn:
-        labels = _drawn(points, inputs, kept)
-    else:
-        labels = _read_labels(paths, sources, inputs, kept)
+    labels = _drawn(points, inputs, kept) if sources.drawn else _read_labels(paths, sources, inputs, kept)
     return TrainingBodies(inputs, points, labels, sources.sides(inputs), sources)
 
 
@@ -150,7 +147,12 @@ def _own_labels(groups: Groups, folder: Path, inputs: BodyInputs, kept: Kept) ->
         )
     table = inputs.labels(DRAWN_PARSING)
     maps = groups.parsing.reshape(-1, *groups.parsing.shape[2:])
-    return kept(state_of(folder / "parsing.npy") + str(table).encode(), maps, partial(relabelled, table=table, size=kept.size), name=NAME)
+    return kept(
+        state_of(folder / "parsing.npy") + str(table).encode(),
+        maps,
+        partial(relabelled, table=table, size=kept.size),
+        name=NAME,
+    )
 
 
 def _read_points(paths: Sequence[Path], sources: Bodies, config: BodyConfig, size: tuple[int, int]) -> np.ndarray:

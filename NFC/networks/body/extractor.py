@@ -1,7 +1,7 @@
 """Extractors of networks that are told of the bodies in their pictures, from files beside these."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,8 +27,8 @@ class BodyReader(PictureReader):
     Points without a source are all missing; label maps without one are left out.
     """
 
-    inputs: BodyInputs = BodyInputs()
-    bodies: Bodies = Bodies()
+    inputs: BodyInputs = field(default_factory=BodyInputs)
+    bodies: Bodies = field(default_factory=Bodies)
     knows_generated: ClassVar[bool] = True
 
     def __call__(self, picture: Image.Image, path: str | Path | None = None) -> Sample:
@@ -62,9 +62,7 @@ class BodyExtractor(Extractor):
         source = pose_keypoints(place)
         self.bodies, self.generated_keypoints = replace(self.bodies, generated=source), source.path
 
-    def use_parsing(
-        self, place: str | Path, classes: str = DRAWN_CLASSES, missing: Missing = Missing.error
-    ) -> None:
+    def use_parsing(self, place: str | Path, classes: str = DRAWN_CLASSES, missing: Missing = Missing.error) -> None:
         """Read label maps of pictures from the folder `place`, or draw them from the points (place "keypoints").
 
         `UserError` for a network that takes none, or none of these classes.

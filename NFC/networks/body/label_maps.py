@@ -1,4 +1,4 @@
-"""Label maps of pictures: read from a folder of PNG files, as parsers write them, or drawn from the points of a body."""
+"""Label maps of pictures: read from a folder of PNG files, as parsers write them, or drawn from points of a body."""
 
 from dataclasses import dataclass
 from enum import Enum

@@ -1,7 +1,8 @@
-"""Where points of pictures are read from: a folder of keypoint files or a file of lines; of generated ones, their poses."""
+"""Where points of pictures are read from: keypoint files or a file of lines; of generated pictures, their poses."""
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -64,8 +65,8 @@ class PoseKeypoints:
         number = pose_number(picture)
         if not 1 <= number <= len(self.poses):
             raise UserError(
-                f"{printable(picture)} is of no pose 1 to {len(self.poses)}, which are those of {printable(self.path)}; "
-                "name the keypoints of the poses that it was drawn in"
+                f"{printable(picture)} is of no pose 1 to {len(self.poses)}, which {printable(self.path)} knows; name "
+                "the keypoints of the poses that it was drawn in"
             )
         points = self.poses[number - 1].copy()
         points[:, :2] = points[:, :2] * size[::-1] - 0.5
@@ -75,7 +76,7 @@ class PoseKeypoints:
 def pose_number(picture: Path) -> int:
     """The k of the folder `pose{k}` directly in that of a split's generated pictures; 0 where there is none."""
     names = [parent.name for parent in picture.parents]
-    inside = [name for name, above in zip(names, names[1:], strict=False) if above.endswith("_gen")]
+    inside = [name for name, above in pairwise(names) if above.endswith("_gen")]
     found = re.fullmatch(r"pose(\d{1,9})", inside[0]) if inside else None
     return int(found[1]) if found else 0
 
