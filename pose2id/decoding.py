@@ -70,6 +70,17 @@ def decode(file: BinaryIO) -> Image.Image:
     return upright if turn is None else upright.transpose(turn)
 
 
+def decode_labels(file: BinaryIO) -> np.ndarray:
+    """An open PNG of one channel of 8 bits -> its values (H, W) uint8, whatever colours a palette gives them.
+
+    Raises ValueError for another kind of picture, or whatever the library raises.
+    """
+    with Image.open(file, formats=("PNG",)) as picture:
+        if picture.mode not in ("P", "L"):
+            raise ValueError(f"a label map has one channel of 8 bits, not the mode {picture.mode}")
+        return np.array(picture)
+
+
 def grey_bits() -> int | None:
     """How many bits cameras use for grey, from the environment; `UserError` for anything but 1 to 32."""
     text = os.environ.get(GREY_BITS, "")

@@ -4,8 +4,9 @@
 """
 
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import cv2
 import numpy as np
@@ -13,12 +14,23 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .decoding import FORMATS, decode, grey_bits
+from .decoding import FORMATS, decode, decode_labels, grey_bits
 from .errors import UserError, printable
 from .files import replacing
 from .listing import list_pictures
 
-__all__ = ["RESIZE", "list_pictures", "modified", "picture_tensor", "read_picture", "reading", "write_picture"]
+__all__ = [
+    "RESIZE",
+    "list_pictures",
+    "modified",
+    "picture_tensor",
+    "read_labels",
+    "read_picture",
+    "reading",
+    "write_picture",
+]
+
+Decoded = TypeVar("Decoded")
 
 OPENCV_BILINEAR = "cv2_bilinear"  # samples four pixels however much smaller the picture gets; Pillow's average all
 RESIZE = ("nearest", "bilinear", "bicubic", "lanczos", OPENCV_BILINEAR)
@@ -47,6 +59,15 @@ def read_picture(path: str | Path) -> Image.Image:
 
     Only regular files are opened. Raises `UserError` naming a file that cannot be read or decoded.
     """
+    return _read(path, decode, "picture")
+
+
+def read_labels(path: str | Path) -> np.ndarray:
+    """A label map, a PNG of one channel of 8 bits with or without a palette, as (H, W) uint8; errors as above."""
+    return _read(path, decode_labels, "label map")
+
+
+def _read(path: str | Path, decode: Callable[[BinaryIO], Decoded], what: str) -> Decoded:
     try:
         state = Path(path).stat()
         if not stat.S_ISREG(state.st_mode):
@@ -60,7 +81,7 @@ def read_picture(path: str | Path) -> Image.Image:
     except Exception as error:  # damaged files make the picture library raise errors of many kinds
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         reason = " ".join(str(reason).split()) or type(error).__name__
-        raise UserError(f"cannot read picture {printable(path)}: {reason}; replace or remove it") from error
+        raise UserError(f"cannot read {what} {printable(path)}: {reason}; replace or remove it") from error
 
 
 def reading() -> str:

@@ -12,6 +12,7 @@ from ..features.extraction import Precision
 from ..features.of_dataset import MissingGenerated
 from ..matching import KReciprocal
 from ..methods import Numbers, build_methods, with_network
+from ..networks.body.label_maps import Missing
 from ..steps import GeneratedPictures, NeighbourCentralization, QueryExpansion, Side
 from .benchmark import benchmark_numbers
 
@@ -54,6 +55,10 @@ class EvaluateConfig:
     preset: str = "sd15"
     weights: str | None = None  # extractor weights; by default the preset's own
     keypoints: str | None = None  # of the originals, for networks that know the body: a folder, or keypoints.jsonl
+    generated_keypoints: str | None = None  # of the poses of generated pictures: a folder like standard_poses
+    parsing: str | None = None  # a folder of label maps, for networks that take some; keypoints: drawn from these
+    parsing_classes: str = "pascal"  # of these label maps: pascal, lip or atr
+    missing_parsing: Missing = Missing.error  # or skip: nothing is known of the parts in a picture without a label map
     steps: list[Any] = field(default_factory=list)  # methods in their order: nfc, nfc:on=gallery,k1=4, k_reciprocal
     numbers: dict[str, list[Any]] = field(default_factory=dict)  # of methods, by method; see `NFC.evaluation.benchmark`
     # Short forms, which stand behind `steps` in this order.

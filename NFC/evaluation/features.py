@@ -14,7 +14,8 @@ from ..features.feature_set import FeatureSet
 from ..features.files import describe_network
 from ..features.imported import read_features
 from ..features.of_dataset import FeatureFolder, extract_dataset
-from ..networks import build_extractor
+from ..networks import Extractor, build_extractor
+from ..networks.body.extractor import tell
 from .config import EvaluateConfig
 
 logger = logging.getLogger(__name__)
@@ -46,8 +47,7 @@ def _possible_rows(rows: Mapping[str, Chain], sets: Sets) -> Mapping[str, Chain]
 def _extract(config: EvaluateConfig, dataset: Dataset, rows: Mapping[str, Chain], device: torch.device) -> Sets:
     """Raw features of the data set's pictures, from the network or from `features_dir`."""
     extractor = build_extractor(config.extractor, config.weights, config.preset, device)
-    if config.keypoints:
-        extractor.use_keypoints(config.keypoints)
+    _tell(extractor, config)
     files = None
     if config.features_dir:
         network = describe_network(config.extractor, extractor, config.precision, config.flip)
@@ -65,3 +65,12 @@ def _extract(config: EvaluateConfig, dataset: Dataset, rows: Mapping[str, Chain]
         precision=config.precision,
         flip=config.flip,
     )
+
+
+def _tell(extractor: Extractor, config: EvaluateConfig) -> None:
+    """Let the network know where to find what it is told of bodies; `UserError` for what it is not told."""
+    tell(extractor, config)
+    if config.generated_keypoints:
+        extractor.use_generated_keypoints(config.generated_keypoints)
+    if "points" in extractor.inputs and not config.keypoints:
+        logger.warning("%s is told where the body is, but not here: give --keypoints", config.extractor)

@@ -41,12 +41,13 @@ class Precision(Enum):
 class Pictures(TorchDataset):
     """What an extractor sees of each picture, in the order of `paths`.
 
-    Without camids pictures are generated ones: no camera took them, and their paths say nothing. The `UserError` of a
-    picture that cannot be read stands in its place.
+    Without camids pictures are generated ones: no camera took them, and only a reader that `knows_generated` is told
+    their paths. The `UserError` of a picture that cannot be read stands in its place.
     """
 
     def __init__(self, extractor: Extractor, paths: Sequence[Path], camids: Sequence[int] | None) -> None:
-        self.read, self.paths, self.original = extractor.reader(), paths, camids is not None
+        self.read, self.paths = extractor.reader(), paths
+        self.told_paths = camids is not None or (isinstance(self.read, PictureReader) and self.read.knows_generated)
         self.camids = camids if "camids" in extractor.inputs else None
 
     def __len__(self) -> int:
@@ -55,7 +56,7 @@ class Pictures(TorchDataset):
     def __getitem__(self, index: int) -> Batch | UserError:
         path = self.paths[index]
         try:
-            sample = self.read(read_picture(path), path if self.original else None)
+            sample = self.read(read_picture(path), path if self.told_paths else None)
         except UserError as error:
             return error
         return sample if self.camids is None else sample | {"camids": torch.tensor(self.camids[index])}
@@ -90,7 +91,7 @@ def extract_shards(
     Under `accelerate launch` the processes share the batches of a shard and each gets all of it.
 
     extractor: is moved to `device` (a GPU if there is one); what it wants besides pictures it says in `inputs`.
-    Generated pictures, camids=None, come without cameras and keypoints.
+    Generated pictures, camids=None, come without cameras, and with what is known of their poses.
     flip: the mean of the features of each picture and of its mirror image, before any normalisation.
     Progress with the time left goes to stderr. Raises `UserError` for no paths or an unreadable picture.
     """

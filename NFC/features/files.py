@@ -45,7 +45,9 @@ class Origin:
     flip: str
     dataset: str = ""
     pictures: str = ""
-    keypoints: str = ""  # of original pictures, where the network is prompted with them
+    keypoints: str = ""  # of original pictures, where the network is told them
+    generated_keypoints: str = ""  # of generated ones
+    parsing: str = ""  # label maps of the pictures, where the network is shown them
     format: str = FORMAT
 
     def differences(self, other: "Origin") -> list[str]:
@@ -68,10 +70,13 @@ def describe_network(
     prepared = extractor.preprocess(Image.fromarray(noise)).contiguous()
     preprocessing = hashlib.sha256(f"{tuple(prepared.shape)}".encode() + prepared.numpy().tobytes())
     digests = (digest.hexdigest()[:16] for digest in (weights, preprocessing))
-    folder = extractor.keypoints
+    folder, of_poses = extractor.keypoints, extractor.generated_keypoints
     files = [folder] if folder and folder.is_file() else sorted(folder.glob("*/*_keypoints.json")) if folder else []
-    keypoints = _fingerprint(files) if folder else ""
-    return Origin(name, *digests, precision.value, str(flip).lower(), keypoints=keypoints)
+    return Origin(
+        *(name, *digests, precision.value, str(flip).lower()),
+        keypoints=_fingerprint(files) if folder else "",
+        generated_keypoints=_fingerprint([of_poses]) if of_poses else "",
+    )
 
 
 def _fingerprint(files: Sequence[Path]) -> str:
@@ -87,8 +92,8 @@ def describe_pictures(
 ) -> Origin:
     """`network` with the data set's name and a fingerprint of a list of pictures: names, sizes, times, cameras.
 
-    Keypoints do not matter to generated pictures, camids=None, which are not prompted. Raises `UserError` naming a
-    picture that is not there.
+    Keypoints do not matter to generated pictures, camids=None, and those of poses not to the others. Raises `UserError`
+    naming a picture that is not there.
     """
     digest = hashlib.sha256(reading().encode())
     for index, path in enumerate(paths):
@@ -99,8 +104,8 @@ def describe_pictures(
         name = path.relative_to(root) if path.is_relative_to(root) else path
         line = f"{name.as_posix()} {status.st_size} {status.st_mtime_ns} {camids[index] if camids else ''}\n"
         digest.update(os.fsencode(line))
-    keypoints = network.keypoints if camids else ""
-    return replace(network, dataset=dataset, pictures=digest.hexdigest()[:16], keypoints=keypoints)
+    others = {"generated_keypoints": ""} if camids else {"keypoints": ""}
+    return replace(network, dataset=dataset, pictures=digest.hexdigest()[:16], **others)
 
 
 def through_file(

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -49,8 +49,9 @@ def extract_dataset(
 
     fused: the splits ("query", "gallery") whose generated pictures, `poses` of them an original, are wanted too.
     Originals are extracted with what the extractor wants besides pictures, and it is told which cameras are infrared;
-    generated pictures are extracted without. An original that stands in for a generated picture keeps the feature that
-    it has. files: where features are kept and found again; None extracts everything. loading: see `extract_shards`.
+    generated pictures with what is known of their poses alone. An original that stands in for a generated picture keeps
+    the feature that it has. files: where features are kept and found again; None extracts everything. loading: see
+    `extract_shards`.
     Raises `UserError` for a missing or unreadable picture, or features that are not finite.
     """
     if extractor.uses_camids and not dataset.cameras:
@@ -105,7 +106,8 @@ class _Extraction:
         extract = partial(extract_shards, self.extractor, paths, camids, description=name, **self.loading)
         if self.files is None:
             return torch.cat(list(extract()))
-        origin = describe_pictures(self.files.network, self.dataset.name, self.dataset.root, paths, camids)
+        network = replace(self.files.network, parsing=self.extractor.parsing_state(paths))
+        origin = describe_pictures(network, self.dataset.name, self.dataset.root, paths, camids)
         layout = self.extractor.layout
         beside = _labels(records) | ({layout.kind: torch.tensor(layout.sizes)} if layout.sizes else {})
         return through_file(self.files.folder / f"{name}.safetensors", origin, beside, extract)

@@ -1,6 +1,6 @@
 """What every extractor offers: a network, its preprocessing, and what it wants to know besides the picture."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -24,13 +24,15 @@ class Extractor(nn.Module):
     """A ReID network with its preprocessing; features of `feature_dim` numbers, laid out as `layout` says.
 
     `inputs` names what it wants to know: always "pictures"; "camids", zero-based, of which generated pictures have
-    none; "keypoints", KPR's prompts; "points" of a body. `program` is the file of a network that is more than its
-    tensors (ONNX, exported); `keypoints` the folder of keypoint files in use.
+    none; "keypoints", KPR's prompts; "points" of a body; "parsing", label maps. `program` is the file of a network that
+    is more than its tensors (ONNX, exported); `keypoints` the folder of keypoint files in use, `generated_keypoints`
+    the file of the poses of generated pictures.
     """
 
     layout: Layout = Layout()
     program: Path | None = None
     keypoints: Path | None = None
+    generated_keypoints: Path | None = None
 
     def __init__(
         self, network: nn.Module, feature_dim: int, preprocessing: Preprocessing, uses_camids: bool = False
@@ -95,6 +97,18 @@ class Extractor(nn.Module):
     def use_keypoints(self, folder: str | Path) -> None:
         """Prompt the original pictures with the keypoint files in `folder`; `UserError` where the network cannot."""
         raise UserError("the network takes no keypoints; leave them out, or use kpr")
+
+    def use_generated_keypoints(self, place: str | Path) -> None:
+        """Take the keypoints of generated pictures from those of their poses; `UserError` where it cannot."""
+        raise UserError("the network takes no keypoints of generated pictures; leave out generated_keypoints")
+
+    def use_parsing(self, place: str | Path, *_: object) -> None:
+        """Show the network the label maps in the folder `place`; `UserError` where it takes none."""
+        raise UserError("the network takes no label maps at test; leave out parsing, or use spreid")
+
+    def parsing_state(self, pictures: Sequence[Path]) -> str:
+        """What tells label maps of the pictures from others; "" where there are none."""
+        return ""
 
 
 @torch.no_grad()

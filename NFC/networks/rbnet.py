@@ -6,19 +6,21 @@ resolved here. The test needs no pose model.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from pose2id.errors import UserError
+from pose2id.ranges import Range, check_ranges
 
 from .base import Extractor
 from .blocks.heads import bn_neck, class_scores
 from .blocks.map_network import MapNetwork, MapSizes
 from .blocks.masked_pictures import masked
 from .blocks.reverse_backbone import ReverseBackbone, heat_map_loss
+from .body.inputs import BodyInputs
 from .files import build_from_file
 from .reid_network import Branch, Inputs, Stage
 
@@ -27,14 +29,20 @@ from .reid_network import Branch, Inputs, Stage
 class RBNetSizes(MapSizes):
     """masked: the test feature is that of the second look; else of the first, for comparison.
 
-    heat_weight: of the loss of the heat maps, whose targets count 1 + heat_peak x target. detached: no gradient of the
-    reverse backbone reaches the backbone; the second look's does.
+    heat_weight: of the loss of the heat maps, whose targets count 1 + heat_peak x target; 0 for none. heat_stride:
+    pixels of the picture to one of the targets; heat_deviation: of their peaks, in their pixels. detached: no gradient
+    of the reverse backbone reaches the backbone; the second look's does.
     """
 
     masked: bool = True
     heat_weight: float = 1.0
     heat_peak: float = 20.0
+    heat_stride: int = 4
+    heat_deviation: float = 2.0
     detached: bool = True
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"heat_stride": Range(1, 64), "heat_deviation": Range(0.1, 100)}, "rbnet")
 
 
 class Looks(NamedTuple):
@@ -50,6 +58,7 @@ class RBNet(MapNetwork):
 
     name = "rbnet"
     Sizes = RBNetSizes
+    mini: ClassVar = {**MapNetwork.mini, "heat_stride": 2, "heat_deviation": 1.0}
     BACKBONE = Stage("backbone", ("backbone.", "bottleneck.", "classifier."))
     REVERSE = Stage("reverse", ("reverse.",))
     BOTH = Stage("both")
@@ -65,6 +74,11 @@ class RBNet(MapNetwork):
 
     def enter(self, stage: Stage) -> None:
         self.stage = stage
+
+    def training_inputs(self) -> BodyInputs:
+        """Heat maps, which the reverse backbone learns; with `heat_weight` 0 the branches alone teach it."""
+        names = ("heat_maps",) if self.sizes.heat_weight else ()
+        return BodyInputs(names, stride=self.sizes.heat_stride, deviation=self.sizes.heat_deviation)
 
     def unused_at_test(self) -> tuple[str, ...]:
         """Without the mask, all of the reverse backbone; with it, what makes heat maps."""

@@ -11,6 +11,8 @@ from pose2id.weights import load_tensors
 
 from ..features.kinds.layout import Layout
 from .base import Extractor, Preprocessing
+from .body.extractor import BodyExtractor
+from .body.inputs import BodyInputs
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,17 @@ class ReIDNetwork(nn.Module):
         """That of pictures shown to official weights, which do not say it."""
         return self.preprocessing()
 
+    def training_inputs(self) -> BodyInputs:
+        """What its batches have to tell of bodies; most networks are told nothing."""
+        return BodyInputs()
+
+    def test_inputs(self) -> BodyInputs:
+        """What `forward` takes of points and label maps, under their names, and does not need."""
+        return BodyInputs()
+
     def extractor(self, preprocessing: Preprocessing | None = None) -> Extractor:
-        extractor = Extractor(self, self.feature_dim, preprocessing or self.preprocessing())
+        told, given = self.test_inputs(), (self, self.feature_dim, preprocessing or self.preprocessing())
+        extractor = BodyExtractor(*given, told) if told.names else Extractor(*given)
         extractor.layout = self.layout
         return extractor
 

@@ -20,6 +20,7 @@ from pose2id.ranges import SHARE, Range, check_ranges
 
 from .base import Extractor, Preprocessing
 from .blocks.heads import bn_neck, class_scores
+from .blocks.parsing import Parsing
 from .blocks.part_proxies import PartProxies
 from .blocks.patch_teacher import (
     PatchLabels,
@@ -31,6 +32,7 @@ from .blocks.patch_teacher import (
     repetition,
 )
 from .blocks.vit import attention_logits, before_last_block, overlapping_vit, resampled_positions
+from .body.inputs import BodyInputs, Table, every_class
 from .files import build_from_file
 from .reid_network import Branch, Inputs, ReIDNetwork
 
@@ -115,6 +117,11 @@ class SAP(ReIDNetwork):
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(self.sizes.height, self.sizes.width, "bilinear")
 
+    def training_inputs(self) -> BodyInputs:
+        """Label maps where these are the teacher, and a loss listens to it."""
+        taught = self.sizes.teacher == "parsing" and (self.sizes.patch_weight or self.sizes.proxy_weight)
+        return BodyInputs(("parsing",), labels=partial(_labels, parts=self.sizes.parts)) if taught else BodyInputs()
+
     def unused_at_test(self) -> tuple[str, ...]:
         return "bottleneck.", "classifier."
 
@@ -183,6 +190,16 @@ class SAP(ReIDNetwork):
         tokens = self.base.forward_features(pictures)
         proxies, _ = self.proxies(tokens[:, 1:])
         return normalize(torch.cat([tokens[:, :1], proxies[:, self.first_part :]], 1), dim=2).flatten(1)
+
+
+def _labels(parsing: Parsing, parts: int) -> Table:
+    """Every class of a parsing of `parts` and the background; `UserError` for another one."""
+    if len(parsing.classes) != 1 + parts:
+        raise UserError(
+            f"sap has {parts} parts and the background, but the label maps have {len(parsing.classes)} classes: give "
+            f"network.sizes.parts={len(parsing.classes) - 1}, or name the classes with data.parsing_classes"
+        )
+    return every_class(parsing)
 
 
 def _mean(values: Tensor, counts: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ from pose2id.pictures import OPENCV_BILINEAR
 from .base import Extractor, Preprocessing
 from .blocks.inception_v3 import Classifier, InceptionV3
 from .blocks.map_network import renamed
-from .blocks.parsing import PARSINGS
+from .blocks.parsing import PARSINGS, Parsing
 from .blocks.semantic_pooling import lip_regions, regions_of_labels, resized, semantic_feature
+from .body.inputs import BodyInputs, Table
 from .files import build_from_file, build_from_tensors
 from .reid_network import Branch, Inputs, ReIDNetwork
 
@@ -117,6 +118,13 @@ class SPReID(ReIDNetwork):
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(self.sizes.height, self.sizes.width, OPENCV_BILINEAR, MEAN, PIXEL, channel_order="bgr")
 
+    def training_inputs(self) -> BodyInputs:
+        """Label maps of `blocks.parsing.PARTS`, which take the parser's place."""
+        return BodyInputs(("parsing",), optional=("parsing",), labels=_parts)
+
+    def test_inputs(self) -> BodyInputs:
+        return self.training_inputs()
+
     def unused_at_test(self) -> tuple[str, ...]:
         return "classifier.", "classifier_of_third."
 
@@ -136,11 +144,22 @@ class SPReID(ReIDNetwork):
         return lip_regions(self.parser(pictures).float())
 
     def forward(self, pictures: Tensor, parsing: Tensor | None = None) -> Tensor:
-        """parsing: label maps (B, H, W) int64 of `blocks.parsing.PARTS`, instead of what the own parser sees."""
-        features = self.backbone(resized(pictures, (self.sizes.reid_height, self.sizes.reid_width)))
+        """parsing: label maps (B, H, W) int64 of `blocks.parsing.PARTS`, instead of what the own parser sees.
+
+        Of a picture whose map is -1 everywhere the own parser is asked.
+        """
+        features = self.backbone(resized(pictures, (self.sizes.reid_height, self.sizes.reid_width))).float()
         if parsing is None:
-            return semantic_feature(features.float(), self.regions(pictures))
-        return semantic_feature(features.float(), regions_of_labels(parsing, features.shape[2:]))
+            return semantic_feature(features, self.regions(pictures))
+        told = semantic_feature(features, regions_of_labels(parsing, features.shape[2:]))
+        known = (parsing >= 0).flatten(1).any(1)
+        if known.all():
+            return told
+        return torch.where(known[:, None], told, semantic_feature(features, self.regions(pictures)))
+
+
+def _parts(parsing: Parsing) -> Table:
+    return parsing.parts
 
 
 def _torch_name(name: str) -> str:

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from pose2id.loop.part import Part
 from pose2id.loop.state import Settings, named_settings
+from pose2id.pictures import read_picture
 
 from ..networks.base import NO_CAMERA, Preprocessing
-from .augmentation import AugmentationConfig, augment_with_points
-from .data import DataConfig, TrainingSet, resized_picture
+from .augmentation import AugmentationConfig, Shown, augment_shown
+from .data import DataConfig, TrainingSet, resized
 from .sampler import SAMPLERS
 
 
@@ -59,8 +60,8 @@ class Batches(Source):
     def __call__(self, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
         """pictures (B, 3, H, W) float32, preprocessed; labels, camids, rows in the set (B,) int64; generated (B,) bool.
 
-        points (B, 18, 3) float32, if the set has some; generated pictures have none. Where nobody noted cameras, camids
-        are `NO_CAMERA`. A source of pairs adds pairs (P, 2) int64, rows of it.
+        What the network is told of bodies is there too, see `Inputs`. Where nobody noted cameras, camids are
+        `NO_CAMERA`. A source of pairs adds pairs (P, 2) int64, rows of it.
         A batch is one draw, so all of its random numbers are those of the first generator.
         """
         return self.shown(self.drawn[self.sampler(generators[0])], generators[0])
@@ -70,15 +71,16 @@ class Batches(Source):
         generated = torch.rand(len(rows), generator=generator) < self.config.generated_ratio
         poses = torch.randint(self.config.poses, (len(rows),), generator=generator)
         pixels = np.array(self.pictures.pictures[rows])
+        drawn = {}
         for place in generated.nonzero()[:, 0].tolist():
             path = self.pictures.generated[rows[place]][poses[place]]
-            pixels[place] = resized_picture(path, self.preprocessing)
-        points = None if self.pictures.points is None else torch.from_numpy(self.pictures.points[rows])
-        points = None if points is None else points * ~generated[:, None, None]
-        pictures = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255
-        pictures, points = augment_with_points(pictures, points, self.augmentation, generator)
-        return ({} if points is None else {"points": points}) | {
-            "pictures": self.preprocessing.normalise(pictures),
+            drawn[place] = path, read_picture(path)
+            pixels[place] = resized(drawn[place][1], self.preprocessing)
+        bodies, size = self.pictures.bodies, (self.preprocessing.height, self.preprocessing.width)
+        shown = Shown(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255, *bodies.of(rows, drawn, size))
+        shown = augment_shown(shown, self.augmentation, generator, bodies.sides)
+        return bodies.inputs.of(shown.points, shown.labels, size) | {
+            "pictures": self.preprocessing.normalise(shown.pictures),
             "labels": torch.from_numpy(self.labels[rows]),
             "camids": torch.from_numpy(self.told_camids[rows]),
             "rows": torch.from_numpy(rows),

@@ -15,7 +15,7 @@ from .augmentation import AugmentationConfig
 from .batches import Batches
 from .data import DataConfig, read_training_set
 from .losses import read_losses
-from .network import NetworkConfig, build_network, export, fixed_settings, preprocessing_of
+from .network import NetworkConfig, build_network, described, export, fixed_settings
 from .objective import ReIDObjective
 from .schemes import SCHEMES, Scheme
 from .validation import Validation, ValidationConfig
@@ -53,8 +53,9 @@ def train(config: ReIDTrainConfig) -> None:
     losses = read_losses(config.losses or {})
     scheme_name, scheme = read_named(SCHEMES, config.scheme, "scheme")
     check_pairs(config.network.name, scheme)
-    preprocessing = preprocessing_of(config.network)
-    pictures = read_training_set(config.data, preprocessing)
+    asked = described(config.network)
+    preprocessing = asked.preprocessing()
+    pictures = read_training_set(config.data, preprocessing, asked.training_inputs())
     batches = Batches(pictures, config.data, config.augmentation, config.loop.batch_size, preprocessing)
     network = build_network(config.network, scheme.num_labels(pictures), pictures, config.loop.seed)
     validate = Validation(network, config.validation, config.data) if config.loop.validate_every else None

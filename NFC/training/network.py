@@ -55,10 +55,15 @@ def read_sizes(config: NetworkConfig) -> Any:
 
 def preprocessing_of(config: NetworkConfig) -> Preprocessing:
     """How the network that `config` describes wants its pictures."""
+    return described(config).preprocessing()
+
+
+def described(config: NetworkConfig) -> ReIDNetwork:
+    """The network that `config` describes, to be asked what it wants: without classifiers and, mostly, weights."""
     if config.name not in NETWORKS:
-        return Finetuned(read_sizes(config), assemble(config.name, config.start), config.name).preprocessing()
+        return Finetuned(read_sizes(config), assemble(config.name, config.start), config.name)
     with torch.device("meta"):
-        return trainable(config.name)(replace(read_sizes(config), num_classes=0)).preprocessing()
+        return trainable(config.name)(replace(read_sizes(config), num_classes=0))
 
 
 def fixed_settings(config: NetworkConfig) -> Settings:

@@ -1,6 +1,6 @@
 """Scores of a network in training, on query and gallery of a data set."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pose2id.errors import UserError
@@ -10,20 +10,21 @@ from ..chain import Chain
 from ..datasets import Dataset, build_dataset
 from ..features.of_dataset import extract_dataset
 from ..networks.base import Extractor
+from ..networks.body.extractor import tell
 from ..networks.reid_network import ReIDNetwork
 from ..scoring.protocol import Protocol
 from ..scoring.scores import score
+from .bodies import BodyConfig
 from .data import DataConfig
 
 
 @dataclass
-class ValidationConfig:
-    """The data set to score on; by default the one of the training pictures, with their keypoints."""
+class ValidationConfig(BodyConfig):
+    """The data set to score on; by default the one of the training pictures, with their keypoints and label maps."""
 
     dataset: str | None = None
     dataset_dir: str | None = None
     options: dict[str, str] = field(default_factory=dict)
-    keypoints: str | None = None
     batch_size: int = 64
 
     def __post_init__(self) -> None:
@@ -49,16 +50,27 @@ class Validation:
                 "validate on another data set, or train without camera_embedding"
             )
         self.network, self.batch_size = network, config.batch_size
-        self.keypoints = config.keypoints if config.dataset else config.keypoints or training.keypoints
+        self.places = config if config.dataset else _places(config, training)
 
     def __call__(self, folder: Path, step: int) -> dict[str, float]:
         """The scores of `score_extractor`; the network is left in training mode."""
         extractor = self.network.extractor()
-        if self.keypoints:
-            extractor.use_keypoints(self.keypoints)
+        tell(extractor, _without_unused(self.places, extractor))
         scores = score_extractor(extractor, self.dataset, self.batch_size)
         self.network.train()
         return scores
+
+
+def _places(config: BodyConfig, training: BodyConfig) -> BodyConfig:
+    """Those of `config` and, for want of them, those of the training pictures."""
+    labels = config if config.parsing else training
+    return replace(labels, keypoints=config.keypoints or training.keypoints)
+
+
+def _without_unused(places: BodyConfig, extractor: Extractor) -> BodyConfig:
+    """Networks may learn from keypoints and label maps that they are not shown in tests."""
+    keypoints = places.keypoints if {"keypoints", "points", "parsing"} & set(extractor.inputs) else None
+    return replace(places, keypoints=keypoints, parsing=places.parsing if "parsing" in extractor.inputs else None)
 
 
 def score_extractor(extractor: Extractor, dataset: Dataset, batch_size: int = 64) -> dict[str, float]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..base import Preprocessing
-from ..body.extractor import PointsExtractor
+from ..body.inputs import BodyInputs
 from ..body.points import fourteen, nobody
 from ..reid_network import ReIDNetwork
 
@@ -27,8 +27,11 @@ class BodyNetwork(ReIDNetwork):
         mean = tuple(value / 255 for value in self.means)
         return Preprocessing(self.sizes.height, self.sizes.width, "bilinear", mean, (1 / 255,) * 3, "bgr")
 
-    def extractor(self, preprocessing: Preprocessing | None = None) -> PointsExtractor:
-        return PointsExtractor(self, self.feature_dim, preprocessing or self.preprocessing())
+    def training_inputs(self) -> BodyInputs:
+        return BodyInputs(("points",))
+
+    def test_inputs(self) -> BodyInputs:
+        return BodyInputs(("points",))
 
     def black(self, pictures: Tensor) -> Tensor:
         """(3,): a black pixel of preprocessed pictures."""

@@ -40,6 +40,19 @@ PARSINGS = {
 }
 
 
+def parsing_named(name: str, setting: str = "parsing_classes") -> Parsing:
+    """`PARSINGS[name]`; `UserError` that names the `setting` for an unknown one."""
+    if name not in PARSINGS:
+        raise UserError(f"{setting} '{name}' is not one of: {', '.join(PARSINGS)}")
+    return PARSINGS[name]
+
+
+def sides_of(parsing: Parsing, table: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """The pairs of labels that a mirror image exchanges, where a table class -> label keeps left and right apart."""
+    pairs = ((table[left], table[right]) for left, right in parsing.sides)
+    return tuple(pair for pair in pairs if pair[0] != pair[1])
+
+
 def part_of(labels: Tensor, table: tuple[int, ...]) -> Tensor:
     """Labels (...) int64 -> the part of each, by a table class -> part; negative ones (unknown) stay.
 

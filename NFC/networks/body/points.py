@@ -24,6 +24,7 @@ OF_COCO = {0: 0, 2: 6, 3: 8, 4: 10, 5: 5, 6: 7, 7: 9, 8: 12, 9: 14, 10: 16, 11: 
     16: 4,
     17: 3,
 }
+TO_COCO = sorted(OF_COCO, key=OF_COCO.__getitem__)  # the row of each of COCO's 17
 
 
 def nobody(count: int, like: Tensor) -> Tensor:
@@ -53,6 +54,11 @@ def from_coco(points: Tensor) -> Tensor:
     neck = torch.cat([shoulders[..., :2].mean(-2), shoulders[..., 2:].amin(-2)], dim=-1) * seen
     rows = [neck if row == NECK else points[..., OF_COCO[row], :] for row in range(POINTS)]
     return torch.stack(rows, dim=-2)
+
+
+def to_coco(points: Tensor) -> Tensor:
+    """(..., 18, 3) -> COCO's 17 (..., 17, 3): all but the neck."""
+    return points[..., TO_COCO, :]
 
 
 def fourteen(points: Tensor) -> Tensor:

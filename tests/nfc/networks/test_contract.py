@@ -23,7 +23,7 @@ from tests.nfc.networks.zoo import (
     small_network,
 )
 
-BATCH = 3
+BATCH, TOLD = 3, {"keypoints", "points", "parsing"}  # what keypoints are good for
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
@@ -60,7 +60,7 @@ def test_every_network_has_a_small_config():
 def test_features_have_the_declared_shape(extractor):
     batch = batch_of(extractor)
     assert batch["pictures"].shape == (BATCH, 3, extractor.height, extractor.width)
-    assert set(batch) <= set(extractor.inputs) <= {"pictures", "camids", "keypoints", "points"}
+    assert set(batch) <= set(extractor.inputs) <= {"pictures", "camids", "keypoints", "points", "parsing"}
     feats = extractor(**batch)
     assert feats.shape == (BATCH, extractor.feature_dim) and feats.dtype == torch.float32 and feats.isfinite().all()
     assert not torch.allclose(feats[0], feats[1], rtol=1e-3)
@@ -82,7 +82,10 @@ def test_only_declared_inputs_count(extractor):
         assert torch.equal(some, plain)
     with pytest.raises(UserError) as error:
         extractor.use_keypoints("nowhere")
-    assert ("takes no keypoints" in str(error.value)) == {"keypoints", "points"}.isdisjoint(extractor.inputs)
+    assert ("takes no keypoints" in str(error.value)) == TOLD.isdisjoint(extractor.inputs)
+    with pytest.raises(UserError) as error:
+        extractor.use_parsing("nowhere")
+    assert ("takes no label maps" in str(error.value)) == ("parsing" not in extractor.inputs)
 
 
 @torch.no_grad()

@@ -11,17 +11,20 @@ from NFC.datasets import build_dataset
 from NFC.datasets.synthetic.groups import read_groups, write_groups
 from NFC.datasets.synthetic.layouts import write_layout
 from NFC.networks import Preprocessing
-from NFC.networks.body.extractor import PointsReader
+from NFC.networks.body.bodies import Bodies
+from NFC.networks.body.extractor import BodyReader
+from NFC.networks.body.inputs import BodyInputs
 from NFC.networks.body.points import mirrored, resized
 from NFC.networks.body.sources import keypoint_source
 from NFC.networks.pie import PIE, PIESizes
-from NFC.training.augmentation import AugmentationConfig, augment, augment_with_points
+from NFC.training.augmentation import AugmentationConfig, Shown, augment, augment_shown
 from NFC.training.batches import Batches
 from NFC.training.data import DataConfig, read_training_set
 from pose2id.errors import UserError
 from tests.nfc.networks.zoo import pictures, small_network
 
 NETWORKS = ("pie", "spindlenet", "pdc", "glad")
+POINTS = BodyInputs(("points",))
 STILL = AugmentationConfig(flip=0, pad=0, erase=0)
 
 
@@ -41,7 +44,7 @@ def folder(tmp_path):
 
 
 def test_points_of_files(folder, tmp_path):
-    read = PointsReader(Preprocessing(256, 64), keypoint_source(folder))
+    read = BodyReader(Preprocessing(256, 64), POINTS, Bodies(keypoint_source(folder)))
     points = read(pictures(1)[0], tmp_path / "query/a.png")["points"]
     expected = torch.tensor(skeleton(0)) * torch.tensor([1, 2, 1])
     assert points.dtype == torch.float32
@@ -73,7 +76,7 @@ def test_points_of_lines(tmp_path):
     rows = [("query/a.png", points[0]), ("a.png", points[1]), ("./gallery/b.png", np.array(coco))]
     lines = [json.dumps({"path": name, "size": [64, 128], "keypoints": row.tolist()}) for name, row in rows]
     (tmp_path / "keypoints.jsonl").write_text("\n".join(lines) + "\n")
-    read = PointsReader(Preprocessing(128, 32), keypoint_source(tmp_path / "keypoints.jsonl"))
+    read = BodyReader(Preprocessing(128, 32), POINTS, Bodies(keypoint_source(tmp_path / "keypoints.jsonl")))
     found = {name: read(pictures(1)[0], tmp_path / name)["points"] for name in ("query/a.png", "other/a.png")}
     factors = torch.tensor([0.5, 1, 1])
     torch.testing.assert_close(found["query/a.png"], torch.from_numpy(points[0]).float() * factors)
@@ -102,7 +105,7 @@ def test_augmentation_moves_the_points_with_the_picture():
     shown[torch.arange(8), :, rows, columns] = 1
     points[:, 3] = torch.stack([columns, rows, torch.ones(8)], dim=1).float()
     config = AugmentationConfig(flip=0.5, pad=4, erase=0)
-    changed, moved = augment_with_points(shown, points, config, torch.Generator().manual_seed(1))
+    changed, moved, _ = augment_shown(Shown(shown, points), config, torch.Generator().manual_seed(1))
     assert torch.equal(changed, augment(shown, config, torch.Generator().manual_seed(1)))
     seen = moved[..., 2] > 0
     assert (seen.sum(1) == 1).all() and seen[:, 3].any() and seen[:, 6].any() and (moved[~seen] == 0).all()
@@ -114,10 +117,10 @@ def test_groups_bring_their_points(tmp_path):
     write_groups(tmp_path / "groups", seed=0, num_groups=6, workers=1)
     config = DataConfig(groups=str(tmp_path / "groups"), cache=str(tmp_path / "cache"), pictures_per_person=2)
     preprocessing = Preprocessing(64, 64)
-    training = read_training_set(config, preprocessing)
+    training = read_training_set(config, preprocessing, POINTS)
     expected = torch.from_numpy(np.array(read_groups(tmp_path / "groups").keypoints)).flatten(0, 1)
     expected = resized(expected, (128, 64), (64, 64))
-    torch.testing.assert_close(torch.from_numpy(training.points), expected)
+    torch.testing.assert_close(torch.from_numpy(training.bodies.points), expected)
     batch = Batches(training, config, STILL, 4, preprocessing)([torch.Generator().manual_seed(0)])
     assert torch.equal(batch["points"], expected[batch["rows"]])
 
@@ -131,11 +134,14 @@ def test_keypoints_of_a_data_set(tmp_path):
     (tmp_path / "keypoints.jsonl").write_text("\n".join(lines))
     place = {"dataset": "market1501", "dataset_dir": str(tmp_path / "market"), "cache": str(tmp_path / "cache")}
     training = read_training_set(
-        DataConfig(**place, keypoints=str(tmp_path / "keypoints.jsonl")), Preprocessing(128, 64)
+        DataConfig(**place, keypoints=str(tmp_path / "keypoints.jsonl")), Preprocessing(128, 64), POINTS
     )
-    assert training.points.shape == (len(names), 18, 3) and training.points.dtype == np.float32
-    assert training.points[:, 0, 2].tolist() == [*range(1, len(names)), 0]
-    assert read_training_set(DataConfig(**place), Preprocessing(128, 64)).points is None
+    points = training.bodies.points
+    assert points.shape == (len(names), 18, 3) and points.dtype == np.float32
+    assert points[:, 0, 2].tolist() == [*range(1, len(names)), 0]
+    assert read_training_set(DataConfig(**place), Preprocessing(128, 64)).bodies.points is None
+    with pytest.raises(UserError, match=r"learns from the points of bodies: name their keypoints, data\.keypoints"):
+        read_training_set(DataConfig(**place), Preprocessing(128, 64), POINTS)
 
 
 def test_keypoints_of_a_data_set_or_of_groups():
