@@ -26,6 +26,7 @@ from NFC.experiments.world import Lacking, World
 from pose2id.errors import UserError
 from pose2id.flags import parse_command
 
+from ..experiments.estimated import estimated_keypoints
 from ..experiments.fig5 import fig5
 from ..experiments.worlds import WORLDS
 
@@ -80,7 +81,8 @@ def compare_all(names: Sequence[str], config: ReproduceConfig, overrides: list[s
         raise UserError(f"{names[0]} trains its networks on the synthetic world; add --world synthetic")
     for name in names:
         comparison, _, table = name.partition(".")
-        page = run_comparison(comparison, table, config.config, overrides, Path(config.out) / config.world / comparison)
+        out = Path(config.out) / config.world / comparison
+        page = run_comparison(comparison, table, config.config, overrides, out, estimated_keypoints)
         print(f"page: {page}")
 
 

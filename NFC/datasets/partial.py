@@ -17,16 +17,23 @@ import numpy as np
 SHARES = {"partial": (0.6, 0.9), "band": (0.55, 0.8), "upper": (0.55, 0.8), "loose": (0.2, 0.45)}  # of the height
 
 
-def cut(picture: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
-    """The part of a picture (H, W, 3) uint8 that `kind` leaves, (h, W, 3), or with `kind` loose what it adds to."""
-    height = len(picture)
+def kept_rows(height: int, kind: str, rng: np.random.Generator) -> tuple[int, int]:
+    """The first row of a picture that `kind` leaves and the one behind the last; of "loose" both lie outside of it."""
     rows = max(1, round(height * float(rng.uniform(*SHARES[kind]))))
     place = float(rng.random())
     if kind == "loose":
         above = int(place * (rows + 1))
-        return np.pad(picture, ((above, rows - above), (0, 0), (0, 0)), mode="edge")
+        return -above, height + rows - above
     top = 0 if kind == "upper" else int(place * (height - rows + 1))
-    return picture[top : top + rows].copy()
+    return top, top + rows
+
+
+def cut(picture: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
+    """The part of a picture (H, W, ...) that `kind` leaves, (h, W, ...), or with `kind` loose what it adds to."""
+    height = len(picture)
+    first, stop = kept_rows(height, kind, rng)
+    added = (max(-first, 0), max(stop - height, 0))
+    return np.pad(picture[max(first, 0) : stop], (added, *[(0, 0)] * (picture.ndim - 1)), mode="edge")
 
 
 def crop(picture: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:

@@ -20,6 +20,7 @@ from pose2id.pictures import read_picture, write_picture
 from . import build_dataset
 from .base import Dataset, generated_folder
 from .partial import SHARES, crop, cut
+from .synthetic.layouts import KEYPOINTS, MASKS
 
 NOTE = ".partial_queries.json"  # in the new folder: what it is made with
 
@@ -31,8 +32,8 @@ def write_partial_queries(
 
     kind, own_size: see `NFC.datasets.partial`. What is drawn depends on the seed and on the query's path below the root
     alone. Other pictures are hard links to those of `root` where the disk allows that, else copies, as all other files
-    are; hidden files and generated queries are left out. Of a table, only the pictures that it names are taken. What a
-    killed run has left out is added. Raises `UserError` for an unknown kind, a data set whose queries cannot be changed
+    are; hidden files, generated queries, and the truth of a synthetic data set are left out. Of a table, only the
+    pictures that it names are taken. What a killed run has left out is added. Raises `UserError` for an unknown kind, a data set whose queries cannot be changed
     without changing others, and a folder that holds something else.
     """
     if kind not in SHARES:
@@ -40,7 +41,7 @@ def write_partial_queries(
     dataset = build_dataset(name, root, **options)
     source, queries = dataset.root, {record.path for record in dataset.query}
     _check_places(dataset, out)
-    paths = [root, *_pictures(dataset)] if root.is_file() else _files(root, _generated(dataset))
+    paths = [root, *_pictures(dataset)] if root.is_file() else _files(root, _of_whole_queries(dataset))
     failures = []
     with locked(out):
         settings = {"dataset": name, "root": os.path.realpath(root), "options": {k: str(v) for k, v in options.items()}}
@@ -52,7 +53,7 @@ def write_partial_queries(
         for path in tqdm(sorted(queries), unit="image"):
             inside = path.relative_to(source)
             if not (out / inside).is_file():
-                rng = np.random.default_rng([seed, zlib.crc32(inside.as_posix().encode())])
+                rng = rng_of(seed, inside)
                 try:
                     part = (cut if own_size else crop)(np.asarray(read_picture(path)), kind, rng)
                 except UserError as error:
@@ -62,6 +63,11 @@ def write_partial_queries(
     if not failures:
         _check_copy(build_dataset(name, place_of(root, out), **options), out)
     return failures
+
+
+def rng_of(seed: int, inside: Path) -> np.random.Generator:
+    """What decides about the query at the path `inside` its data set."""
+    return np.random.default_rng([seed, zlib.crc32(inside.as_posix().encode())])
 
 
 def place_of(root: Path, out: Path) -> Path:
@@ -100,9 +106,9 @@ def _pictures(dataset: Dataset) -> list[Path]:
     return sorted(path for path in paths if _is_inside(path, dataset.root))
 
 
-def _generated(dataset: Dataset) -> set[Path]:
-    """The folders of generated queries, which show more than partial ones do."""
-    return {generated_folder(record) for record in dataset.query}
+def _of_whole_queries(dataset: Dataset) -> set[Path]:
+    """Generated queries, which show more than partial ones do, and points and label maps of whole ones."""
+    return {generated_folder(record) for record in dataset.query} | {dataset.root / name for name in (MASKS, KEYPOINTS)}
 
 
 def _files(folder: Path, left_out: set[Path], above: frozenset[str] = frozenset()) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from .body import build_solids
 from .camera import Camera, crop_background, draw_camera, expose
 from .identity import Identity, draw_identity, draw_look_alike
 from .occluders import KINDS, draw_occluder
-from .pose import KEYPOINTS, Pose, draw_pose, visible_face_points
+from .pose import KEYPOINTS, Pose, draw_pose, joints_3d, visible_face_points
 from .render import Canvas, Projection
 
 HEIGHT, WIDTH = 128, 64
@@ -86,6 +86,12 @@ class World:
         """The pose in which a view shows its person."""
         return draw_pose(self._rng(VIEW, view.pid, view.camid, view.index, 0))
 
+    def keypoints(self, view: View) -> np.ndarray:
+        """Those of `shoot`, (18, 3), for a fraction of its time."""
+        person, camera = self.identity(view.pid), self.camera(view.camid)
+        box = self._box(person, self._rng(VIEW, view.pid, view.camid, view.index, 1))
+        return _keypoints(joints_3d(person, self.pose(view)), _projection(box, camera))
+
     def shoot(self, view: View, pose: Pose | None = None, centred: bool = False) -> Shot:
         """Take the picture of a view.
 
@@ -122,20 +128,13 @@ class World:
         """Premultiplied colour (H, W, 4), coverage (H, W), keypoints (18, 3) and parts (H, W) of what is covered."""
         canvas = Canvas(HEIGHT * SUPERSAMPLE, WIDTH * SUPERSAMPLE)
         canvas.light, canvas.ambient = camera.light, camera.ambient
-        fine = Projection(
-            box.scale * SUPERSAMPLE, box.centre_x * SUPERSAMPLE, box.ground_y * SUPERSAMPLE, camera.elevation
-        )
+        fine = _projection(box, camera)
         solids, joints = build_solids(person, pose)
         canvas.draw(solids, fine)
         cover = np.isfinite(canvas.depth).astype(np.float32)
         cover = cv2.resize(cover, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         colour = cv2.resize(canvas.colour, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-        facing = visible_face_points(joints)
-        keypoints = np.zeros((len(KEYPOINTS), 3), np.float32)
-        for row, name in enumerate(KEYPOINTS):
-            if facing.get(name, True):
-                keypoints[row] = *(fine(joints[name])[:2] / SUPERSAMPLE), 1
-        return colour, cover, keypoints, commonest(canvas.parts, canvas.depth)
+        return colour, cover, _keypoints(joints, fine), commonest(canvas.parts, canvas.depth)
 
     def _occluder(self, view: View, camera: Camera, box: Box) -> tuple[np.ndarray, np.ndarray]:
         rng = self._rng(OCCLUDER, view.pid, view.camid, view.index, KINDS.index(view.occluder))
@@ -146,6 +145,22 @@ class World:
             return colour, cover
         colour, cover = draw_occluder(view.occluder, rng, HEIGHT, WIDTH)
         return colour * cover[..., None], cover
+
+
+def _projection(box: Box, camera: Camera) -> Projection:
+    """To the samples of a picture, of which each pixel has `SUPERSAMPLE` a side."""
+    place = (SUPERSAMPLE * value for value in (box.scale, box.centre_x, box.ground_y))
+    return Projection(*place, camera.elevation)
+
+
+def _keypoints(joints: dict[str, np.ndarray], fine: Projection) -> np.ndarray:
+    """(18, 3) float32, see `Shot`."""
+    facing = visible_face_points(joints)
+    keypoints = np.zeros((len(KEYPOINTS), 3), np.float32)
+    for row, name in enumerate(KEYPOINTS):
+        if facing.get(name, True):
+            keypoints[row] = *(fine(joints[name])[:2] / SUPERSAMPLE), 1
+    return keypoints
 
 
 def _shadow(scene: np.ndarray, box: Box) -> None:

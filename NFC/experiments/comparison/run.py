@@ -5,6 +5,7 @@ from pathlib import Path
 from pose2id.errors import UserError
 
 from ..results import save_result, show, write_index
+from .bodies import Estimate
 from .scoring import chain_of
 from .settings import read_comparison
 from .tables import compare
@@ -20,10 +21,12 @@ LEVELS = (
 )
 
 
-def run_comparison(name: str, table: str, config: str | None, overrides: list[str], out: Path) -> Path:
+def run_comparison(
+    name: str, table: str, config: str | None, overrides: list[str], out: Path, estimate: Estimate | None = None
+) -> Path:
     """Train, score, print and save the tables of comparison `name`, or the one `table`; returns the page.
 
-    What was trained or scored before, below `out`, is not done again. `UserError` for an unknown table.
+    estimate: of keypoints. What was trained or scored before, below `out`, is not done again. `UserError` for an unknown table.
     """
     comparison = read_comparison(name, Path(config) if config else None, overrides)
     if table and table not in comparison.tables:
@@ -31,7 +34,7 @@ def run_comparison(name: str, table: str, config: str | None, overrides: list[st
     for recipe in comparison.tables.values():  # before hours of training, not behind them
         for row in recipe.rows.values():
             chain_of(row.steps, comparison.data[recipe.data], Source("", None, ""))
-    workshop = Workshop(comparison, out)
+    workshop = Workshop(comparison, out, estimate)
     for each in [table] if table else comparison.tables:
         print(f"\n== {name}.{each}", flush=True)
         result = compare(workshop, each, out / each)

@@ -18,6 +18,7 @@ from ...datasets import Dataset, build_dataset
 from ...datasets.partial_queries import write_partial_queries
 from ...evaluation.benchmark import benchmark_numbers
 from ...features.feature_set import FeatureSet
+from ...features.kinds import VectorFeatures
 from ...features.of_dataset import extract_split
 from ...matching.conflicts import conflicts_of, write_conflicts
 from ...methods import build_methods, with_network
@@ -54,14 +55,19 @@ class Bench:
     def _score(self, row: RowRecipe, seed: int) -> Figures:
         source = self.workshop.network(row.network, seed)
         chain = chain_of(self._steps(row, source, seed), self.recipe, source)
-        gallery, queries = self.features(source, row.features, json.dumps(row.sizes))
-        figures = {}
+        gallery, queries = self.features(source, row.features, json.dumps(row.sizes), *self._known(row))
+        gallery, figures = numbered(gallery, row.numbers), {}
         for kind, query in queries.items():
-            some = query[torch.arange(0, len(query), row.every)]
+            some = numbered(query, row.numbers)[torch.arange(0, len(query), row.every)]
             some = CONTROLS[row.control](some) if row.control else some
             scores = score(kind, some, gallery, chain, Protocol.of(self.dataset))
             figures[kind] = {"mAP": scores.mAP, "Rank-1": float(scores.cmc[0])}
         return figures
+
+    def _known(self, row: RowRecipe) -> tuple[str, str]:
+        """How keypoints and label maps are known: by default as in training."""
+        recipe = self.workshop.comparison.networks[row.network]
+        return row.points or recipe.points, row.parsing or recipe.parsing
 
     def _steps(self, row: RowRecipe, source: Source, seed: int) -> list[Any]:
         """Of the row; `CONFLICTS` in one stands for the file of conflicts of the training split (MoS)."""
@@ -82,14 +88,24 @@ class Bench:
         write_partial_queries(name, self.dataset.root, root, kind, self.workshop.comparison.seed, **self.recipe.read)
         return build_dataset(name, root, **self.recipe.read)
 
-    def _features(self, source: Source, reader: str, sizes: str) -> tuple[FeatureSet, Mapping[str, FeatureSet]]:
+    def _features(
+        self, source: Source, reader: str, sizes: str, points: str, parsing: str
+    ) -> tuple[FeatureSet, Mapping[str, FeatureSet]]:
         """Of the gallery, and of the queries of each kind; sizes: of the reader, as JSON."""
         comparison = self.workshop.comparison
         extractor = build_extractor(source.extractor, source.weights, source.preset, comparison.device)
-        extractor = extractor if not reader else reading(reader, extractor, json.loads(sizes))
+        extractor = reading(reader or source.extractor, extractor, json.loads(sizes)) if reader or sizes else extractor
         loading = {"batch_size": comparison.batch_size, "device": comparison.device}
-        queries = {kind: extract_split(self.queries(kind), "query", extractor, **loading) for kind in self.recipe.kinds}
-        return extract_split(self.dataset, "gallery", extractor, **loading), queries
+
+        def features(kind: str, split: str) -> FeatureSet:
+            dataset = self.queries(kind)
+            places = self.workshop.body_places(self.data, kind, dataset, points, parsing)
+            for name, place in places.items():
+                getattr(extractor, f"use_{name}")(place)
+            return extract_split(dataset, split, extractor, **loading)
+
+        queries = {kind: features(kind, "query") for kind in self.recipe.kinds}
+        return features(ORDINARY, "gallery"), queries
 
 
 def chain_of(steps: Sequence[Any], data: DataRecipe, source: Source) -> Chain:
@@ -99,8 +115,23 @@ def chain_of(steps: Sequence[Any], data: DataRecipe, source: Source) -> Chain:
 
 
 def reading(name: str, extractor: Extractor, sizes: Mapping[str, Any]) -> Extractor:
-    """The network `name`, at mini size, over the backbone of `extractor`: what else it has is not trained."""
-    kind = trainable(name)
-    network = kind(replace(kind.preset_sizes("mini"), **sizes))
-    network.backbone = extractor.network.backbone
+    """The network `name` with `sizes` over the backbone of `extractor`: what else it has, of mini size, is not trained.
+
+    Of the network that `extractor` has, its own weights and other sizes where `sizes` has some.
+    """
+    own, kind = extractor.network, trainable(name)
+    if type(own) is kind:
+        network = kind(replace(own.sizes, **sizes))
+        network.load_state_dict(own.state_dict())
+    else:
+        network = kind(replace(kind.preset_sizes("mini"), **sizes))
+        network.backbone = own.backbone
     return network.eval().requires_grad_(False).extractor(extractor.preprocessing)
+
+
+def numbered(features: FeatureSet, numbers: Sequence[int]) -> FeatureSet:
+    """The same with some of the numbers of each feature alone, [first, behind the last]; all where none are told."""
+    if not numbers:
+        return features
+    first, stop = numbers
+    return replace(features, feats=VectorFeatures(features.feats.as_vectors()[..., first:stop]))

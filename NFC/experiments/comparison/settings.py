@@ -10,9 +10,8 @@ from pose2id.errors import UserError
 from pose2id.ranges import COUNT, SEED, check_ranges
 from pose2id.resources import CONFIGS
 
+from .bodies import DRAWN, NOTHING, ORDINARY, check_known
 from .controls import CONTROLS
-
-ORDINARY = "ordinary"  # queries as the data set has them
 
 
 @dataclass
@@ -20,7 +19,7 @@ class DataRecipe:
     """A synthetic data set: its layout with options, training and test people, how it is read, kinds of queries.
 
     kinds: `ORDINARY`, and those of `NFC.datasets.partial` that queries are cut to. files: those of another data set are
-    read, in another way.
+    read, in another way. seed: of another world than the comparison's. bodies: keypoints and label maps are written.
     """
 
     layout: str = "market1501"
@@ -31,6 +30,8 @@ class DataRecipe:
     read: dict[str, Any] = field(default_factory=dict)  # options of the reader
     kinds: list[str] = field(default_factory=lambda: [ORDINARY])
     files: str = ""
+    seed: int | None = None
+    bodies: bool = False
 
     @property
     def dataset(self) -> str:
@@ -43,7 +44,8 @@ class Recipe:
     """A network to train: a file of `configs/train/reid` with changes, on the training split of `data`.
 
     after: the network whose weights it starts from. shipped: the network named `config` is not trained, but taken with
-    the weights of this preset.
+    the weights of this preset. points, parsing: how keypoints and label maps of the pictures are known, see `bodies`;
+    parsing may be "keypoints", from which label maps are drawn.
     """
 
     config: str = ""
@@ -51,6 +53,11 @@ class Recipe:
     data: str = ""
     after: str = ""
     shipped: str = ""
+    points: str = ""
+    parsing: str = ""
+
+    def __post_init__(self) -> None:
+        _check_bodies(self)
 
 
 @dataclass
@@ -58,20 +65,26 @@ class RowRecipe:
     """A row: features of `network`, refined and compared by `steps`.
 
     features: another network of the zoo that reads its features from the backbone of `network`, of mini size but for
-    `sizes`. every: score only each so-manieth query. control: what queries are turned into, one of
-    `controls.CONTROLS`. published: figures of the paper, on its data.
+    `sizes`; without one, sizes of `network` that change no weights. numbers: from which to before which of a feature's
+    numbers count. points, parsing: as in `Recipe`, at the test; by default as in training, "none" for nothing.
+    every: score only each so-manieth query. control: what queries are turned into, one of `controls.CONTROLS`.
+    published: figures of the paper, on its data.
     """
 
     network: str
     steps: list[Any] = field(default_factory=list)
     features: str = ""
     sizes: dict[str, Any] = field(default_factory=dict)
+    numbers: list[int] = field(default_factory=list)
+    points: str = ""
+    parsing: str = ""
     every: int = 1
     control: str = ""
     published: str = ""
 
     def __post_init__(self) -> None:
         check_ranges(self, {"every": COUNT}, "row")
+        _check_bodies(self)
         if self.control:
             _known("row", "control", self.control, CONTROLS)
 
@@ -131,6 +144,11 @@ class Comparison:
         for name, recipe in self.networks.items():
             if recipe.after:
                 _known(f"network {name}", "network", recipe.after, self.networks)
+
+
+def _check_bodies(settings: Recipe | RowRecipe) -> None:
+    for known in {settings.points, settings.parsing} - {"", NOTHING, DRAWN}:
+        check_known(known)
 
 
 def _known(where: str, what: str, name: str, known: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from pose2id.resources import CONFIGS
 from ...datasets import Dataset, build_dataset
 from ...datasets.synthetic.layouts import write_layout
 from ...training.job import ReIDTrainConfig, train
+from .bodies import ORDINARY, BodyFiles, Estimate, Pictures
 from .settings import Comparison, Recipe
 
 DONE = "trained.json"  # in the folder of a network whose training is over: what it was trained with
@@ -30,8 +31,8 @@ class Source(NamedTuple):
 class Workshop:
     """Everything below `out`: `data/<name>`, `networks/<name>/<seed>`. What is there is not made again."""
 
-    def __init__(self, comparison: Comparison, out: Path) -> None:
-        self.comparison, self.out = comparison, out
+    def __init__(self, comparison: Comparison, out: Path, estimate: Estimate | None = None) -> None:
+        self.comparison, self.out, self.estimate = comparison, out, estimate
         self.dataset = lru_cache(self._dataset)
 
     def root(self, data: str) -> Path:
@@ -44,8 +45,16 @@ class Workshop:
             self.dataset(recipe.files)
         else:
             people = {"train_pids": recipe.train_pids, "test_pids": recipe.test_pids}
-            write_layout(recipe.layout, self.root(data), self.comparison.seed, **people, **recipe.write)
+            truth = {"masks": recipe.bodies, "keypoints": recipe.bodies}
+            seed = self.comparison.seed if recipe.seed is None else recipe.seed
+            write_layout(recipe.layout, self.root(data), seed, **people, **truth, **recipe.write)
         return build_dataset(recipe.dataset, self.root(data), **recipe.read)
+
+    def body_places(self, data: str, kind: str, dataset: Dataset, points: str, parsing: str) -> dict[str, str]:
+        """Where keypoints and label maps of `data` with queries of a `kind`, which is `dataset`, are: see `bodies`."""
+        folder = self.out / "bodies" / (data if kind == ORDINARY else f"{data}_{kind}")
+        pictures = Pictures(dataset, self.comparison.data[data].read, kind, self.root(data))
+        return BodyFiles(folder, self.comparison.seed, self.estimate).places(pictures, points, parsing)
 
     def network(self, name: str, seed: int) -> Source:
         """A network, trained now if it was not before; `UserError` where it was trained with other settings."""
@@ -65,7 +74,8 @@ class Workshop:
 
     def _settings(self, recipe: Recipe, folder: Path, seed: int) -> list[str]:
         """Changes to the recipe's file."""
-        self.dataset(recipe.data)
+        dataset = self.dataset(recipe.data)
+        told = self.body_places(recipe.data, ORDINARY, dataset, recipe.points, recipe.parsing)
         data = self.comparison.data[recipe.data]
         places = [
             "data.groups=null",
@@ -75,6 +85,7 @@ class Workshop:
             f"loop.output_dir={folder}",
             f"loop.seed={seed}",
             *(f"data.options.{name}={value}" for name, value in data.read.items()),
+            *(f"data.{name}={place}" for name, place in told.items()),
         ]
         start = [f"network.start={self.network(recipe.after, seed).weights}"] if recipe.after else []
         return [*places, *start, *recipe.changes]

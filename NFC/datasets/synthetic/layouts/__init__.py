@@ -4,6 +4,7 @@ Folder and file names follow the originals, so that the readers of the real data
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pose2id.claims import claim
@@ -14,6 +15,7 @@ from pose2id.locks import locked
 from .cuhk03 import cuhk03
 from .custom import custom
 from .job import Job, write_jobs
+from .keypoints import KEYPOINTS, write_keypoints
 from .market_like import dukemtmc, market1501, occluded_duke
 from .msmt17 import msmt17, msmt17_v2
 from .occluded_whole import occluded_reid, p_dukemtmc, p_ethz
@@ -40,16 +42,27 @@ LAYOUTS: dict[str, Callable[..., Iterator[Job]]] = {
     "viper": viper,
     "custom": custom,
 }
+MASKS = "masks"  # folder of label maps in that of the data set
 SETTINGS_FILE = ".synthetic.json"  # in the data set's folder: what it is made with
 
 
 def write_layout(
-    name: str, root: Path, seed: int, train_pids: int, test_pids: int, workers: int | None = None, **options
+    name: str,
+    root: Path,
+    seed: int,
+    train_pids: int,
+    test_pids: int,
+    workers: int | None = None,
+    masks: bool = False,
+    keypoints: bool = False,
+    **options,
 ) -> int:
     """Write a data set in the layout `name` into `root`; returns the number of pictures.
 
     `options` are those of the layout; all have `shots`, the pictures of a person by one camera. What a killed run has
-    left out is added, and whole pictures are kept.
+    left out is added, and whole pictures are kept. masks: also write the body parts of every picture,
+    `masks/<its path without suffix>.png`; keypoints: also its points, in `keypoints.jsonl`. A data set that lacks them
+    gains them.
     Raises `UserError` for an unknown layout, counts that make no data set, and a folder that holds something else.
     """
     if name not in LAYOUTS:
@@ -65,8 +78,17 @@ def write_layout(
         claim(root, SETTINGS_FILE, settings)
         remove_leftovers(root)
         jobs = list(LAYOUTS[name](root, seed, train_pids, test_pids, **options))
+        if masks:
+            jobs = [replace(job, mask=mask_path(job.path, root)) for job in jobs]
         write_jobs(seed, jobs, workers)
+        if keypoints and not (root / KEYPOINTS).is_file():
+            write_keypoints(root, seed, jobs)
     return len(jobs)
 
 
-__all__ = ["LAYOUTS", "write_layout"]
+def mask_path(picture: Path, root: Path) -> Path:
+    """The file of the label map of a picture of the data set in `root`."""
+    return root / MASKS / picture.relative_to(root).with_suffix(".png")
+
+
+__all__ = ["KEYPOINTS", "LAYOUTS", "MASKS", "write_layout"]
