@@ -33,8 +33,8 @@ def write_partial_queries(
     kind, own_size: see `NFC.datasets.partial`. What is drawn depends on the seed and on the query's path below the root
     alone. Other pictures are hard links to those of `root` where the disk allows that, else copies, as all other files
     are; hidden files, generated queries, and the truth of a synthetic data set are left out. Of a table, only the
-    pictures that it names are taken. What a killed run has left out is added. Raises `UserError` for an unknown kind, a data set whose queries cannot be changed
-    without changing others, and a folder that holds something else.
+    pictures that it names are taken. What a killed run has left out is added. Raises `UserError` for an unknown kind, a
+    data set whose queries cannot be changed without changing others, and a folder that holds something else.
     """
     if kind not in SHARES:
         raise UserError(f"kind is '{kind}'; choose one of: {', '.join(SHARES)}")

@@ -2,11 +2,11 @@
 
 exact: as the world has it. estimated: by the shipped pose estimator, and by the shipped parser. noise_P: points moved
 by normal random numbers of P % of the height; of label maps, P % of the blocks of 8 x 8 pixels have a random class.
-shuffled: that of another picture of the same split.
+shuffled: that of another picture of the same split. mean: of all pictures the same points, the mean of them.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from ...parsing.network import shipped_parser
 
 ORDINARY = "ordinary"  # queries as the data set has them
 BLOCK, CLASSES = 8, 7
-KNOWN = ("exact", "estimated", "noise", "shuffled")
+KNOWN = ("exact", "estimated", "noise", "shuffled", "mean")
 NOTHING, DRAWN = "none", "keypoints"  # nothing is known; label maps are drawn from the points
 Points = Mapping[str, np.ndarray]  # path below the data set -> (18, 3) float64
 
@@ -38,7 +38,9 @@ def check_known(known: str) -> None:
     """`UserError` for what no comparison can know."""
     name, _, share = known.partition("_")
     if name not in KNOWN or (name == "noise") != share.isdigit():
-        raise UserError(f"bodies are known '{known}'; choose one of: exact, estimated, noise_P with P in %, shuffled")
+        raise UserError(
+            f"bodies are known '{known}'; choose one of: exact, estimated, noise_P with P in %, shuffled, mean"
+        )
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class BodyFiles:
                 height = read_picture(pictures.dataset.root / inside).height
                 points = shown_points(truth[source.as_posix()], pictures.rows(source, height, self.seed), height)
                 found[inside.as_posix()] = self._noisy_points(points, inside, known, height)
-        return found
+        return dict.fromkeys(found, mean_points(list(truth.values()))) if known == "mean" else found
 
     def _noisy_points(self, points: np.ndarray, inside: Path, known: str, height: int) -> np.ndarray:
         noise = rng_of(self.seed + 1, inside).normal(0, _share(known) * height, (len(points), 2))
@@ -157,6 +159,14 @@ class BodyFiles:
 
 def _share(known: str) -> float:
     return int(known.removeprefix("noise_")) / 100 if known.startswith("noise_") else 0.0
+
+
+def mean_points(points: Sequence[np.ndarray]) -> np.ndarray:
+    """(18, 3): the mean place of each point where it is seen; a point that nobody shows is missing."""
+    x, y, seen = np.stack(points).transpose(2, 0, 1)
+    counts = (seen > 0).sum(0)
+    places = [(axis * (seen > 0)).sum(0) / np.maximum(counts, 1) for axis in (x, y)]
+    return np.stack([*places, (counts > 0).astype(float)], axis=1)
 
 
 def shown_points(points: np.ndarray, rows: tuple[int, int], height: int) -> np.ndarray:

@@ -26,7 +26,8 @@ def run_comparison(
 ) -> Path:
     """Train, score, print and save the tables of comparison `name`, or the one `table`; returns the page.
 
-    estimate: of keypoints. What was trained or scored before, below `out`, is not done again. `UserError` for an unknown table.
+    estimate: of keypoints. What was trained or scored before, below `out`, is not done again. Raises `UserError` for an
+    unknown table.
     """
     comparison = read_comparison(name, Path(config) if config else None, overrides)
     if table and table not in comparison.tables:

@@ -96,10 +96,11 @@ class Bench:
         extractor = build_extractor(source.extractor, source.weights, source.preset, comparison.device)
         extractor = reading(reader or source.extractor, extractor, json.loads(sizes)) if reader or sizes else extractor
         loading = {"batch_size": comparison.batch_size, "device": comparison.device}
+        known = (points if "points" in extractor.inputs else "", parsing if "parsing" in extractor.inputs else "")
 
         def features(kind: str, split: str) -> FeatureSet:
             dataset = self.queries(kind)
-            places = self.workshop.body_places(self.data, kind, dataset, points, parsing)
+            places = self.workshop.body_places(self.data, kind, dataset, *known)
             for name, place in places.items():
                 getattr(extractor, f"use_{name}")(place)
             return extract_split(dataset, split, extractor, **loading)
