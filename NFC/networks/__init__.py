@@ -44,6 +44,7 @@ NETWORKS = {
     "spindlenet": "spindlenet",
     "pdc": "pdc",
     "glad": "glad",
+    "foreground": "foreground",
     "file": "foreign.exported",
 }
 # LIBRARY of `LIBRARY:NAME` and `LIBRARY-random:NAME` -> file with `build(name, weights, random) -> Extractor`.

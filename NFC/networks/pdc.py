@@ -39,12 +39,17 @@ FIRST = "conv1/7x7_s2_w"
 
 @dataclass(frozen=True)
 class PDCSizes:
-    """height: a multiple of 128, twice `width`; channels: factor of the official widths; short: with fewer blocks."""
+    """height: a multiple of 128, twice `width`; channels: factor of the official widths; short: with fewer blocks.
+
+    moved: without, PTN leaves the parts where they are; weighted: without, FWN is a plain concatenation; for comparison.
+    """
 
     height: int = 512
     width: int = 256
     channels: float = 1.0
     short: bool = False
+    moved: bool = True
+    weighted: bool = True
     num_classes: int = 0
 
     def __post_init__(self) -> None:
@@ -130,9 +135,15 @@ class PDC(BodyNetwork):
     def unused_at_test(self) -> tuple[str, ...]:
         return "classifiers.", "people", "ip2."
 
+    def unused_in_training(self) -> tuple[str, ...]:
+        left_out = {"transformers.": not self.sizes.moved, "weighting.": not self.sizes.weighted}
+        return tuple(prefix for prefix, unused in left_out.items() if unused)
+
     def moved_parts(self, parts: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """A picture of parts (B, 3, H, W) -> the same with parts transformed, and each theta (B, 6)."""
         result, thetas = parts.clone(), {}
+        if not self.sizes.moved:
+            return result, thetas
         for name, (top, left, height, width) in self.places.items():
             part = parts[:, :, top : top + height, left : left + width]
             thetas[name] = self.transformers[name](part)
@@ -149,7 +160,8 @@ class PDC(BodyNetwork):
 
     def joined(self, whole: Tensor, part: Tensor) -> Tensor:
         """Both last maps -> the test feature."""
-        return self.weighting(whole.mean((2, 3)), part.mean((2, 3)))
+        means = whole.mean((2, 3)), part.mean((2, 3))
+        return self.weighting(*means) if self.sizes.weighted else torch.cat(means, dim=1)
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         """Feature, picture and parts; metric losses, which the authors do not use, see the feature alone."""

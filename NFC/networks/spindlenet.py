@@ -44,7 +44,7 @@ FIRST = "inception_3b/3x3/body.weight"
 class SpindleSizes:
     """height, width: multiples of 16; channels: factor of the official widths; dim: of the feature and the tree.
 
-    dropout: in front of the classifiers.
+    dropout: in front of the classifiers. parts: without, the feature is that of the base network, for comparison.
     """
 
     height: int = 96
@@ -52,6 +52,7 @@ class SpindleSizes:
     channels: float = 1.0
     dim: int = 256
     dropout: float = 0.7
+    parts: bool = True
     num_classes: int = 0
 
     def __post_init__(self) -> None:
@@ -97,12 +98,15 @@ class SpindleNet(BodyNetwork):
         middle_map = Trunk(middle, early)
         later = middle_map.channels
         self.base = Base(middle_map, Trunk(upper, later), dim)
-        large = {name: Region(Trunk(middle | upper, early), dim) for name in LARGE}
-        self.regions = nn.ModuleDict(large | {name: Region(Trunk(upper, later), dim) for name in SMALL})
-        self.fusion = nn.ModuleDict({name: nn.Linear(dim, dim) for name in FUSED})
-        self.spindle = nn.Linear(2 * dim, dim)
         self.dropout = nn.Dropout(sizes.dropout)
-        trained = ("spindle", "base", *self.regions) if sizes.num_classes else ()
+        self.regions, trained = nn.ModuleDict(), ["base"]
+        if sizes.parts:
+            large = {name: Region(Trunk(middle | upper, early), dim) for name in LARGE}
+            self.regions.update(large | {name: Region(Trunk(upper, later), dim) for name in SMALL})
+            self.fusion = nn.ModuleDict({name: nn.Linear(dim, dim) for name in FUSED})
+            self.spindle = nn.Linear(2 * dim, dim)
+            trained = ["spindle", "base", *self.regions]
+        trained = trained if sizes.num_classes else []
         self.classifiers = nn.ModuleDict({name: nn.Linear(dim, sizes.num_classes) for name in trained})
 
     @classmethod
@@ -134,6 +138,11 @@ class SpindleNet(BodyNetwork):
     def unused_at_test(self) -> tuple[str, ...]:
         return ("classifiers.",)
 
+    @property
+    def whole(self) -> str:
+        """Which of `described` is the test feature."""
+        return "spindle" if self.sizes.parts else "base"
+
     def boxes(self, pictures: Tensor, points: Tensor | None) -> Tensor:
         """(B, 7, 4) in pixels of the pictures; squares are those of a picture twice as high as wide (ours)."""
         size = pictures.shape[2], pictures.shape[3]
@@ -146,6 +155,8 @@ class SpindleNet(BodyNetwork):
         early = self.backbone(pictures)
         later = self.base.middle(early)
         found = {"base": self.base(later)}
+        if not self.sizes.parts:
+            return found
         for number, (name, region) in enumerate(self.regions.items()):
             maps = early if name in LARGE else later
             shape = maps.shape[2], maps.shape[3]
@@ -167,14 +178,15 @@ class SpindleNet(BodyNetwork):
         The authors train base, regions and fusion one after the other; all at once is ours.
         """
         found = self.described(inputs.pictures, self.boxes(inputs.pictures, inputs.points))
+        feature = found[self.whole]
         if not self.classifiers:
-            return [Branch(found["spindle"])]
+            return [Branch(feature)]
         scores = {name: class_scores(self.dropout, own, found[name]) for name, own in self.classifiers.items()}
         first, *others = scores.values()
-        return [Branch(found["spindle"], first), *(Branch(scores=own) for own in others)]
+        return [Branch(feature, first), *(Branch(scores=own) for own in others)]
 
     def forward(self, pictures: Tensor, points: Tensor | None = None) -> Tensor:
-        return self.described(pictures, self.boxes(pictures, points))["spindle"]
+        return self.described(pictures, self.boxes(pictures, points))[self.whole]
 
 
 NETWORK = SpindleNet

@@ -56,6 +56,7 @@ FULL_SIZE = [
     ("spindlenet", "pose_parsing_domains/spindlenet", "market1501"),
     ("pdc", "pose_parsing_domains/pdc", "market1501"),
     ("glad", "pose_parsing_domains/glad", "market1501"),
+    ("foreground", None, "market1501"),
     ("file", "exported", "market1501"),
 ]
 

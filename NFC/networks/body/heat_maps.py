@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from .points import present
+
 CUT = 3  # standard deviations
 
 
@@ -12,12 +14,14 @@ def heat_maps(points: Tensor, size: tuple[int, int], stride: float, deviation: f
     size: (h, w); stride: pixels of the points to one of the map; deviation: in pixels of the map. Cut at a square of 3
     deviations; zero for a missing point and one whose square lies outside.
     """
+    points = present(points)
     centres = (points[..., :2] / stride + 0.5).floor()
     return _products(points, centres, size, deviation, CUT * deviation)
 
 
 def smooth_maps(points: Tensor, size: tuple[int, int], stride: float, deviation: float = 2.0) -> Tensor:
     """The same about the exact place, pixels being squares, and not cut; differentiable in the places."""
+    points = present(points)
     centres = (points[..., :2] + 0.5) / stride - 0.5
     return _products(points, centres, size, deviation, float("inf"))
 

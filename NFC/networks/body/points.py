@@ -32,6 +32,12 @@ def nobody(count: int, like: Tensor) -> Tensor:
     return torch.zeros(count, POINTS, 3, device=like.device)
 
 
+def present(points: Tensor) -> Tensor:
+    """(..., K, 3) with zeros for what is missing: points of confidence 0, or with a number that is NaN or infinite."""
+    seen = (points[..., 2:] > 0) & points.isfinite().all(-1, keepdim=True)
+    return torch.where(seen, points, torch.zeros_like(points))
+
+
 def mirrored(points: Tensor, width: int) -> Tensor:
     """(..., 18, 3) of the mirror image of a picture of `width`: left becomes right; missing points stay as they are."""
     x, y, confidence = points[..., SWAPPED, :].unbind(-1)
@@ -67,6 +73,7 @@ def fourteen(points: Tensor) -> Tensor:
     The top is not among the 18. Ours: 0.9 of the way from the neck to the mean of the visible points of the face beyond
     it; without a face, from neck and hips, 0.45 of their distance above the neck. Missing where these are.
     """
+    points = present(points)
     neck, face, hips = points[..., NECK, :], points[..., FACE, :], points[..., HIPS, :]
     weights = (face[..., 2:] > 0).to(points.dtype)
     middle = (face[..., :2] * weights).sum(-2) / weights.sum(-2).clamp(min=1)

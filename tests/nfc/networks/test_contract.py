@@ -187,7 +187,8 @@ def test_branches_train_what_is_not_frozen(variant):
     camids, pairs = torch.tensor([1, 2, 3, 1, 2, 3]), torch.tensor([[0, 1], [2, 3], [4, 5], [0, 3]])
     height, width = shown.shape[2:]
     parsing, joints = torch.randint(5, (6, height, width)), torch.rand(6, 17, height // 2, width // 2)
-    inputs = Inputs(shown, camids, pairs=pairs, parsing=parsing, heat_maps=joints)
+    points = torch.rand(6, 18, 3) * torch.tensor([width, height, 1])
+    inputs = Inputs(shown, camids, pairs=pairs, parsing=parsing, heat_maps=joints, points=points)
     branches, own = network.outputs(inputs, torch.arange(6) % CLASSES)
     for branch in branches:
         assert branch.weight > 0 and (branch.features is None or branch.features.ndim == 2)

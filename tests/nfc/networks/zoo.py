@@ -33,6 +33,7 @@ VARIANTS = {
     "pabp, mean": ("pabp", ("sizes.dialect=mean",)),
     "spreid, own classifiers": ("spreid", ("sizes.own_classifiers=true",)),
     "rbnet, not masked": ("rbnet", ("sizes.masked=false",)),
+    "foreground, two regions": ("foreground", ("sizes.pooling=foreground_and_background",)),
     "kpr, cameras": ("kpr", ("camera_embedding=true",)),
     "kpr, solider": ("kpr", ("sizes.backbone=solider", "sizes.window=7")),
     "kpr, solider without control": ("kpr", ("sizes.backbone=solider", "sizes.window=7", "sizes.semantic=false")),

@@ -25,6 +25,17 @@ def released() -> dict[str, Tensor]:
     return tensors | {name: tensors[name] + torch.tensor(IDENTITY) for name in thetas}
 
 
+@torch.no_grad()
+def test_parts_stay_where_they_are_before_training():
+    """PTN's identity is exact: no bit of the picture of parts changes."""
+    network = PDC(PDCSizes(**PDC.mini)).eval()
+    parts = torch.randn(2, 3, 128, 64)
+    moved, thetas = network.moved_parts(parts)
+    assert torch.equal(moved, parts) and all((theta == torch.tensor(IDENTITY)).all() for theta in thetas.values())
+    network.transformers["body"].theta.bias[2] = 0.1
+    assert not torch.equal(network.moved_parts(parts)[0], parts)
+
+
 @pytest.mark.slow
 @torch.no_grad()
 def test_figures():

@@ -23,7 +23,7 @@ from NFC.training.data import DataConfig, read_training_set
 from pose2id.errors import UserError
 from tests.nfc.networks.zoo import pictures, small_network
 
-NETWORKS = ("pie", "spindlenet", "pdc", "glad")
+NETWORKS = ("pie", "spindlenet", "pdc", "glad", "foreground")
 POINTS = BodyInputs(("points",))
 STILL = AugmentationConfig(flip=0, pad=0, erase=0)
 
