@@ -1,8 +1,8 @@
 """Foreground pooling: the mean over the places of the map where the person is, told by a mask.
 
 The mask is drawn from 18 keypoints (Ma et al., "Disentangled Person Image Generation", CVPR 2018), who take a picture
-apart by map x mask and map x (1 - mask). Ours: that a place of the map counts by the share of its pixels that are of the
-mask, the test feature, and what becomes of a picture without a mask.
+apart by map x mask and map x (1 - mask). Ours: that a place of the map counts by the share of its pixels that are of
+the mask, the test feature, and what becomes of a picture without a mask.
 """
 
 from collections.abc import Callable

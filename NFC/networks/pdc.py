@@ -41,7 +41,7 @@ FIRST = "conv1/7x7_s2_w"
 class PDCSizes:
     """height: a multiple of 128, twice `width`; channels: factor of the official widths; short: with fewer blocks.
 
-    moved: without, PTN leaves the parts where they are; weighted: without, FWN is a plain concatenation; for comparison.
+    For comparison: without `moved`, PTN leaves parts where they are; without `weighted`, FWN is a concatenation.
     """
 
     height: int = 512
