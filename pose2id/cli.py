@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "convert": Command("pose2id.commands.convert", "weight files from .pth to .safetensors, or back"),
     "convert-pickle": Command("pose2id.commands.convert_pickle", "the same for a file that has to be executed"),
     "synthetic": Command("NFC.commands.synthetic", "write synthetic data sets"),
+    "parse": Command("NFC.commands.parse", "the body part of every pixel, as label maps"),
     "partial-queries": Command("NFC.commands.partial_queries", "a data set once more, with partial or loose queries"),
     "plot-losses": Command("NFC.commands.plot_losses", "curves of training runs"),
     "bench nfc": Command("NFC.benchmarks.nfc", "NFC, ranking and re-ranking against plain implementations"),
@@ -45,6 +46,7 @@ COMMANDS: dict[str, Command] = {
     "bench reid-training": Command(
         "NFC.benchmarks.reid_training", "mAP of every ReID network before and after training"
     ),
+    "bench parser": Command("NFC.benchmarks.parser", "quality of label maps on three unseen worlds, and their speed"),
     "bench ipg": Command("IPG.benchmarks.ipg", "full-size generation against the official order of work"),
     "bench gpu": Command("IPG.benchmarks.gpu", "generation on a GPU, setting by setting"),
     "bench counts": Command("IPG.benchmarks.counts", "what a denoising call asks of a GPU, counted without one"),

@@ -4,7 +4,8 @@ pose2id synthetic --layout market1501 --out data/synthetic/Market-1501 --seed 10
 pose2id synthetic --layout groups --out runs/groups --seed 0 --groups 12000
 
 Layouts are those of the real data sets, `msmt17_v2` being the second version of MSMT17 and `custom` one's own folders
-and table; `groups` is training material for the generator.
+and table; `groups` is training material for the generator, the ReID network, the pose estimator and the parser.
+With `--masks`, `masks/<split>/<picture>.png` holds the number of the body part at every pixel (docs/parsing.md).
 """
 
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ class SyntheticConfig:
     test_pids: int = 50
     shots: int | None = None  # pictures of a person by one camera; the layout's own
     groups: int = 12000
+    masks: bool = False  # also the body parts of every picture, in the folder masks; groups always have them
     workers: int | None = None  # processes; one a core
 
     def __post_init__(self) -> None:
@@ -53,5 +55,5 @@ def main(arguments: Sequence[str]) -> None:
     else:
         options = {} if config.shots is None else {"shots": config.shots}
         pids = config.train_pids, config.test_pids
-        count = write_layout(config.layout, out, config.seed, *pids, config.workers, **options)
+        count = write_layout(config.layout, out, config.seed, *pids, config.workers, config.masks, **options)
         print(f"wrote {count} pictures to {out}")

@@ -4,6 +4,7 @@ Folder and file names follow the originals, so that the readers of the real data
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pose2id.claims import claim
@@ -40,16 +41,25 @@ LAYOUTS: dict[str, Callable[..., Iterator[Job]]] = {
     "viper": viper,
     "custom": custom,
 }
+MASKS = "masks"  # folder of label maps in that of the data set
 SETTINGS_FILE = ".synthetic.json"  # in the data set's folder: what it is made with
 
 
 def write_layout(
-    name: str, root: Path, seed: int, train_pids: int, test_pids: int, workers: int | None = None, **options
+    name: str,
+    root: Path,
+    seed: int,
+    train_pids: int,
+    test_pids: int,
+    workers: int | None = None,
+    masks: bool = False,
+    **options,
 ) -> int:
     """Write a data set in the layout `name` into `root`; returns the number of pictures.
 
     `options` are those of the layout; all have `shots`, the pictures of a person by one camera. What a killed run has
-    left out is added, and whole pictures are kept.
+    left out is added, and whole pictures are kept. masks: also write the body parts of every picture,
+    `masks/<its path without suffix>.png`; a data set that lacks them gains them.
     Raises `UserError` for an unknown layout, counts that make no data set, and a folder that holds something else.
     """
     if name not in LAYOUTS:
@@ -65,8 +75,15 @@ def write_layout(
         claim(root, SETTINGS_FILE, settings)
         remove_leftovers(root)
         jobs = list(LAYOUTS[name](root, seed, train_pids, test_pids, **options))
+        if masks:
+            jobs = [replace(job, mask=mask_path(job.path, root)) for job in jobs]
         write_jobs(seed, jobs, workers)
     return len(jobs)
+
+
+def mask_path(picture: Path, root: Path) -> Path:
+    """The file of the label map of a picture of the data set in `root`."""
+    return root / MASKS / picture.relative_to(root).with_suffix(".png")
 
 
 __all__ = ["LAYOUTS", "write_layout"]

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from pose2id.errors import UserError
 from pose2id.files import replacing
+from pose2id.label_maps import write_label_map
 from pose2id.workers import worker_pool
 
 from ...partial import cut
@@ -29,11 +30,17 @@ class Job:
     view: View
     shift: tuple[float, float] = (0.0, 0.0)  # a bad detection: the picture moved by this part of its size
     part: str = ""  # which part of the picture is left, one of `NFC.datasets.partial.SHARES`
+    mask: Path | None = None  # the file of its label map, if that is wanted
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether no label map is lacking."""
+        return self.mask is None or self.mask.is_file()
 
 
 def write_jobs(seed: int, jobs: list[Job], workers: int | None = None) -> None:
-    """Render and write all pictures that are not there, in parallel."""
-    jobs = [job for job in jobs if not job.path.is_file()]
+    """Render and write all pictures and label maps that are not there, in parallel."""
+    jobs = [job for job in jobs if not (job.path.is_file() and job.has_mask)]
     chunks = [jobs[start : start + 100] for start in range(0, len(jobs), 100)]
     with worker_pool(workers) as pool, tqdm(total=len(jobs), unit="image") as progress:
         for count in pool.map(partial(_write, seed), chunks):
@@ -43,18 +50,30 @@ def write_jobs(seed: int, jobs: list[Job], workers: int | None = None) -> None:
 def _write(world_seed: int, jobs: list[Job]) -> int:
     world = World(world_seed)
     for job in jobs:
-        picture = world.shoot(job.view).picture
-        if any(job.shift):
-            rows, columns = (int(part * size) for part, size in zip(job.shift, picture.shape[:2], strict=True))
-            picture = np.roll(picture, (rows, columns), (0, 1))
-        if job.part:
-            rng = np.random.default_rng([world_seed, PARTS, job.view.pid, job.view.camid, job.view.index])
-            picture = cut(picture, job.part, rng)
-        parameters = [cv2.IMWRITE_JPEG_QUALITY, 95] if job.path.suffix == ".jpg" else []
-        with replacing(job.path) as partial:
-            if not cv2.imwrite(str(partial), picture[..., ::-1], parameters):
-                raise UserError(f"cannot write {job.path}: is the disk full or the folder read-only?")
+        shot = world.shoot(job.view)
+        if not job.path.is_file():
+            _write_picture(job.path, _framed(shot.picture, job, world_seed))
+        if job.mask and not job.has_mask:
+            write_label_map(job.mask, _framed(shot.parsing, job, world_seed))
     return len(jobs)
+
+
+def _framed(pixels: np.ndarray, job: Job, seed: int) -> np.ndarray:
+    """What the box of a job leaves of a picture (H, W, 3), or of its label map (H, W)."""
+    if any(job.shift):
+        rows, columns = (int(part * size) for part, size in zip(job.shift, pixels.shape[:2], strict=True))
+        pixels = np.roll(pixels, (rows, columns), (0, 1))
+    if job.part:
+        rng = np.random.default_rng([seed, PARTS, job.view.pid, job.view.camid, job.view.index])
+        pixels = cut(pixels, job.part, rng)
+    return pixels
+
+
+def _write_picture(path: Path, picture: np.ndarray) -> None:
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix == ".jpg" else []
+    with replacing(path) as partial:
+        if not cv2.imwrite(str(partial), picture[..., ::-1], parameters):
+            raise UserError(f"cannot write {path}: is the disk full or the folder read-only?")
 
 
 def chance_occluder(rng: np.random.Generator, share: float) -> str:
