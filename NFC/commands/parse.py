@@ -1,0 +1,77 @@
+"""The body part of every pixel of every picture of a data set, as label maps.
+
+pose2id parse --dataset market1501 --root data/Market-1501 --out masks/Market-1501
+pose2id parse --pictures pictures --out masks/pictures
+
+`OUT/<path of the picture without suffix>.png` is an 8-bit PNG of the picture's size with Pascal-Person-Part's numbers:
+0 background, 1 head, 2 torso, 3 upper arms, 4 lower arms, 5 upper legs, 6 lower legs. Running the command again after a
+stop goes on where that was; pictures that cannot be read are named, and the exit code is then 1. docs/parsing.md tells
+more.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+from pose2id.devices import pick_device
+from pose2id.errors import UserError, printable
+from pose2id.flags import parse_command
+from pose2id.listing import list_nested
+from pose2id.ranges import BATCH, check_ranges
+
+from ..datasets import build_dataset
+from ..parsing.label_maps import pictures_of, write_label_maps
+from ..parsing.network import shipped_parser
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class ParseConfig:
+    out: str = MISSING  # folder to write to
+    root: str | None = None  # folder of a data set: all of its splits
+    dataset: str = "market1501"  # its layout
+    options: dict[str, Any] = field(default_factory=dict)  # of the data set, such as options.mode=indoor
+    generated: bool = False  # also the pictures that were generated from those of the data set
+    pictures: str | None = None  # or any folder of pictures, with the folders in it
+    weights: str | None = None  # folder that train-parser wrote; the one that is shipped
+    batch_size: int = 64
+    device: str | None = None  # a GPU if there is one
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"batch_size": BATCH})
+
+
+def main(arguments: Sequence[str]) -> int | None:
+    config = parse_command(ParseConfig, __doc__, arguments)
+    if config is None:
+        return None
+    pictures, root = _pictures(config)
+    weights = Path(config.weights) if config.weights else shipped_parser()
+    device = str(pick_device(config.device))
+    count, failures = write_label_maps(pictures, root, Path(config.out), weights, config.batch_size, device)
+    print(f"wrote {count} label maps to {printable(config.out)}")
+    if failures:
+        print(f"{len(failures)} pictures could not be parsed:", *failures, sep="\n  ", file=sys.stderr)
+    return 1 if failures else None
+
+
+def _pictures(config: ParseConfig) -> tuple[set[Path], Path]:
+    """The pictures that are wanted, and the folder that their maps are named below."""
+    if (config.root is None) == (config.pictures is None):
+        raise UserError("name either root, a data set, or pictures, a folder of pictures")
+    if config.root:
+        dataset = build_dataset(config.dataset, config.root, **config.options)
+        return pictures_of(dataset, config.generated), dataset.root
+    folder = Path(config.pictures or "")
+    if Path(config.out).resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"out {printable(config.out)} lies in the folder of pictures; name another")
+    paths, left_out = list_nested(folder)
+    if left_out.counts:
+        logger.warning("%s: %s", printable(folder), left_out)
+    return set(paths), folder
