@@ -27,12 +27,13 @@ Drawings = Mapping[str, tuple[Figure, str]]  # file stem -> figure and caption
 class Result:
     """A table, plots (vector files), galleries of pictures (PNG) and rank lists by heading.
 
-    claims: a second table, of what is claimed about the rows of the first.
+    claims: a second table, of what is claimed about the rows of the first; measures: a third one, of other figures.
     """
 
     heading: str
     table: ResultTable | None = None
     claims: ResultTable | None = None
+    measures: ResultTable | None = None
     plots: Drawings = field(default_factory=dict)
     galleries: Drawings = field(default_factory=dict)
     rank_lists: Mapping[str, Sequence[RankList]] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class Result:
 def show(result: Result) -> None:
     """Print the tables, and what the drawings show."""
     console = Console(width=max(TERMINAL, Console().width))
-    for table in filter(None, (result.table, result.claims)):
+    for table in filter(None, (result.table, result.claims, result.measures)):
         console.print(to_terminal(table))
     for _, caption in (*result.plots.values(), *result.galleries.values()):
         print(caption)
@@ -55,7 +56,8 @@ def show(result: Result) -> None:
 def save_result(folder: Path, name: str, result: Result) -> None:
     """Write the tables (.json, .csv, .md, .tex), plots (.svg) and galleries (.png) into `folder`, then its section."""
     parts = []
-    for stem, table in ((name, result.table), (f"{name}_claims", result.claims)):
+    tables = {name: result.table, f"{name}_claims": result.claims, f"{name}_measures": result.measures}
+    for stem, table in tables.items():
         if table:
             write_text(folder / f"{stem}.json", json.dumps(asdict(table), indent=2) + "\n")
             write_table(folder / f"{stem}.json", table)

@@ -75,7 +75,8 @@ class LossLog:
                 f"the loss of step {wrong[0]['step']} is {wrong[0]['loss']}: training stops, and {self.path.parent} "
                 "keeps its last checkpoint; take a lower learning_rate or another precision, in another output_dir"
             )
-        return {name: sum(row[name] for row in self.rows) / len(self.rows) for name in names}
+        found = {name: [row[name] for row in self.rows if name in row] for name in names}  # a stage may add losses
+        return {name: sum(values) / len(values) for name, values in found.items()}
 
     def write(self, last: dict[str, float]) -> None:
         """Write what is settled, with the values `last` added to the last step."""

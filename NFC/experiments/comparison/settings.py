@@ -102,7 +102,8 @@ class Claim:
 class TableRecipe:
     """Rows on one data set, and the claims about them.
 
-    drawings: name of `drawings.DRAWINGS` -> the network whose pictures are drawn.
+    drawings: name of `drawings.DRAWINGS` -> the network whose pictures are drawn. measures: name of `measures.MEASURES`
+    -> networks of which it is taken; the data needs `bodies`.
     """
 
     heading: str
@@ -112,6 +113,7 @@ class TableRecipe:
     metrics: list[str] = field(default_factory=lambda: ["mAP"])
     caption: str = ""
     drawings: dict[str, str] = field(default_factory=dict)
+    measures: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -133,7 +135,7 @@ class Comparison:
             _known(where, "data", table.data, self.data)
             for row in table.rows.values():
                 _known(where, "network", row.network, self.networks)
-            for network in table.drawings.values():
+            for network in (*table.drawings.values(), *(own for names in table.measures.values() for own in names)):
                 _known(where, "network", network, self.networks)
             for claim in table.claims:
                 for row in (claim.row, claim.against):

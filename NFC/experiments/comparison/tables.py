@@ -8,6 +8,7 @@ import numpy as np
 from ...report.table import ResultTable, Row
 from ..results import Result
 from .drawings import draw
+from .measures import measure
 from .scoring import Bench, Figures
 from .settings import Claim, TableRecipe
 from .training import Workshop
@@ -24,7 +25,8 @@ def compare(workshop: Workshop, name: str, folder: Path) -> Result:
         for row, settings in recipe.rows.items()
     }
     claims = claims_table(recipe, figures) if recipe.claims else None
-    return Result(recipe.heading, rows_table(recipe, figures), claims, galleries=draw(recipe.drawings, bench))
+    galleries, measures = draw(recipe.drawings, bench), measure(recipe.measures, bench)
+    return Result(recipe.heading, rows_table(recipe, figures), claims, measures, galleries=galleries)
 
 
 def rows_table(recipe: TableRecipe, figures: Mapping[str, Seeds]) -> ResultTable:

@@ -238,6 +238,19 @@ def test_the_clock_can_end_a_run(tmp_path):
     assert state_of(tmp_path)["seconds"] >= 0.3
 
 
+def test_losses_that_begin_later_are_logged_from_there(tmp_path):
+    loop, _ = toy_loop(tmp_path, log_every=6)
+    forward, steps = loop.model.forward, iter(range(6))
+
+    def later(batch, generators):
+        loss, logged = forward(batch, generators)
+        return loss, logged | ({"late": 2.0} if next(steps) >= 4 else {})
+
+    loop.model.forward = later
+    loop.run()
+    assert ["late" in row for row in losses_of(tmp_path)] == [False] * 4 + [True] * 2
+
+
 def test_curves_for_tensorboard(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
