@@ -76,7 +76,7 @@ def truth(bench: Bench, extractor: Extractor) -> Truth:
 
 
 def heat_map_measures(extractor: Extractor, shown: Truth) -> Mapping[str, float]:
-    """Of RBNet: error of its heat maps by that of empty ones, points within `NEAR`, means of the mask by its limit 2."""
+    """Of RBNet: error of its heat maps by that of empty ones, points within `NEAR`, means of the mask, of 2."""
     network = extractor.network
     mask, maps = network.reverse(network.backbone.maps(shown.pictures))
     stride = shown.pictures.shape[2] / maps.shape[2]
