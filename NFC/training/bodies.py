@@ -89,8 +89,8 @@ def told_of(config: BodyConfig, inputs: BodyInputs, groups: bool) -> BodyInputs:
     """
     if config.parsing and "parsing" not in inputs.names:
         raise UserError("the network learns nothing from label maps; leave out data.parsing")
-    points = config.keypoints or groups
-    named = {"points": points, "heat_maps": points, "parsing": config.parsing or (groups and not inputs.optional)}
+    points, own_labels = config.keypoints or groups, groups and "parsing" not in inputs.optional
+    named = {"points": points, "heat_maps": points, "parsing": config.parsing or own_labels}
     lacking = [name for name in inputs.names if not named[name]]
     for name in lacking:
         if name not in inputs.optional:

@@ -29,7 +29,7 @@ VARIANTS = {
     "clipreid, resnet": ("clipreid", ("sizes.encoder=resnet", "sizes.depths=[1,1,1,1]", "sizes.channels=16")),
     "alignedreid, mutual": ("alignedreid", ("mutual=true",)),
     "dsr, sfr": ("dsr", ("sizes.dialect=sfr", "sizes.windows=[1,2,0]")),
-    "sap, parsing": ("sap", ("sizes.teacher=parsing", "sizes.mutual_absorption=false")),
+    "sap, stripes": ("sap", ("sizes.teacher=stripes", "sizes.mutual_absorption=false")),
     "pabp, mean": ("pabp", ("sizes.dialect=mean",)),
     "spreid, own classifiers": ("spreid", ("sizes.own_classifiers=true",)),
     "rbnet, not masked": ("rbnet", ("sizes.masked=false",)),
