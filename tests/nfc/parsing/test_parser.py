@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from NFC.datasets.synthetic import View, World
 from NFC.datasets.synthetic.groups import Groups, joined, shoot_group
@@ -49,8 +49,9 @@ def test_label_maps_have_the_size_of_their_pictures(folder):
     pictures = [Image.fromarray(World(3).shoot(View(0, 0, 0)).picture).resize(size) for size in ((64, 128), (9, 50))]
     maps = parser(pictures)
     assert [labels.shape for labels in maps] == [(128, 64), (50, 9)] and maps[0].dtype == np.uint8
-    alone = parser(pictures[1:])[0]
+    alone, turned = parser([pictures[1]])[0], parser([ImageOps.mirror(pictures[0])])[0]
     assert (alone == maps[1]).mean() > 0.99
+    assert (turned[:, ::-1] == maps[0]).mean() > 0.99
 
 
 def test_boxes_move_labels_with_their_pictures():
