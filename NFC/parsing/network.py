@@ -124,9 +124,13 @@ class Parser:
 
     @torch.inference_mode()
     def label_maps(self, pictures: Tensor) -> Tensor:
-        """(B, 3, H, W) float32 RGB in [0, 1], of the network's size -> (B, H, W) uint8."""
+        """(B, 3, H, W) float32 RGB in [0, 1], of the network's size -> (B, H, W) uint8.
+
+        The class of the highest mean probability in a picture and its mirror image.
+        """
         pixels = self.preprocessing.normalise(pictures.to(self.network.device))
-        return class_scores(self.network, pixels).argmax(1).byte()
+        mirrored = class_scores(self.network, pixels.flip(3)).flip(3)
+        return (class_scores(self.network, pixels).softmax(1) + mirrored.softmax(1)).argmax(1).byte()
 
 
 def _read_network(folder: Path) -> SegformerForSemanticSegmentation:
