@@ -17,9 +17,7 @@ MOST_STEPS = 1024  # along a limb; one that is longer than 4,096 pixels has disc
 EMPTY = 1e-6
 
 
-def pose_mask(
-    points: Tensor, size: tuple[int, int] = FRAME, radius: int = RADIUS, closing: int = CLOSING
-) -> Tensor:
+def pose_mask(points: Tensor, size: tuple[int, int] = FRAME, radius: int = RADIUS, closing: int = CLOSING) -> Tensor:
     """Foreground (..., h, w) bool from points (..., 18, 3) in pixels of a map of `size` (h, w).
 
     Discs along the 23 limbs of which both ends are there, about `radius` apart, closed by a square; nothing for nobody.
