@@ -43,6 +43,9 @@ COMMANDS: dict[str, Command] = {
         "NFC.benchmarks.matching", "matchers of local features: seconds and memory for all pairs"
     ),
     "bench extractors": Command("NFC.benchmarks.extractors", "pictures a second of every ReID network"),
+    "bench body-networks": Command(
+        "NFC.benchmarks.body_networks", "networks that know the body beside the same without it"
+    ),
     "bench reid-training": Command(
         "NFC.benchmarks.reid_training", "mAP of every ReID network before and after training"
     ),

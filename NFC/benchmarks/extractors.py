@@ -73,6 +73,7 @@ VARIANTS = {
     "Spindle Net": Variant("spindlenet"),
     "PDC": Variant("pdc"),
     "GLAD": Variant("glad"),
+    "foreground": Variant("foreground"),
 }
 
 

@@ -20,7 +20,7 @@ from .blocks.heads import bn_neck, class_scores
 from .blocks.map_network import MapNetwork, MapSizes
 from .body.inputs import BodyInputs
 from .body.masks import FRAME, mask_pooling, pose_mask
-from .body.points import resized
+from .body.points import nobody, resized
 from .files import build_from_file
 from .reid_network import Branch, Inputs
 
@@ -75,26 +75,29 @@ class Foreground(MapNetwork):
     def unused_at_test(self) -> tuple[str, ...]:
         return "bottleneck.", "classifier."
 
-    def mask(self, pictures: Tensor, points: Tensor | None = None, parsing: Tensor | None = None) -> Tensor:
-        """(B, h, w) bool, where the person is; nowhere in a picture of which nothing is known.
+    def shares(
+        self, pictures: Tensor, size: tuple[int, int], points: Tensor | None = None, parsing: Tensor | None = None
+    ) -> Tensor:
+        """(B, 1, *size), how much of each place shows the person; 0 in a picture of which nothing is known.
 
         points: (B, 18, 3) in pixels of the pictures (B, 3, H, W). parsing: label maps (B, H, W) int64, 0 the background
-        and -1 unknown, which take the place of the points.
+        and -1 unknown; they take the place of the points in all pictures but those whose map is unknown everywhere.
         """
-        if parsing is not None:
-            return parsing > 0
-        if points is None:
-            return torch.zeros(len(pictures), *FRAME, dtype=torch.bool, device=pictures.device)
-        return pose_mask(resized(points, (pictures.shape[2], pictures.shape[3]), FRAME))
+        points = nobody(len(pictures), pictures) if points is None else points
+        drawn = pose_mask(resized(points, (pictures.shape[2], pictures.shape[3]), FRAME))
+        shares = adaptive_avg_pool2d(drawn[:, None].float(), size)
+        if parsing is None:
+            return shares
+        known = (parsing >= 0).flatten(1).any(1)[:, None, None, None]
+        return torch.where(known, adaptive_avg_pool2d((parsing > 0)[:, None].float(), size), shares)
 
     def pooled(self, pictures: Tensor, points: Tensor | None = None, parsing: Tensor | None = None) -> Tensor:
         """(B, regions, channels): means over the map, weighted; of a region without a pixel, that of all places."""
         maps = self.backbone(pictures)
-        mask = self.mask(pictures, points, parsing)[:, None].to(maps.dtype)
-        shares = adaptive_avg_pool2d(mask, maps.shape[2:])
+        shares = self.shares(pictures, (maps.shape[2], maps.shape[3]), points, parsing)
         weights = torch.cat([REGIONS[name](shares) for name in self.regions], 1)
         empty = weights.sum((2, 3), keepdim=True) <= 0
-        return mask_pooling(maps, weights.masked_fill(empty, 1.0))
+        return mask_pooling(maps, weights.masked_fill(empty, 1.0).to(maps.dtype))
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         """One a region, with neck and classifier of its own, and the same weight."""

@@ -85,6 +85,10 @@ def test_label_maps_take_the_place_of_points():
     labels[:, 10:50, 10:20] = 4
     assert torch.equal(network(shown(), bodies(), labels), network(shown(), parsing=labels))
     assert not torch.allclose(network(shown(), bodies()), network(shown(), parsing=labels), rtol=1e-3)
+    half = torch.stack([labels[0], labels[1] * 0 - 1])
+    by_both = network(shown(), bodies(), half)
+    assert torch.equal(by_both[:1], network(shown(), parsing=labels)[:1])
+    torch.testing.assert_close(by_both[1:], network(shown(), bodies())[1:], **UP_TO_ROUNDING)
     (branch,) = network.branches(Inputs(shown(), points=bodies(), parsing=labels))
     torch.testing.assert_close(normalize(branch.features), network(shown(), parsing=labels))
 
