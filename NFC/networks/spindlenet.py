@@ -23,6 +23,7 @@ from .blocks.inception import Mixed, Plain, Trunk, scaled
 from .body.points import resized
 from .body.regions import LARGE, SMALL, spindle_boxes
 from .files import build_from_file
+from .looks import BoxLook, Look, shares_of
 from .reid_network import Branch, Inputs
 
 STEM = {
@@ -160,6 +161,14 @@ class SpindleNet(BodyNetwork):
         found["parts_all"] = fused["parts_all"](found["head"].maximum(both))
         found["spindle"] = self.spindle(torch.cat([found["base"], found["parts_all"]], dim=1))
         return found
+
+    def last_map(self, pictures: Tensor) -> Tensor:
+        return self.base.trunk(self.base.middle(self.backbone(pictures)))
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """Beside what any network of a body shows, the seven regions."""
+        boxes = shares_of(self.boxes(inputs.pictures, inputs.points)[0], inputs.pictures)
+        return [*super().explain(inputs), BoxLook("Regions", boxes, tuple(self.regions))]
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         """The feature, then the base network and each region, by scores alone.

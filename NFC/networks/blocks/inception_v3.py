@@ -131,6 +131,15 @@ class InceptionV3(nn.Module):
         return self.inception[2](self.grid_reduction[1](self.inception[1](x)))
 
 
+def map_place(maps: Tensor, size: tuple[int, int], dilated: bool) -> tuple[float, float, float, float]:
+    """What of pictures of `size`, (height, width), the cells of a map (..., h, w) of `InceptionV3` cover.
+
+    Its convolutions without a border leave out a margin.
+    """
+    first, step = (21, 16) if dilated else (37, 32)
+    return grid_place(first, step, (maps.shape[-2], maps.shape[-1]), size)
+
+
 class Classifier(nn.Module):
     """ASPP and a layer of classes: (B, channels, h, w) -> logits (B, classes, h, w)."""
 
