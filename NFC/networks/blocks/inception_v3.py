@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d
 
+from ..looks import grid_place
+
 EPSILON = 2e-5
 Kernel = int | tuple[int, int]
 
