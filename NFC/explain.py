@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from pose2id.errors import UserError
 from pose2id.files import write_text
-from pose2id.pictures import write_picture
+from pose2id.pictures import modified, write_picture
 
 from .networks.base import Extractor
 from .networks.looks import Look
@@ -50,6 +50,8 @@ def write_explanations(extractor: Extractor, paths: Sequence[Path], out: Path, n
     network = _looking(extractor)
     if network.judges_pairs and len(paths) < 2:
         raise UserError(f"network '{network.name}' judges pairs of pictures: name two or more, the query first")
+    for path in paths:
+        modified(path)  # one that is not there is told before anything is written
     names = stems(paths)
     pictures = [
         _write_sheet(extractor, path, out, name)

@@ -18,7 +18,7 @@ from .base import IMAGENET_MEAN, IMAGENET_STD, Extractor, Preprocessing
 from .blocks.matching_gate import MatchingGate, NoGate
 from .blocks.pair_network import PairNetwork, PairSizes
 from .files import build_from_file
-from .looks import DifferenceLook, Look
+from .looks import DifferenceLook, Look, numbered
 from .reid_network import Inputs
 
 POOLED = 8  # pictures are so many times larger than the maps
@@ -72,7 +72,7 @@ class GatedSiamese(PairNetwork):
         return normalize(query.flatten(1)), normalize(gallery.flatten(1))
 
     def opened(self, query: Tensor, gallery: Tensor) -> list[Tensor]:
-        """Maps (P, C, R, W) each -> of each stage how far its gate lets each row through, (P, R), a mean of channels."""
+        """Maps (P, C, R, W) each -> of each stage how open its gate is for each row, (P, R), a mean over channels."""
         found = []
         for halve, gate in zip((None, *self.halving), self.gates, strict=True):
             if halve is not None:
@@ -85,7 +85,7 @@ class GatedSiamese(PairNetwork):
         """Which rows the gates of the stages amplify, the same of both pictures."""
         query, gallery = self.maps(inputs.pictures)[:, None]
         gates = torch.cat(self.opened(query, gallery))[..., None]  # (stages, R, 1)
-        names = [f"gate at {query.shape[3] >> stage} columns" for stage in range(len(gates))]
+        names = numbered("gate", len(gates))
         score = float(self.pair_scores(query, gallery))
         maps = gates.expand(2, -1, -1, -1)
         return [DifferenceLook("Mean of the gates of a row", maps, (names, names), "minus the distance", score)]

@@ -1,6 +1,6 @@
 """What a network looked at, as values: maps, parts, boxes, points and pictures of one picture, or how two are compared.
 
-Places are shares of a picture: x from 0, its left border, to 1, its right one, and y downwards; boxes are x1, y1, x2, y2.
+Places are shares of a picture: x from 0, its left border, to 1, its right one, y downwards; boxes are x1, y1, x2, y2.
 `numbers` gives a look's plain numbers for a picture of (width, height), with places in its pixels.
 """
 
@@ -34,7 +34,7 @@ class Look:
 class MapLook(Look):
     """Maps (K, h, w), at least 0, each with a name: where the network looked, the more the larger.
 
-    full: the value that is drawn strongest; None for the largest one of each map. place: what of the picture they cover.
+    full: the value that is drawn strongest, None for the largest of each map. place: of the picture, what they cover.
     """
 
     kind: ClassVar[str] = "maps"

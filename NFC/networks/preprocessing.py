@@ -55,8 +55,7 @@ class Preprocessing:
         return standardised(pictures) if self.standardise else pictures
 
     def shown(self, pictures: Tensor) -> Tensor:
-        """The inverse of `normalise`, cut to [0, 1]; of standardised pictures, which cannot be told, as bright as fits.
-        """
+        """The inverse of `normalise`, cut to [0, 1]; standardised pictures come out as bright as fits."""
         if self.standardise:
             low, high = pictures.amin((-3, -2, -1), keepdim=True), pictures.amax((-3, -2, -1), keepdim=True)
             pictures = (pictures - low) / (high - low).clamp(min=1e-12)

@@ -36,6 +36,7 @@ HEAT = "inferno"
 SHOWN = 0.65  # of the heat's colour, over the grey picture
 SHADED = 0.35  # of the picture's light, outside of a box
 LINE, DOT = 3, 4
+SPACE = "\N{NO-BREAK SPACE}"
 
 
 def look_sheet(picture: Image.Image, name: str, looks: Sequence[Look], preprocessing: Preprocessing) -> Image.Image:
@@ -52,13 +53,15 @@ def strip(look: Look, picture: Image.Image, preprocessing: Preprocessing) -> Str
 
 @strip.register
 def _(look: MapLook, picture: Image.Image, preprocessing: Preprocessing) -> Strip:
-    tiles = []
-    for name, own in zip(look.names, look.maps, strict=True):
-        largest = float(own.max())
-        values = own / (look.full or max(largest, 1e-12))
-        label = name if look.full else f"{name} (to {largest:.3g})"
-        tiles.append(NamedTile(heat_over(picture, spread_over(values[None], look.place, picture)[0]), label))
-    return Strip(look.title, tiles, ("0", f"{look.full:g}" if look.full else "the largest of each"), HEAT)
+    largest = [float(own.max()) for own in look.maps]
+    full = [look.full or max(own, 1e-12) for own in largest]
+    maps = spread_over(look.maps / torch.tensor(full, device=look.maps.device)[:, None, None], look.place, picture)
+    names = [name.replace("_", " ") for name in look.names]
+    alike = look.full or len(names) == 1
+    if not alike:
+        names = [f"{name} (to{SPACE}{value:.3g})" for name, value in zip(names, largest, strict=True)]
+    tiles = [NamedTile(heat_over(picture, values), name) for values, name in zip(maps, names, strict=True)]
+    return Strip(look.title, tiles, ("0", f"{full[0]:.3g}" if alike else "the largest of each"), HEAT)
 
 
 @strip.register
@@ -67,7 +70,7 @@ def _(look: PartLook, picture: Image.Image, preprocessing: Preprocessing) -> Str
     shares = spread_over(look.maps, look.place, picture)
     _, together, *each = part_maps(picture, shares)
     hidden = [seen is False for seen in (look.visible or [None] * len(each))]
-    percent = [f"{100 * float(own.mean()):.0f} %" for own in look.maps]
+    percent = [f"{100 * float(own.mean()):.0f}{SPACE}%" for own in look.maps]
     names = [
         f"{name}, {share}{', not seen' * off}" for name, share, off in zip(look.names, percent, hidden, strict=True)
     ]
@@ -155,5 +158,3 @@ def _pixels(shares: Sequence[float], picture: Image.Image) -> tuple[int, ...]:
     """x, y, x, y and so on, in whole pixels of the picture."""
     limits = picture.width - 1, picture.height - 1
     return tuple(round(share * limits[axis % 2]) for axis, share in enumerate(shares))
-
-

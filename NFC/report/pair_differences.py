@@ -40,7 +40,7 @@ def difference_plot(look: DifferenceLook, pictures: Sequence[Picture], size: tup
     maps = look.maps.cpu().numpy()
     count, largest = maps.shape[1], maps.max()
     rows = 1 if count == 1 else 2
-    figure = Figure(figsize=(3.6 * (1 + count) / rows, 4.4 * rows), layout="constrained")
+    figure = Figure(figsize=(3.6 * (1 + count) / rows, 4.4 if rows == 1 else 6.6), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(f"{look.verdict}: {look.score:+.2f}")
     axes = figure.subplots(rows, 2 * (1 + count) // rows)

@@ -1,4 +1,4 @@
-"""A contact sheet: a picture on the left, beside it rows of tiles with their names, each row under its title."""
+"""A contact sheet: a picture on the left, beside it tiles with their names, in groups with a title."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 TILE = 256  # pixels, the height of a tile
 NARROWEST, WIDEST = 128, 512  # columns of a tile; pictures in other forms are fitted in
 MARGIN, LINE, BAR = 14, 19, (90, 12)
-ACROSS = 1100  # columns of tiles beside the picture
+ACROSS = 8 * (NARROWEST + 14)  # columns of tiles beside the picture
 TEXT, HEADING = 15, 18  # sizes of the font
 
 
@@ -48,40 +48,41 @@ def fitted(picture: Image.Image) -> Image.Image:
 
 def sheet(picture: Image.Image, name: str, strips: Sequence[Strip]) -> Image.Image:
     """picture: shown first, with its `name`. Every tile is `TILE` pixels high or, if it is very wide, less."""
-    first = _cell(NamedTile(fitted(picture), name))
-    beside = [_strip(strip) for strip in strips]
-    left = first.width + 2 * MARGIN
-    width = left + max((block.width for block in beside), default=0)
-    top = MARGIN + LINE + MARGIN // 2
-    height = max(top + first.height, MARGIN + sum(block.height + MARGIN for block in beside)) + MARGIN
-    result = Image.new("RGB", (width + MARGIN, height), "white")
+    first, beside = _cell(NamedTile(fitted(picture), name)), _flowing([_strip(strip) for strip in strips], 2 * MARGIN)
+    left, top = first.width + 2 * MARGIN, MARGIN + LINE + MARGIN // 2
+    height = max(top + first.height, MARGIN + beside.height)
+    result = Image.new("RGB", (left + beside.width + MARGIN, height + MARGIN), "white")
     result.paste(first, (MARGIN, top))
-    down = MARGIN
-    for block in beside:
-        result.paste(block, (left, down))
-        down += block.height + MARGIN
+    result.paste(beside, (left, MARGIN))
     return result
 
 
 def _strip(strip: Strip) -> Image.Image:
     """Its title with the scale, and its tiles in as many rows as they need."""
-    rows: list[list[Image.Image]] = [[]]
-    for cell in map(_cell, strip.tiles):
-        if rows[-1] and sum(other.width + MARGIN for other in rows[-1]) + cell.width > ACROSS:
-            rows.append([])
-        rows[-1].append(cell)
-    heading = _heading(strip)
-    width = max(heading.width, *(sum(cell.width + MARGIN for cell in row) for row in rows))
-    height = heading.height + sum(max((cell.height for cell in row), default=0) + MARGIN // 2 for row in rows)
-    result = Image.new("RGB", (width, height), "white")
+    heading, tiles = _heading(strip), _flowing([_cell(tile) for tile in strip.tiles])
+    result = Image.new("RGB", (max(heading.width, tiles.width), heading.height + tiles.height), "white")
     result.paste(heading)
-    down = heading.height
-    for row in rows:
+    result.paste(tiles, (0, heading.height))
+    return result
+
+
+def _flowing(blocks: Sequence[Image.Image], gap: int = MARGIN) -> Image.Image:
+    """Blocks from left to right, `gap` pixels apart, in rows of at most `ACROSS` pixels or one block."""
+    rows: list[list[Image.Image]] = [[]]
+    for block in blocks:
+        if rows[-1] and sum(other.width + gap for other in rows[-1]) + block.width > ACROSS:
+            rows.append([])
+        rows[-1].append(block)
+    widths = [sum(block.width + gap for block in row) - gap for row in rows]
+    heights = [max((block.height for block in row), default=0) for row in rows]
+    result = Image.new("RGB", (max(0, *widths), sum(heights) + MARGIN * (len(rows) - 1)), "white")
+    down = 0
+    for row, height in zip(rows, heights, strict=True):
         across = 0
-        for cell in row:
-            result.paste(cell, (across, down))
-            across += cell.width + MARGIN
-        down += max((cell.height for cell in row), default=0) + MARGIN // 2
+        for block in row:
+            result.paste(block, (across, down))
+            across += block.width + gap
+        down += height + MARGIN
     return result
 
 
@@ -90,7 +91,8 @@ def _heading(strip: Strip) -> Image.Image:
     bold, plain = font(HEADING, bold=True), font(TEXT)
     ends = strip.scale or ("", "")
     title, low, high = bold.getlength(strip.title), *(plain.getlength(end) for end in ends)
-    result = Image.new("RGB", (round(title + low + high) + BAR[0] + 4 * MARGIN, LINE + MARGIN // 2), "white")
+    width = round(title + low + high) + BAR[0] + 3 * MARGIN + 2 if strip.scale else round(title) + 2
+    result = Image.new("RGB", (width, LINE + MARGIN // 2), "white")
     draw = ImageDraw.Draw(result)
     draw.text((0, 0), strip.title, "black", bold)
     if strip.scale:
@@ -117,9 +119,9 @@ def _cell(tile: NamedTile) -> Image.Image:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most `width` pixels; a word that is longer is broken."""
+    """Lines of at most `width` pixels, broken at spaces; a word that is longer is broken."""
     lines: list[str] = [""]
-    for word in text.split():
+    for word in text.split(" "):
         joined = f"{lines[-1]} {word}".strip()
         if font(TEXT).getlength(joined) <= width:
             lines[-1] = joined

@@ -46,7 +46,7 @@ def pooled_columns(maps: Tensor, windows: Sequence[int], stride: int, pooling: s
 
 
 def spread(weights: Tensor, size: tuple[int, int], windows: Sequence[int], stride: int) -> Tensor:
-    """Numbers (M,) of the columns of a map of `size` -> (h, w): at each place the mean over the windows that hold it."""
+    """Numbers (M,) of the columns of a map of `size` -> (h, w): at each place a mean over the windows around it."""
     counts = window_counts(*size, windows, stride)
     total, hits = weights.new_zeros(2, 1, *size)
     for window, own in zip(windows, weights.split(counts), strict=True):
