@@ -44,7 +44,7 @@ class MapLook(Look):
     place: Box = WHOLE
 
     def numbers(self, size: tuple[int, int]) -> Numbers:
-        rows = [_of_map(own, float(self.maps.sum()), self.place, size) for own in self.maps]
+        rows = [_of_map(own, float(self.maps.double().sum()), self.place, size) for own in self.maps]
         named = [{"name": name, **row} for name, row in zip(self.names, rows, strict=True)]
         return {"shape": list(self.maps.shape[1:]), "maps": named}
 
