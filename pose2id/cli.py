@@ -21,6 +21,7 @@ COMMANDS: dict[str, Command] = {
     "embed": Command("NFC.commands.embed", "features of pictures, into a file"),
     "centralize": Command("NFC.commands.centralize", "features in, centralized features out, with or without labels"),
     "conflicts": Command("NFC.commands.conflicts", "which patterns of sets never go together, from training features"),
+    "explain": Command("NFC.commands.explain", "what a network looks at in pictures, drawn over them"),
     "evaluate": Command("NFC.commands.evaluate", "score features with and without centralization"),
     "train": Command("IPG.commands.train", "train the generator"),
     "train-reid": Command("NFC.commands.train_reid", "train a ReID network"),

@@ -18,6 +18,7 @@ from .base import Extractor
 from .blocks.heads import class_scores
 from .blocks.map_network import MapNetwork, MapSizes, renamed
 from .files import build_from_file
+from .looks import Look, PathLook
 from .reid_network import Branch, Inputs
 
 # The official backbone counts torchvision's modules; 2 and 3 have no tensors.
@@ -77,6 +78,10 @@ class AlignedReID(MapNetwork):
         local = self.conv1(self.bn(last).relu().amax(3, keepdim=True)).squeeze(3)
         scores = class_scores(nn.Identity(), self.classifier, whole) if self.classifier else None
         return [Branch(whole, scores, stripes=normalize(local.float().mT, dim=2))]
+
+    def explain_pair(self, inputs: Inputs) -> list[Look]:
+        """Which stripes are compared."""
+        return [PathLook("Stripes that DMLI compares", tuple(self(inputs.pictures).normalized().stripes))]
 
     def forward(self, pictures: Tensor) -> StripeFeatures:
         last = self.backbone(pictures)

@@ -18,6 +18,7 @@ from .base import IMAGENET_STD, Extractor, Preprocessing
 from .blocks.heads import class_scores
 from .blocks.map_network import MapNetwork, MapSizes, renamed
 from .files import build_from_file
+from .looks import Look, PathLook
 from .reid_network import Branch, Inputs
 
 OFFICIAL = {"base.": "backbone.", "fc.": "classifier."}
@@ -74,6 +75,10 @@ class AlignedReIDV1(MapNetwork):
         if self.sizes.normalize:
             features = StripeFeatures(*(normalize(t.float(), dim=-1) for t in (features.whole, features.stripes)))
         return [Branch(features.whole, scores, stripes=features.stripes)]
+
+    def explain_pair(self, inputs: Inputs) -> list[Look]:
+        """Which stripes are compared."""
+        return [PathLook("Stripes that DMLI compares", tuple(self(inputs.pictures).normalized().stripes))]
 
     def forward(self, pictures: Tensor) -> StripeFeatures:
         last = self.backbone(pictures)

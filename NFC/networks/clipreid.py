@@ -18,6 +18,7 @@ from .blocks.clip_names import from_official, to_official
 from .blocks.heads import bn_neck, class_scores
 from .blocks.vit import recognise_layout, resampled_positions
 from .files import build_from_file, build_from_tensors
+from .looks import Look
 from .reid_network import Branch, Inputs, ReIDNetwork
 
 
@@ -133,6 +134,10 @@ class ClipReID(ReIDNetwork):
             Branch(hidden, class_scores(self.bottleneck, self.classifier, hidden)),
             Branch(projected, class_scores(self.bottleneck_proj, self.classifier_proj, projected)),
         ]
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """What its encoder looks at: the class token's attention, or the energy of the last map."""
+        return self.encoder.explain(inputs.pictures)
 
     def forward(self, pictures: Tensor, camids: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) and, with cameras, camids (B,) or None -> (B, dim + projection)."""

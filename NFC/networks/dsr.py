@@ -15,9 +15,10 @@ from pose2id.errors import UserError
 from ..features.kinds import ColumnFeatures
 from ..features.kinds.layout import Layout
 from .base import IMAGENET_MEAN, IMAGENET_STD, Extractor, Preprocessing
-from .blocks.columns import WHOLE, MeanHead, ScoredHead, window_counts
+from .blocks.columns import WHOLE, MeanHead, ScoredHead, spread, window_counts
 from .blocks.map_network import BACKBONE, MapNetwork, MapSizes, renamed
 from .files import build_from_file, build_from_tensors
+from .looks import Look, MapLook
 from .reid_network import Branch, Inputs
 
 OWN_SIZE = 2  # how many of the windows are used on pictures of their own size
@@ -105,6 +106,12 @@ class DSR(MapNetwork):
 
     def forward(self, pictures: Tensor) -> ColumnFeatures:
         return self.head.features(self.backbone(pictures), self.sizes.windows, self.sizes.stride)
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """How much the windows over a place count in a query, and the energy of the map."""
+        size, feats = self.last_map(inputs.pictures).shape[2:], self(inputs.pictures)
+        weights = spread(feats.weights[0], size, self.sizes.windows, self.sizes.stride)
+        return [MapLook("Weights of the windows", weights[None], ["mean over a place"]), *super().explain(inputs)]
 
     def in_own_size(self, pictures: Tensor) -> ColumnFeatures:
         """Preprocessed pictures (B, 3, h, w) of another size than the network's -> features of as many columns as fit.

@@ -104,4 +104,5 @@ def _filled(
             f"use a file of {kind.name}"
         ) from error
     load_tensors(network, translated, path, network.unused_at_test())
+    network.lacking = network.state_dict().keys() - translated.keys()
     return network

@@ -18,6 +18,8 @@ from .base import IMAGENET_MEAN, IMAGENET_STD, Extractor, Preprocessing
 from .blocks.matching_gate import MatchingGate, NoGate
 from .blocks.pair_network import PairNetwork, PairSizes
 from .files import build_from_file
+from .looks import DifferenceLook, Look, numbered
+from .reid_network import Inputs
 
 POOLED = 8  # pictures are so many times larger than the maps
 
@@ -68,6 +70,25 @@ class GatedSiamese(PairNetwork):
         for halve, gate in zip(self.halving, self.gates[1:], strict=True):
             query, gallery = gate(*halve(torch.cat([query, gallery])).chunk(2))
         return normalize(query.flatten(1)), normalize(gallery.flatten(1))
+
+    def opened(self, query: Tensor, gallery: Tensor) -> list[Tensor]:
+        """Maps (P, C, R, W) each -> of each stage how open its gate is for each row, (P, R), a mean over channels."""
+        found = []
+        for halve, gate in zip((None, *self.halving), self.gates, strict=True):
+            if halve is not None:
+                query, gallery = halve(torch.cat([query, gallery])).chunk(2)
+            found.append(gate.gate(query, gallery).mean((1, 3)))
+            query, gallery = gate(query, gallery)
+        return found
+
+    def explain_pair(self, inputs: Inputs) -> list[Look]:
+        """Which rows the gates of the stages amplify, the same of both pictures."""
+        query, gallery = self.maps(inputs.pictures)[:, None]
+        gates = torch.cat(self.opened(query, gallery))[..., None]  # (stages, R, 1)
+        names = numbered("gate", len(gates))
+        score = float(self.pair_scores(query, gallery))
+        maps = gates.expand(2, -1, -1, -1)
+        return [DifferenceLook("Mean of the gates of a row", maps, (names, names), "minus the distance", score)]
 
     def compare(self, query: Tensor, gallery: Tensor) -> tuple[Tensor, None]:
         first, second = self.embeddings(query, gallery)

@@ -20,10 +20,12 @@ from .blocks.inception import SharedInception
 from .body.quads import pixels, sample
 from .body.regions import glad_boxes
 from .files import build_from_file
+from .looks import BoxLook, Look, shares_of
 from .reid_network import Branch, Inputs
 
 STREAMS = ("layer1/", "layer2/", "layer3/", "")  # the authors' prefixes: head, upper body, lower body, picture
 WEIGHTS = (0.25, 0.4, 0.35, 1.0)  # of their losses
+NAMES = ("head", "upper body", "lower body")
 REGIONS = ((96, 96), (192, 256), (224, 256))  # height and width, of pictures of 512 x 256
 HEIGHT, WIDTH, STRIDE = 512, 256, 32
 FIRST = "layer/conv1/7x7_s2"
@@ -109,10 +111,23 @@ class GLAD(BodyNetwork):
         own = (f"ends.{number}.{name}" for number in range(len(STREAMS)) for name in names)
         return *own, *(f"{prefix}people" for prefix in STREAMS)
 
+    def boxes(self, pictures: Tensor, points: Tensor | None) -> Tensor:
+        """(B, 3, 4) of head, upper and lower body in pixels of the pictures."""
+        height, width = pictures.shape[2:]
+        return glad_boxes(self.known(pictures, points), (height, width), self.sizes.overlap * height / HEIGHT)
+
+    def last_map(self, pictures: Tensor) -> Tensor:
+        return self.backbone(pictures, len(STREAMS) - 1)
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """Beside what any network of a body shows, the three regions."""
+        boxes = shares_of(self.boxes(inputs.pictures, inputs.points)[0], inputs.pictures)
+        return [*super().explain(inputs), BoxLook("Regions", boxes, NAMES)]
+
     def regions(self, pictures: Tensor, points: Tensor | None) -> list[Tensor]:
         """Head, upper body, lower body and picture, resized bilinearly, (B, 3, h, w) of multiples of 32."""
         height, width = pictures.shape[2:]
-        boxes = glad_boxes(self.known(pictures, points), (height, width), self.sizes.overlap * height / HEIGHT)
+        boxes = self.boxes(pictures, points)
         regions = []
         for number, size in enumerate(REGIONS):
             rows, columns = (-(-side * self.sizes.height // (HEIGHT * STRIDE)) * STRIDE for side in size)

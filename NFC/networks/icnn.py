@@ -13,8 +13,9 @@ from torch.nn.functional import normalize
 from .base import Extractor
 from .blocks.heads import class_scores
 from .blocks.map_network import MapNetwork, MapSizes
-from .blocks.stripe_heads import HeadForm, StripeHeads, stripe_means
+from .blocks.stripe_heads import HeadForm, StripeHeads, stripe_means, stripe_shares
 from .files import build_from_file
+from .looks import Look, PartLook, energy_look, numbered
 from .reid_network import Branch, Inputs
 
 
@@ -67,6 +68,12 @@ class ICNN(MapNetwork):
             return [Branch(whole)]
         first = Branch(whole, class_scores(nn.Identity(), self.classifier, whole))
         return [first, *(Branch(scores=own, weight=1 / self.sizes.parts) for own in self.local.scores(stripes))]
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """The stripes, and the energy of the map."""
+        maps, parts = self.backbone(inputs.pictures), self.sizes.parts
+        stripes = stripe_shares(*maps.shape[2:], parts)
+        return [PartLook("Stripes", stripes, numbered("stripe", parts)), energy_look(maps[0])]
 
     def forward(self, pictures: Tensor) -> Tensor:
         maps = self.backbone(pictures)

@@ -18,10 +18,12 @@ from .base import HALF, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from .blocks.kpr_names import BACKBONE, from_official, is_solider, to_official
 from .blocks.part_network import PartExtractor, PartNetwork, count_parts
 from .blocks.prompted_swin import FUSED, PromptedSwin, StageFusion
-from .blocks.prompts import CHANNELS, keypoint_file, prompt_heatmaps, read_people, swap_sides
+from .blocks.prompts import CHANNELS, NAMES, keypoint_file, prompt_heatmaps, read_people, swap_sides
 from .blocks.swin import SoliderSwin, SwinV2
 from .files import build_from_file, build_from_tensors
+from .looks import Look, MapLook
 from .reading import PictureReader, Sample
+from .reid_network import Inputs
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,11 @@ class KPR(PartNetwork):
         keypoints: prompts (B, 8, h, w) in [0, 1], see `NFC.networks.blocks.prompts`; None is the empty prompt.
         """
         return self.msf(self.backbone_appearance_feature_extractor(pictures, camids, keypoints))
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """As any network of parts, and the prompt where there is one."""
+        looks = super().explain(inputs)
+        return looks if inputs.keypoints is None else [*looks, MapLook("Prompt", inputs.keypoints[0], NAMES, full=1.0)]
 
 
 @dataclass(frozen=True)

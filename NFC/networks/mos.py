@@ -12,6 +12,8 @@ from ..features.kinds.layout import Layout
 from .base import Extractor
 from .baseline import Baseline, BaselineSizes
 from .files import build_from_file
+from .looks import Look, SetLook
+from .reid_network import Inputs
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class MoS(Baseline):
     def __init__(self, sizes: MoSSizes) -> None:
         super().__init__(sizes)
         self.layout = Layout("sets", (self.feature_dim,))
+
+    def explain_pair(self, inputs: Inputs) -> list[Look]:
+        return [SetLook("Channels as sets", self.backbone(inputs.pictures))]
 
 
 NETWORK = MoS

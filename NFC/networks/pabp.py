@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -20,6 +21,7 @@ from .blocks.googlenet import CaffeGoogLeNet
 from .blocks.map_network import renamed
 from .blocks.pose_stages import PoseStages
 from .files import build_from_file, build_from_tensors
+from .looks import Look, MapLook, energy, energy_look
 from .reid_network import Branch, Inputs, ReIDNetwork
 
 CAFFE_MEAN = (104 / 255, 117 / 255, 123 / 255)  # BGR
@@ -83,8 +85,11 @@ class MeanAppearance(CaffeGoogLeNet):
         super().__init__("5b", dilated=False, thin=thin, exact=exact)
         self.input_feat = nn.Conv2d(self.channels, features, 1)
 
+    def last_map(self, pictures: Tensor) -> Tensor:
+        return super().forward(pictures)
+
     def forward(self, pictures: Tensor) -> Tensor:
-        return self.input_feat(super().forward(pictures).mean((2, 3), keepdim=True)).flatten(1)
+        return self.input_feat(self.last_map(pictures).mean((2, 3), keepdim=True)).flatten(1)
 
 
 class PABP(ReIDNetwork):
@@ -131,6 +136,14 @@ class PABP(ReIDNetwork):
     def branches(self, inputs: Inputs) -> list[Branch]:
         """The feature, for a loss that compares pictures; there is no classifier."""
         return [Branch(self(inputs.pictures))]
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """How strongly appearance and parts answer, and their product: how much a place counts in the feature."""
+        if self.parts is None:
+            return [energy_look(self.backbone.last_map(inputs.pictures)[0])]
+        streams = [energy(own(inputs.pictures)[0]) for own in (self.backbone, self.parts)]
+        maps = torch.stack([*streams, streams[0] * streams[1]])
+        return [MapLook("Energy of the maps", maps, ["appearance", "parts", "product"])]
 
     def forward(self, pictures: Tensor) -> Tensor:
         if self.parts is None:

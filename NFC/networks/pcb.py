@@ -15,8 +15,9 @@ from pose2id.errors import UserError
 from .base import IMAGENET_STD, Extractor, Preprocessing
 from .blocks.map_network import MapNetwork, MapSizes
 from .blocks.pcb_dialects import DIALECTS, recognise_dialect
-from .blocks.stripe_heads import StripeHeads, stripe_means
+from .blocks.stripe_heads import StripeHeads, stripe_means, stripe_shares
 from .files import build_from_file, build_from_tensors
+from .looks import Look, PartLook, energy_look, numbered
 from .reid_network import Branch, Inputs
 
 FEATURES = ("G", "H")
@@ -86,6 +87,15 @@ class PCB(MapNetwork):
     def pool(self, maps: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, parts, C)."""
         return stripe_means(maps, self.sizes.parts)
+
+    def shares(self, maps: Tensor) -> Tensor:
+        """(1, C, h, w) -> (parts, h, w): how much of each place goes to each part."""
+        return stripe_shares(*maps.shape[2:], self.sizes.parts)
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """Which place is whose, and the energy of the map."""
+        maps = self.backbone(inputs.pictures)
+        return [PartLook("Parts", self.shares(maps), numbered("part", self.sizes.parts)), energy_look(maps[0])]
 
     def parts(self, pictures: Tensor) -> Tensor:
         """The paper's g, (B, parts, channels), of the pictures as they are."""

@@ -66,6 +66,9 @@ class PCBRPP(PCB):
     def pool(self, maps: Tensor) -> Tensor:
         return super().pool(maps) if self.stage == self.STRIPES else self.refinement.pool(maps)
 
+    def shares(self, maps: Tensor) -> Tensor:
+        return super().shares(maps) if self.stage == self.STRIPES else self.refinement(maps)[0]
+
     def assignment(self, pictures: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, parts, h, w): how much of each position of the map goes to each part."""
         return self.refinement(self.backbone(pictures))

@@ -21,6 +21,7 @@ from .blocks.inception import SharedInception
 from .body.transformer import IDENTITY, transformed
 from .body.upright_parts import part_picture
 from .files import build_from_file
+from .looks import Look, PictureLook
 from .reid_network import Branch, Inputs
 
 ROWS = 128  # of the pictures that locate a transform
@@ -157,6 +158,15 @@ class PDC(BodyNetwork):
     def parts(self, pictures: Tensor, points: Tensor | None) -> Tensor:
         """(B, 3, H, W): the parts of the pictures before they are moved."""
         return part_picture(pictures, self.known(pictures, points), self.black(pictures))
+
+    def last_map(self, pictures: Tensor) -> Tensor:
+        return self.backbone(pictures, 0)
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """Beside what any network of a body shows, the picture of parts before and behind the transformers."""
+        parts = self.parts(inputs.pictures, inputs.points)
+        both = torch.cat([parts, self.moved_parts(parts)[0]])
+        return [*super().explain(inputs), PictureLook("Upright parts", both, ["as cut", "moved"])]
 
     def joined(self, whole: Tensor, part: Tensor) -> Tensor:
         """Both last maps -> the test feature."""

@@ -20,6 +20,7 @@ from .blocks.backbones import IMAGENET_HEAD, build_backbone
 from .blocks.body_network import BodyNetwork, of_caffe
 from .body.pose_box import SIZE, pose_box
 from .files import build_from_file
+from .looks import Look, PictureLook
 from .reid_network import Branch, Inputs
 
 # Rows of the 14 points: right shoulder, hip, knee, ankle, elbow, wrist, and the left ones backwards, so that a mirror
@@ -101,6 +102,14 @@ class PIE(BodyNetwork):
     def pooled(self, pictures: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """The authors' pool5 of both streams, (B, C) each."""
         return self.backbone(pictures).mean((2, 3)), self.box_backbone(boxes).mean((2, 3))
+
+    def last_map(self, pictures: Tensor) -> Tensor:
+        return self.backbone(pictures)
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """Beside what any network of a body shows, the PoseBox."""
+        box = self.boxes(inputs.pictures, inputs.points)
+        return [*super().explain(inputs), PictureLook("PoseBox", box, ["PoseBox"])]
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         """Concatenation, picture and PoseBox, by their scores; metric losses, which are ours, see the first alone."""

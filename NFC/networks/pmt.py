@@ -15,8 +15,9 @@ from pose2id.errors import UserError
 
 from .base import IMAGENET_MEAN, IMAGENET_STD, Extractor, Preprocessing
 from .blocks.heads import bn_neck, class_scores
-from .blocks.vit import overlapping_vit, recognise_layout, resampled_positions
+from .blocks.vit import class_look, overlapping_vit, recognise_layout, resampled_positions
 from .files import build_from_file, build_from_tensors
+from .looks import Look
 from .reid_network import Branch, Inputs, ReIDNetwork
 
 
@@ -83,6 +84,9 @@ class PMT(ReIDNetwork):
         hidden = self.base(inputs.pictures)
         scores = class_scores(self.bottleneck, self.classifier, hidden) if self.classifier else None
         return [Branch(hidden, scores)]
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        return [class_look(self.base.blocks[-1], self.base.patch_embed, inputs.pictures, self)]
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, dim): the class token behind the neck, of unit length."""

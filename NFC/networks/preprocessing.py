@@ -54,6 +54,16 @@ class Preprocessing:
         pictures = (pictures - mean) / std
         return standardised(pictures) if self.standardise else pictures
 
+    def shown(self, pictures: Tensor) -> Tensor:
+        """The inverse of `normalise`, cut to [0, 1]; standardised pictures come out as bright as fits."""
+        if self.standardise:
+            low, high = pictures.amin((-3, -2, -1), keepdim=True), pictures.amax((-3, -2, -1), keepdim=True)
+            pictures = (pictures - low) / (high - low).clamp(min=1e-12)
+        else:
+            mean, std = (pictures.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+            pictures = pictures * std + mean
+        return (pictures.flip(-3) if self.channel_order == "bgr" else pictures).clamp(0, 1)
+
 
 def standardised(pictures: Tensor) -> Tensor:
     """(..., 3, H, W) -> each with mean 0 and deviation 1; one of n equal numbers is divided by 1 / sqrt(n).

@@ -21,7 +21,9 @@ from .blocks.map_network import MapNetwork, MapSizes
 from .blocks.masked_pictures import masked
 from .blocks.reverse_backbone import ReverseBackbone, heat_map_loss
 from .body.inputs import BodyInputs
+from .body.points import COCO_NAMES
 from .files import build_from_file
+from .looks import Look, MapLook, PictureLook
 from .reid_network import Branch, Inputs, Stage
 
 
@@ -85,6 +87,10 @@ class RBNet(MapNetwork):
         reverse = ("reverse.heat.", "reverse.change.0.") if self.sizes.masked else ("reverse.",)
         return "bottleneck.", "classifier.", *reverse
 
+    def heads(self) -> tuple[str, ...]:
+        """What makes heat maps stays in files, to be looked at."""
+        return "bottleneck.", "classifier."
+
     def of_one_data_set(self) -> tuple[str, ...]:
         """A run can start from a file without the heads of the first two stages."""
         return "bottleneck.", "classifier.", "reverse."
@@ -122,6 +128,21 @@ class RBNet(MapNetwork):
     def _branch(self, features: Tensor) -> Branch:
         scores = class_scores(self.bottleneck, self.classifier, features) if self.classifier else None
         return Branch(features, scores)
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """The mask and the picture of the second look, heat maps of the joints where the file has them, the energy."""
+        looks = super().explain(inputs)
+        if not self.sizes.masked:
+            return looks
+        mask, heat_maps = self.reverse(self.backbone.maps(inputs.pictures))
+        second = masked(inputs.pictures, mask)
+        made = [
+            MapLook("Mask of the second look, 1 for no change", mask[0], ["mask"], full=2.0),
+            PictureLook("Picture of the second look", second, ["masked"]),
+        ]
+        if not any(name.startswith("reverse.heat.") for name in self.lacking):
+            made.append(MapLook("Heat maps of the joints", heat_maps[0].clamp(min=0), COCO_NAMES))
+        return [*made, *looks]
 
     def forward(self, pictures: Tensor) -> Tensor:
         maps = self.backbone.maps(pictures)

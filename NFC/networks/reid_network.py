@@ -7,12 +7,14 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from pose2id.errors import UserError
 from pose2id.weights import load_tensors
 
 from ..features.kinds.layout import Layout
 from .base import Extractor, Preprocessing
 from .body.extractor import BodyExtractor
 from .body.inputs import BodyInputs
+from .looks import Look, energy_look
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,10 @@ class ReIDNetwork(nn.Module):
     learns_cameras: ClassVar[bool] = False  # `Sizes` has `num_cameras`, of a camera embedding
     stages: ClassVar[tuple[Stage, ...]] = ()  # in which it can be trained, one after the other
     trained_on_pairs: ClassVar[bool] = False  # `branches` needs `Inputs.pairs`
+    judges_pairs: ClassVar[bool] = False  # what it looks at are two pictures, not one
     layout: Layout = Layout()  # of the test feature
     feature_dim: int
+    lacking: Collection[str] = ()  # tensors that its file does not have, as the test feature does not need them
 
     def __init__(self, sizes: object) -> None:
         super().__init__()
@@ -144,6 +148,24 @@ class ReIDNetwork(nn.Module):
     def outputs(self, inputs: Inputs, labels: Tensor) -> tuple[list[Branch], dict[str, Tensor]]:
         """The branches, and losses of the network's own by name (none here) for pictures with `labels` (B,)."""
         return self.branches(inputs), {}
+
+    def last_map(self, pictures: Tensor) -> Tensor | None:
+        """(B, 3, H, W) -> the last map (B, C, h, w) that the feature is made of; None where there is none."""
+        return None
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """What it looks at in one picture (B = 1), see `looks`: here how strongly its last map answers everywhere.
+
+        A network says more by a method of its own. `UserError` where there is nothing to show.
+        """
+        maps = self.last_map(inputs.pictures)
+        if maps is None:
+            raise UserError(f"network '{self.name}' has nothing to show")
+        return [energy_look(maps[0])]
+
+    def explain_pair(self, inputs: Inputs) -> list[Look]:
+        """What it looks at when it compares two pictures (B = 2), the first being the query; most have nothing here."""
+        return []
 
     def unused_at_test(self) -> tuple[str, ...]:
         """Prefixes of the tensors that the test feature does not depend on."""

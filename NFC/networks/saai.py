@@ -17,6 +17,7 @@ from .base import IMAGENET_MEAN, IMAGENET_STD, Extractor, Preprocessing
 from .blocks.heads import class_scores
 from .blocks.modality import AttentionPool, DualNeck, ModalityAlleviation
 from .files import build_from_file, build_from_tensors
+from .looks import Look, MapLook, energy_look, numbered
 from .reid_network import Branch, Inputs, ReIDNetwork
 
 INFRARED_CAMERAS = (2, 5)  # cam3 and cam6 of SYSU-MM01; camids count from 0
@@ -108,6 +109,12 @@ class SAAI(ReIDNetwork):
         """(B, 3, H, W), ImageNet-normalised -> (B, (parts + 1) * 2048) before the neck: the parts, the global one."""
         pixels = self.backbone(pictures).flatten(2).transpose(1, 2)  # (B, positions, 2048)
         return torch.cat([self.attn_pool(pixels), pixels.mean(1, keepdim=True)], dim=1).flatten(1)
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """The gates of the parts, and the energy of the map."""
+        maps = self.backbone(inputs.pictures)
+        gates = self.attn_pool.gates(maps.flatten(2).transpose(1, 2))[0].unflatten(1, maps.shape[2:])
+        return [MapLook("Gates of the parts", gates, numbered("part", len(gates)), full=1.0), energy_look(maps[0])]
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         """The feature before the neck twice: with the scores of all classes, and with those of its modality.

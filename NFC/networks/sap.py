@@ -31,9 +31,17 @@ from .blocks.patch_teacher import (
     proxy_losses,
     repetition,
 )
-from .blocks.vit import attention_logits, before_last_block, overlapping_vit, resampled_positions
+from .blocks.vit import (
+    attention_logits,
+    before_last_block,
+    class_look,
+    overlapping_vit,
+    patch_place,
+    resampled_positions,
+)
 from .body.inputs import BodyInputs, Table, every_class
 from .files import build_from_file
+from .looks import Look, MapLook, numbered
 from .reid_network import Branch, Inputs, ReIDNetwork
 
 TEACHERS = ("parsing", "stripes")
@@ -185,6 +193,14 @@ class SAP(ReIDNetwork):
             looks = [proxy_losses(logits.float(), said, sizes.temperature, kept) for logits in seen.proxy_logits]
             losses["proxy_teacher"] = sizes.proxy_weight * _mean(sum(looks) / len(looks), present)
         return losses
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """Which patches each proxy takes at its last look, and the class token's attention."""
+        patches, pictures = self.base.patch_embed, inputs.pictures
+        shares = self.see(pictures).proxy_logits[-1][0].softmax(-1).unflatten(1, patches.grid)
+        names = ["background"] * self.first_part + numbered("part", self.sizes.parts)
+        proxies = MapLook("Attention of the part proxies", shares, names, place=patch_place(patches, pictures))
+        return [proxies, class_look(self.base.blocks[-1], patches, pictures, self)]
 
     def forward(self, pictures: Tensor) -> Tensor:
         tokens = self.base.forward_features(pictures)

@@ -19,6 +19,7 @@ from .blocks.heads import class_scores
 from .blocks.map_network import BACKBONE, MapNetwork, MapSizes, renamed
 from .blocks.stripe_heads import stripe_means
 from .files import build_from_file, build_from_tensors
+from .looks import Look, energy_look, numbered
 from .reid_network import Branch, Inputs
 
 MEAN = (0.486, 0.459, 0.408)
@@ -79,8 +80,17 @@ class SCPNet(MapNetwork):
 
     def groups_of(self, maps: Tensor) -> list[Tensor]:
         """The last map (B, C, h, w) -> the feature (B, C) of each group."""
-        pairs = zip(self.convolutions, self.norms, strict=True)
-        return [norm(convolution(maps)).mean((2, 3)) for convolution, norm in pairs]
+        return [own.mean((2, 3)) for own in self.maps_of(maps)]
+
+    def maps_of(self, maps: Tensor) -> list[Tensor]:
+        """The last map (B, C, h, w) -> that of each group, of the same size."""
+        return [norm(convolution(maps)) for convolution, norm in zip(self.convolutions, self.norms, strict=True)]
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """Where each group of channels answers."""
+        maps = self.backbone(inputs.pictures)
+        groups, names = torch.cat(self.maps_of(maps)), numbered("group", self.sizes.groups)
+        return [energy_look(groups, names, "Energy of the groups of channels"), energy_look(maps[0])]
 
     def rows(self, maps: Tensor) -> Tensor:
         """The last map (B, C, h, w) -> (B, groups, C): its stripes, which the groups approach in training."""

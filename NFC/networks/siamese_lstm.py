@@ -16,6 +16,7 @@ from pose2id.errors import UserError
 from .base import IMAGENET_MEAN, IMAGENET_STD, Extractor, Preprocessing
 from .blocks.pair_network import JudgesPairs, PairSizes
 from .files import build_from_file
+from .looks import Look, MapLook
 from .reid_network import Branch, Inputs, Pairs
 
 READOUTS = ("all", "last")
@@ -87,6 +88,12 @@ class SiameseLSTM(JudgesPairs):
         """(B, stripes, dim) -> (B, embedding) of unit length."""
         states = self.read(stripes)
         return normalize(self.fc(states.flatten(1) if self.sizes.readout == "all" else states[:, -1]))
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """How much each stripe says: the length of its vector, and of what has been read when it is reached."""
+        stripes = self.stripe_vectors(inputs.pictures)
+        maps = torch.cat([stripes, self.read(stripes)]).norm(dim=2)[..., None]
+        return [MapLook("Length of the stripes' vectors", maps, ["of the CNN", "as read so far"])]
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         rows, features = self.of_pairs(inputs), self(inputs.pictures)

@@ -23,6 +23,7 @@ from .blocks.inception import Mixed, Plain, Trunk, scaled
 from .body.points import resized
 from .body.regions import LARGE, SMALL, spindle_boxes
 from .files import build_from_file
+from .looks import BoxLook, Look, shares_of
 from .reid_network import Branch, Inputs
 
 STEM = {
@@ -36,6 +37,7 @@ MIDDLE = {"inception_2a": Mixed(128, 128, 128, 128, 128, 128), "inception_2b": M
 UPPER = {"inception_3a": Mixed(256, 256, 256, 256, 256, 256), "inception_3b": Mixed(0, 256, 256, 256, 256, 0)}
 # The authors' name of a part of a block, and ours.
 PARTS = (("double_3x3_reduce", "double3x3_reduce"), ("double_3x3_1", "double3x3a"), ("double_3x3_2", "double3x3b"))
+NAMES = ("head", "body", "legs", "right arm", "left arm", "right leg", "left leg")  # of the regions
 FUSED = ("legs", "arms", "part_1", "part_2", "parts_all")
 FIRST = "inception_3b/3x3/body.weight"
 
@@ -171,6 +173,14 @@ class SpindleNet(BodyNetwork):
         found["parts_all"] = fused["parts_all"](found["head"].maximum(both))
         found["spindle"] = self.spindle(torch.cat([found["base"], found["parts_all"]], dim=1))
         return found
+
+    def last_map(self, pictures: Tensor) -> Tensor:
+        return self.base.trunk(self.base.middle(self.backbone(pictures)))
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """Beside what any network of a body shows, the seven regions."""
+        boxes = shares_of(self.boxes(inputs.pictures, inputs.points)[0], inputs.pictures)
+        return [*super().explain(inputs), BoxLook("Regions", boxes, NAMES)]
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         """The feature, then the base network and each region, by scores alone.

@@ -16,12 +16,13 @@ from pose2id.errors import UserError
 from pose2id.pictures import OPENCV_BILINEAR
 
 from .base import Extractor, Preprocessing
-from .blocks.inception_v3 import Classifier, InceptionV3
+from .blocks.inception_v3 import Classifier, InceptionV3, map_place
 from .blocks.map_network import renamed
-from .blocks.parsing import PARSINGS, Parsing
+from .blocks.parsing import PARSINGS, PARTS, Parsing
 from .blocks.semantic_pooling import lip_regions, regions_of_labels, resized, semantic_feature
 from .body.inputs import BodyInputs, Table
 from .files import build_from_file, build_from_tensors
+from .looks import WHOLE, Look, MapLook, PartLook, energy
 from .reid_network import Branch, Inputs, ReIDNetwork
 
 MEAN = (103.939 / 255, 116.779 / 255, 123.68 / 255)  # BGR
@@ -143,12 +144,31 @@ class SPReID(ReIDNetwork):
         """(B, 5, h, w): foreground, head, torso and arms, legs, shoes, as the network's own parser sees them."""
         return lip_regions(self.parser(pictures).float())
 
+    def last_map(self, pictures: Tensor) -> Tensor:
+        return self.backbone(resized(pictures, (self.sizes.reid_height, self.sizes.reid_width)))
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """The masks by which the map is pooled, of its own parser or of label maps, and the energy of the map."""
+        maps, size = self.last_map(inputs.pictures), (self.sizes.height, self.sizes.width)
+        if inputs.parsing is None:
+            masks = self.regions(inputs.pictures)[0]
+            place = map_place(masks, size, dilated=True)
+        else:
+            masks = regions_of_labels(inputs.parsing, maps.shape[2:])[0]
+            place = WHOLE
+        own = map_place(maps, (self.sizes.reid_height, self.sizes.reid_width), dilated=False)
+        return [
+            PartLook("Masks of the parts", masks[1:], PARTS[1:], place=place),
+            PartLook("Mask of the foreground", masks[:1], ["foreground"], place=place),
+            MapLook("Energy of the last map", energy(maps), ["energy"], place=own),
+        ]
+
     def forward(self, pictures: Tensor, parsing: Tensor | None = None) -> Tensor:
         """parsing: label maps (B, H, W) int64 of `blocks.parsing.PARTS`, instead of what the own parser sees.
 
         Of a picture whose map is -1 everywhere the own parser is asked.
         """
-        features = self.backbone(resized(pictures, (self.sizes.reid_height, self.sizes.reid_width))).float()
+        features = self.last_map(pictures).float()
         if parsing is None:
             return semantic_feature(features, self.regions(pictures))
         told = semantic_feature(features, regions_of_labels(parsing, features.shape[2:]))

@@ -21,8 +21,9 @@ from .base import Extractor, Preprocessing
 from .blocks.heads import bn_neck, class_scores
 from .blocks.jigsaw import jigsaw_parts
 from .blocks.side_vit import SideInformationViT
-from .blocks.vit import count_patches, recognise_layout, resampled_positions
+from .blocks.vit import class_look, count_patches, recognise_layout, resampled_positions
 from .files import build_from_file, build_from_tensors
+from .looks import Look
 from .reid_network import Branch, Inputs, ReIDNetwork
 
 HEADS = {384: 6, 768: 12}  # width -> attention heads of DeiT-S and of ViT-B, DeiT-B
@@ -165,6 +166,11 @@ class TransReID(ReIDNetwork):
             for suffix, feature in zip(self.suffixes, features, strict=False)
         ] or [None] * len(features)
         return [Branch(*branch) for branch in zip(features, scores, weights, strict=True)]
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """The attention of the global branch."""
+        last = self.b1[0] if self.sizes.jigsaw else self.base.blocks[-1]
+        return [class_look(last, self.base.patch_embed, inputs.pictures, self)]
 
     def forward(self, pictures: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None) -> Tensor:
         """Test feature.

@@ -1,31 +1,20 @@
 """Where a pair network's neighbourhood differences are strongest, drawn over the two pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from pose2id.errors import UserError
 
 from ..networks.base import Extractor
 from ..networks.blocks.difference_network import DifferenceNetwork
-from ..networks.blocks.neighbourhood import neighbourhood_differences
+from ..networks.looks import DifferenceLook
+from ..networks.reid_network import Inputs
 from .pictures import Picture, open_picture
-
-
-@torch.inference_mode()
-def difference_strengths(network: DifferenceNetwork, query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps (C, h, w) each -> (h, w) each: the length of the rectified K at each place, and of the rectified K'.
-
-    That is what the network sees of a place: all channels, all neighbours; what it has learnt to make of it is not in.
-    """
-    size = network.sizes.neighbourhood
-    query_side = neighbourhood_differences(query, gallery, size).relu()
-    gallery_side = neighbourhood_differences(gallery, query, size).relu()
-    return tuple(side.square().sum((0, 3, 4)).sqrt() for side in (query_side, gallery_side))
 
 
 @torch.inference_mode()
@@ -40,26 +29,35 @@ def difference_figure(extractor: Extractor, query: Picture, gallery: Picture) ->
         raise UserError("the network has no neighbourhood differences to draw; use idla or personnet")
     pictures = [open_picture(picture) for picture in (query, gallery)]
     device = next(network.parameters()).device
-    first, second = network.maps(torch.stack([extractor.preprocess(picture) for picture in pictures]).to(device))
-    score = float(network.pair_scores(first[None], second[None]))
-    strengths = [side.cpu().numpy() for side in difference_strengths(network, first, second)]
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    shown = torch.stack([extractor.preprocess(picture) for picture in pictures]).to(device)
+    (look,) = network.explain_pair(Inputs(shown))
+    return difference_plot(look, pictures, (extractor.width * 4, extractor.height * 4))
+
+
+def difference_plot(look: DifferenceLook, pictures: Sequence[Picture], size: tuple[int, int]) -> Figure:
+    """Two pictures, resized to (width, height), and beside each the maps of a look, all on one scale; its title is the
+    verdict."""
+    maps = look.maps.cpu().numpy()
+    count, largest = maps.shape[1], maps.max()
+    rows = 1 if count == 1 else 2
+    figure = Figure(figsize=(3.6 * (1 + count) / rows, 4.4 if rows == 1 else 6.6), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"log-odds of one person: {score:+.2f}")
-    axes, largest = figure.subplots(1, 4), max(side.max() for side in strengths)
-    shown = [picture.resize((extractor.width * 4, extractor.height * 4)) for picture in pictures]
-    titles = (("query", "query − gallery (K)"), ("gallery", "gallery − query (K′)"))
-    for place, (picture, strength, (name, difference)) in enumerate(zip(shown, strengths, titles, strict=True)):
-        plain, heat = axes[2 * place], axes[2 * place + 1]
-        plain.imshow(picture)
-        plain.set_title(name, fontsize=10)
-        heat.imshow(np.asarray(picture.convert("L")), cmap="gray")
-        extent = -0.5, picture.width - 0.5, picture.height - 0.5, -0.5
-        drawn = heat.imshow(strength, cmap="inferno", alpha=0.65, vmin=0, vmax=largest, extent=extent)
-        heat.set_title(difference, fontsize=10)
-    for panel in axes:
+    figure.suptitle(f"{look.verdict}: {look.score:+.2f}")
+    axes = figure.subplots(rows, 2 * (1 + count) // rows)
+    for panels, picture, own, names, title in zip(
+        axes.reshape(2, 1 + count), pictures, maps, look.names, ("query", "gallery"), strict=True
+    ):
+        shown = open_picture(picture).resize(size)
+        panels[0].imshow(shown)
+        panels[0].set_title(title, fontsize=10)
+        extent = -0.5, shown.width - 0.5, shown.height - 0.5, -0.5
+        for panel, values, name in zip(panels[1:], own, names, strict=True):
+            panel.imshow(np.asarray(shown.convert("L")), cmap="gray")
+            drawn = panel.imshow(values, cmap="inferno", alpha=0.65, vmin=0, vmax=largest, extent=extent)
+            panel.set_title(name, fontsize=10)
+    for panel in axes.flat:
         panel.set_axis_off()
-    figure.colorbar(drawn, ax=axes, shrink=0.7, label="length of the rectified differences")
+    figure.colorbar(drawn, ax=axes, shrink=0.7, label=look.title[0].lower() + look.title[1:])
     return figure
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..base import Preprocessing
 from ..body.inputs import BodyInputs
-from ..body.points import fourteen, nobody
-from ..reid_network import ReIDNetwork
+from ..body.points import NAMES, fourteen, nobody
+from ..looks import Look, PointLook, shares_of
+from ..reid_network import Inputs, ReIDNetwork
 
 
 class BodyNetwork(ReIDNetwork):
@@ -40,6 +41,12 @@ class BodyNetwork(ReIDNetwork):
     def known(self, pictures: Tensor, points: Tensor | None) -> Tensor:
         """14 points (B, 14, 3) float32 of pictures (B, ...)."""
         return fourteen(nobody(len(pictures), pictures) if points is None else points.float())
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """The points, and the energy of the picture's last map."""
+        points = nobody(1, inputs.pictures)[0] if inputs.points is None else inputs.points[0]
+        places = torch.cat([shares_of(points[:, :2] + 0.5, inputs.pictures), points[:, 2:]], dim=1)
+        return [PointLook("Points of the body", places, NAMES), *super().explain(inputs)]
 
     def official_name(self, name: str) -> str:
         """The authors' name of the tensor that is called `name` here."""

@@ -8,7 +8,8 @@ from timm.models import VisionTransformer
 from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 from torch import Tensor, nn
 
-from .vit import PATCH, OverlapPatches
+from ..looks import Look, energy_look
+from .vit import PATCH, OverlapPatches, class_look
 
 
 class ClipViT(VisionTransformer):
@@ -40,6 +41,10 @@ class ClipViT(VisionTransformer):
         hidden = self.norm(self.blocks(self.norm_pre(tokens))[:, 0])
         return hidden, self.head(hidden)
 
+    def explain(self, pictures: Tensor) -> list[Look]:
+        """Of one picture (1, 3, H, W)."""
+        return [class_look(self.blocks[-1], self.patch_embed, pictures, self)]
+
 
 class ClipResNet(ByobNet):
     """CLIP's ResNet with stride 1 in the last stage and attention pooling; `channels` leave the stem."""
@@ -65,3 +70,7 @@ class ClipResNet(ByobNet):
         """(B, 3, H, W) -> (B, channels of the last stage), (B, projection)."""
         maps = self.forward_features(pictures)
         return maps.mean((2, 3)), self.head(maps)
+
+    def explain(self, pictures: Tensor) -> list[Look]:
+        """Of one picture (1, 3, H, W)."""
+        return [energy_look(self.forward_features(pictures)[0])]

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, fold, max_pool2d
 
 from pose2id.errors import UserError
 
@@ -43,6 +43,18 @@ def pooled_columns(maps: Tensor, windows: Sequence[int], stride: int, pooling: s
         if count
     ]
     return torch.cat([part.flatten(2) for part in pooled], dim=2).mT
+
+
+def spread(weights: Tensor, size: tuple[int, int], windows: Sequence[int], stride: int) -> Tensor:
+    """Numbers (M,) of the columns of a map of `size` -> (h, w): at each place a mean over the windows around it."""
+    counts = window_counts(*size, windows, stride)
+    total, hits = weights.new_zeros(2, 1, *size)
+    for window, own in zip(windows, weights.split(counts), strict=True):
+        if len(own):
+            kernel = size if window == WHOLE else (window, window)
+            for sums, values in ((total, own), (hits, torch.ones_like(own))):
+                sums += fold(values.expand(kernel[0] * kernel[1], -1), size, kernel, stride=stride)
+    return (total / hits.clamp(min=1))[0]
 
 
 class MeanHead(nn.Module):

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from pose2id.errors import UserError
 
-from .neighbourhood import PatchSummary
+from ..looks import DifferenceLook, Look
+from ..reid_network import Inputs
+from .neighbourhood import PatchSummary, neighbourhood_differences
 from .pair_network import PairNetwork, PairSizes
 
 
@@ -51,6 +53,24 @@ class DifferenceNetwork(PairNetwork):
     @abstractmethod
     def across_patches(self, summary: Tensor, side: str) -> Tensor:
         """A side's rectified summary (P, C, h, w) -> (P, ...), by the side's own weights, "a" or "b"."""
+
+    def strengths(self, query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps (C, h, w) each -> (h, w) each: the length of the rectified K at each place, and of the rectified K'.
+
+        That is what the network sees of a place: all channels, all neighbours; what it has learnt to make of it is not
+        in.
+        """
+        size = self.sizes.neighbourhood
+        sides = [neighbourhood_differences(*pair, size).relu() for pair in ((query, gallery), (gallery, query))]
+        return tuple(side.square().sum((0, 3, 4)).sqrt() for side in sides)
+
+    def explain_pair(self, inputs: Inputs) -> list[Look]:
+        """Where both pictures differ from each other's surroundings, and its verdict."""
+        query, gallery = self.maps(inputs.pictures)
+        maps = torch.stack(self.strengths(query, gallery))[:, None]
+        score = float(self.pair_scores(query[None], gallery[None]))
+        names = ("query − gallery (K)",), ("gallery − query (K′)",)
+        return [DifferenceLook("Length of the rectified differences", maps, names, "log-odds of one person", score)]
 
     def compare(self, query: Tensor, gallery: Tensor) -> tuple[None, Tensor]:
         sides = [

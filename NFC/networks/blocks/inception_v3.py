@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d
 
+from ..looks import grid_place
+
 EPSILON = 2e-5
 Kernel = int | tuple[int, int]
 
@@ -129,6 +131,15 @@ class InceptionV3(nn.Module):
                 x = max_pool2d(x, 3, 2, ceil_mode=True)
         x = self.grid_reduction[0](self.inception[0](x))
         return self.inception[2](self.grid_reduction[1](self.inception[1](x)))
+
+
+def map_place(maps: Tensor, size: tuple[int, int], dilated: bool) -> tuple[float, float, float, float]:
+    """What of pictures of `size`, (height, width), the cells of a map (..., h, w) of `InceptionV3` cover.
+
+    Its convolutions without a border leave out a margin.
+    """
+    first, step = (21, 16) if dilated else (37, 32)
+    return grid_place(first, step, (maps.shape[-2], maps.shape[-1]), size)
 
 
 class Classifier(nn.Module):

@@ -41,6 +41,9 @@ class MapNetwork(ReIDNetwork):
         """Of the last map."""
         return -(-self.sizes.height // (self.backbone.stride * self.sizes.last_stride))
 
+    def last_map(self, pictures: Tensor) -> Tensor:
+        return self.backbone(pictures)
+
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(self.sizes.height, self.sizes.width, "bilinear", IMAGENET_MEAN, IMAGENET_STD)
 

@@ -36,6 +36,9 @@ class NoGate(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
 
+    def gate(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.zeros_like(a[..., :1])
+
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         return unit_channels(a), unit_channels(b)
 

@@ -33,8 +33,11 @@ class AttentionPool(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, positions, dim) -> (B, parts, dim)."""
-        gates = (self.part_tokens @ (pixels + self.pos_embeding).transpose(1, 2)).sigmoid()  # (B, parts, positions)
-        return gates @ pixels / pixels.shape[1]
+        return self.gates(pixels) @ pixels / pixels.shape[1]
+
+    def gates(self, pixels: Tensor) -> Tensor:
+        """(B, positions, dim) -> (B, parts, positions) in (0, 1)."""
+        return (self.part_tokens @ (pixels + self.pos_embeding).transpose(1, 2)).sigmoid()
 
 
 class DualNeck(nn.Module):

@@ -58,6 +58,8 @@ class JudgesPairs(ReIDNetwork):
 class PairNetwork(JudgesPairs):
     """`maps` of a picture (B, 3, H, W) -> (B, C, h, w), its test feature; `compare` judges pairs of them."""
 
+    judges_pairs = True
+
     def __init__(self, sizes: PairSizes, map_shape: tuple[int, int, int]) -> None:
         """map_shape: (C, h, w)."""
         super().__init__(sizes)
@@ -75,6 +77,9 @@ class PairNetwork(JudgesPairs):
     @abstractmethod
     def maps(self, pictures: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C, h, w)."""
+
+    def last_map(self, pictures: Tensor) -> Tensor:
+        return self.maps(pictures)
 
     @abstractmethod
     def compare(self, query: Tensor, gallery: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -15,6 +15,7 @@ from pose2id.errors import UserError
 from ...features.kinds.layout import Layout
 from ...features.kinds.parts import PartFeatures
 from ..base import Extractor, Preprocessing
+from ..looks import Look, PartLook, energy_look, numbered
 from ..reid_network import Branch, Inputs, ReIDNetwork
 from .heads import bn_neck, class_scores
 
@@ -131,10 +132,25 @@ class PartNetwork(ReIDNetwork):
         """
         logits, foreground, parts = self.embed(self.feature_map(pictures, camids, keypoints))
         foreground = self.foreground_identity_classifier.bn(foreground)
+        return PartFeatures(torch.cat([foreground[:, None], parts], dim=1), self.visible(logits))
+
+    def visible(self, logits: Tensor) -> Tensor:
+        """(B, 1 + K, h, w) -> (B, 1 + K) bool."""
         winner = logits.argmax(1).flatten(1)  # (B, h * w)
         visible = (winner[:, None] == torch.arange(self.part_count, device=winner.device)[:, None]).any(2)
         visible[:, 0] = True  # the place of the background is the foreground's
-        return PartFeatures(torch.cat([foreground[:, None], parts], dim=1), visible)
+        return visible
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """The attention maps of the parts, with their visibility, and the foreground."""
+        features = self.feature_map(inputs.pictures, inputs.camids, inputs.keypoints)
+        logits = self.pixel_classifier(features)
+        parts, (_, *visible) = logits.softmax(1)[0, 1:], self.visible(logits)[0].tolist()
+        return [
+            PartLook("Attention of the parts", parts, numbered("part", len(parts)), visible=visible),
+            PartLook("Foreground", parts.amax(0, keepdim=True), ["foreground"]),
+            energy_look(features[0]),
+        ]
 
     def extractor(self, preprocessing: Preprocessing | None = None) -> "PartExtractor":
         return PartExtractor(self, preprocessing or self.preprocessing())

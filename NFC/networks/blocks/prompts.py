@@ -14,7 +14,8 @@ from pose2id.reading.text import mapping, number_rows, read_json
 CHANNELS = 8
 KEYPOINTS = 17  # COCO's
 MIN_CONFIDENCE = 0.3
-# Channels 2 to 7: head, left arm, right arm, left leg, right leg, torso (channel 0: background, 1: other people).
+NAMES = ("background", "other people", "head", "left arm", "right arm", "left leg", "right leg", "torso")
+# Of channels 2 to 7.
 GROUPS = ((0, 1, 2, 3, 4), (7, 9), (8, 10), (13, 15), (14, 16), (5, 6, 11, 12))
 OTHER_SIDE = [0, 1, 2, 4, 3, 6, 5, 7]  # the channel that each becomes in a mirror
 

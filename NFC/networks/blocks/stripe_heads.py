@@ -22,6 +22,13 @@ def stripe_means(maps: Tensor, parts: int) -> Tensor:
     return adaptive_avg_pool2d(maps, (parts, 1)).flatten(2).transpose(1, 2)
 
 
+def stripe_shares(rows: int, columns: int, parts: int) -> Tensor:
+    """(parts, rows, columns): how much of each place goes to each of these stripes; those that overlap share alike."""
+    row, part = torch.arange(rows), torch.arange(parts)[:, None]
+    belongs = ((row + 1) * parts > part * rows) & (row * parts < (part + 1) * rows)
+    return (belongs / belongs.sum(0))[..., None].expand(-1, -1, columns)
+
+
 @dataclass(frozen=True)
 class HeadForm:
     """What authors do alike or not: a bias before the normalisation, a ReLU behind it, dropout of stripes and after."""

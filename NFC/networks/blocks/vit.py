@@ -1,14 +1,17 @@
 """What the vision transformers here share: overlapping patches, and the picture size that a position table tells."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+import torch
 from timm.layers import resample_abs_pos_embed
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from pose2id.errors import UserError
+
+from ..looks import MapLook, grid_place
 
 # (height, width, stride) of the official checkpoints with patches of 16; no two have the same number of patches.
 LAYOUTS = [(height, 128, stride) for height in (256, 384) for stride in (16, 14, 12, 11)]
@@ -75,3 +78,34 @@ def attention_logits(block: nn.Module, tokens: Tensor) -> Tensor:
     """Tokens (B, T, dim) that enter a block of timm's ViT -> (B, T, T): before the softmax, a mean over the heads."""
     queries, keys, _ = block.attn.qkv(block.norm1(tokens)).chunk(3, -1)
     return queries @ keys.transpose(-2, -1) * (block.attn.scale / block.attn.num_heads)
+
+
+def class_attention(block: nn.Module, tokens: Tensor) -> Tensor:
+    """Tokens (B, 1 + N, dim) that enter a block of timm's ViT -> (B, N): how much the class token takes of each patch.
+
+    A mean over the heads; what the class token keeps of itself is left out.
+    """
+    attention = block.attn
+    queries, keys, _ = attention.qkv(block.norm1(tokens)).unflatten(-1, (3, attention.num_heads, -1)).unbind(2)
+    weights = torch.einsum("bhd,bnhd->bhn", queries[:, 0], keys) * attention.scale  # (B, heads, 1 + N)
+    return weights.softmax(-1).mean(1)[:, 1:]
+
+
+def class_look(
+    block: nn.Module, patch_embed: OverlapPatches, pictures: Tensor, forward: Callable[[Tensor], object]
+) -> MapLook:
+    """`class_attention` of a block while the network does `forward` of one picture (1, 3, H, W)."""
+    entered: list[Tensor] = []
+    hook = block.register_forward_pre_hook(lambda _, given: entered.append(given[0]))
+    try:
+        forward(pictures)
+    finally:
+        hook.remove()
+    maps = class_attention(block, entered[0]).unflatten(1, patch_embed.grid)
+    return MapLook("Attention of the class token", maps, ["last block"], place=patch_place(patch_embed, pictures))
+
+
+def patch_place(patch_embed: OverlapPatches, pictures: Tensor) -> tuple[float, float, float, float]:
+    """What the patches of pictures (B, 3, H, W) cover, each a cell around its middle."""
+    (size, _), (stride, _) = patch_embed.proj.kernel_size, patch_embed.proj.stride
+    return grid_place((size - 1) / 2, stride, patch_embed.grid, (pictures.shape[2], pictures.shape[3]))

@@ -25,6 +25,7 @@ OF_COCO = {0: 0, 2: 6, 3: 8, 4: 10, 5: 5, 6: 7, 7: 9, 8: 12, 9: 14, 10: 16, 11: 
     17: 3,
 }
 TO_COCO = sorted(OF_COCO, key=OF_COCO.__getitem__)  # the row of each of COCO's 17
+COCO_NAMES = tuple(NAMES[row] for row in TO_COCO)
 
 
 def nobody(count: int, like: Tensor) -> Tensor:

@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from NFC.networks import Extractor, Preprocessing
-from NFC.report.pair_differences import difference_strengths, write_difference_figure
+from NFC.report.pair_differences import write_difference_figure
 from pose2id.errors import UserError
 from tests.nfc.networks.pair_networks import tiny_idla
 
@@ -11,7 +11,7 @@ from tests.nfc.networks.pair_networks import tiny_idla
 def test_strengths_against_loops_over_places():
     network = tiny_idla()
     f, g = torch.rand(2, 2, 3, 3).unbind()
-    for own, other, strength in zip((f, g), (g, f), difference_strengths(network, f, g), strict=True):
+    for own, other, strength in zip((f, g), (g, f), network.strengths(f, g), strict=True):
         for y in range(3):
             for x in range(3):
                 around = torch.zeros(2, 5, 5)

@@ -1,0 +1,48 @@
+"""What a network looked at in pictures: parts, masks, attention, boxes, paths, drawn over them.
+
+pose2id explain PICTURE --extractor pcb_rpp --weights pcb_rpp.safetensors
+pose2id explain query.jpg gallery.jpg --extractor idla --weights idla.safetensors --out runs/explained
+
+PICTURES are files or folders, which are searched with all their sub-folders. Writes `<picture>.png` for each, a figure
+for each comparison of the first picture with another one where the network has something to show of it, and the
+numbers, `explain.json`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pose2id.devices import pick_device
+from pose2id.errors import printable
+from pose2id.flags import parse_command
+
+from ..explain import write_explanations
+from ..networks import build_extractor
+from .embed import pictures_below
+
+
+@dataclass
+class ExplainConfig:
+    pictures: list[str] = field(default_factory=list)  # files, or folders with all below them
+    extractor: str = "transreid"
+    weights: str | None = None  # of the extractor; the preset's own
+    preset: str = "sd15"
+    keypoints: str | None = None  # folder of keypoint files, or a keypoints.jsonl
+    out: str = "runs/explained"  # folder to write to
+    device: str | None = None  # a GPU if there is one
+
+
+def main(arguments: Sequence[str]) -> None:
+    config = parse_command(ExplainConfig, __doc__, arguments, positional="pictures")
+    if config is not None:
+        print(f"wrote {printable(explain(config))} and the pictures beside it")
+
+
+def explain(config: ExplainConfig) -> Path:
+    """Write the files and return the path of the numbers; `UserError` for whatever the user can repair."""
+    paths = [path for place in config.pictures for path in pictures_below(Path(place))]
+    extractor = build_extractor(config.extractor, config.weights, config.preset, pick_device(config.device))
+    if config.keypoints is not None:
+        extractor.use_keypoints(config.keypoints)
+    notes = {"extractor": config.extractor, "weights": config.weights, "preset": config.preset}
+    return write_explanations(extractor, paths, Path(config.out), notes | {"keypoints": config.keypoints})
