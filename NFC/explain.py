@@ -80,10 +80,11 @@ def _looking(extractor: Extractor) -> ReIDNetwork:
     network = extractor.network
     if not isinstance(network, ReIDNetwork):
         raise UserError("this network has nothing to show: it is none of the zoo, whose networks say what they look at")
-    if "points" in extractor.inputs and extractor.keypoints is None:
+    told = extractor.keypoints or ("parsing" in extractor.inputs and extractor.bodies.have_labels)
+    if "points" in extractor.inputs and not told:
         raise UserError(
             f"network '{network.name}' looks where the body is: name its points with --keypoints, a folder of keypoint "
-            "files or a keypoints.jsonl"
+            "files or a keypoints.jsonl" + (", or label maps with --parsing" if "parsing" in extractor.inputs else "")
         )
     return network
 

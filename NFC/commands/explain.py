@@ -18,6 +18,8 @@ from pose2id.flags import parse_command
 
 from ..explain import write_explanations
 from ..networks import build_extractor
+from ..networks.body.extractor import tell
+from ..networks.body.label_maps import Missing
 from .embed import pictures_below
 
 
@@ -28,6 +30,9 @@ class ExplainConfig:
     weights: str | None = None  # of the extractor; the preset's own
     preset: str = "sd15"
     keypoints: str | None = None  # folder of keypoint files, or a keypoints.jsonl
+    parsing: str | None = None  # folder of label maps, for networks that take some; keypoints: drawn from these
+    parsing_classes: str = "pascal"  # of these label maps: pascal, lip or atr
+    missing_parsing: Missing = Missing.error  # or skip
     out: str = "runs/explained"  # folder to write to
     device: str | None = None  # a GPU if there is one
 
@@ -42,7 +47,7 @@ def explain(config: ExplainConfig) -> Path:
     """Write the files and return the path of the numbers; `UserError` for whatever the user can repair."""
     paths = [path for place in config.pictures for path in pictures_below(Path(place))]
     extractor = build_extractor(config.extractor, config.weights, config.preset, pick_device(config.device))
-    if config.keypoints is not None:
-        extractor.use_keypoints(config.keypoints)
-    notes = {"extractor": config.extractor, "weights": config.weights, "preset": config.preset}
-    return write_explanations(extractor, paths, Path(config.out), notes | {"keypoints": config.keypoints})
+    tell(extractor, config)
+    noted = ("extractor", "weights", "preset", "keypoints", "parsing")
+    notes = {name: getattr(config, name) for name in noted}
+    return write_explanations(extractor, paths, Path(config.out), notes)

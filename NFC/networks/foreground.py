@@ -22,6 +22,7 @@ from .body.inputs import BodyInputs
 from .body.masks import FRAME, mask_pooling, pose_mask
 from .body.points import nobody, resized
 from .files import build_from_file
+from .looks import Look, PartLook
 from .reid_network import Branch, Inputs
 
 # From the shares of the mask (B, 1, h, w), how much each place of the map counts.
@@ -98,6 +99,12 @@ class Foreground(MapNetwork):
         weights = torch.cat([REGIONS[name](shares) for name in self.regions], 1)
         empty = weights.sum((2, 3), keepdim=True) <= 0
         return mask_pooling(maps, weights.masked_fill(empty, 1.0).to(maps.dtype))
+
+    def explain(self, inputs: Inputs) -> list[Look]:
+        """The mask, and the energy of the map that is pooled under it."""
+        size = inputs.pictures.shape[2], inputs.pictures.shape[3]
+        mask = self.shares(inputs.pictures, size, inputs.points, inputs.parsing)[0]
+        return [PartLook("Mask of the person", mask, ["person"]), *super().explain(inputs)]
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         """One a region, with neck and classifier of its own, and the same weight."""
