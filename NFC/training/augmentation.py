@@ -41,7 +41,7 @@ class AugmentationConfig:
 
 
 class Shown(NamedTuple):
-    """pictures (B, 3, H, W) float32 in [0, 1]; points (B, 18, 3) and labels (B, H, W) int64, None where not told."""
+    """pictures (B, 3, H, W) float32 in [0, 1]; points (B, 18, 3) and labels (B, H, W), whole, None where not told."""
 
     pictures: Tensor
     points: Tensor | None = None

@@ -52,7 +52,7 @@ class TrainingBodies:
     def of(
         self, rows: np.ndarray, generated: Mapping[int, tuple[Path, Image.Image]], size: tuple[int, int]
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Points (B, 18, 3) and labels (B, H, W) int64 of the pictures `rows` (B,), resized to `size`.
+        """Points (B, 18, 3) and labels (B, H, W) int16 of the pictures `rows` (B,), resized to `size`.
 
         generated: by the place of a row, the generated picture that is shown in its stead.
         """

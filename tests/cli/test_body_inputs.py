@@ -117,6 +117,11 @@ def test_spreid_is_shown_label_maps(world, tmp_path, capsys):
     file.unlink()
     assert here("evaluate", *flags[:-8], "--parsing", maps, "--num_workers", 0, "missing_parsing=skip") == 0
     file.write_bytes(whole)
+    drawn = ["--parsing", "keypoints", "--num_workers", 0, "--device", "cpu"]
+    assert here("evaluate", *flags[:-8], *drawn, "--keypoints", world / "keypoints.jsonl") == 0
+    capsys.readouterr()
+    assert here("evaluate", *flags[:-8], *drawn) == 2
+    assert "name these too, keypoints=PLACE" in capsys.readouterr().err
 
 
 def test_networks_that_take_no_label_maps(world, tmp_path, capsys):

@@ -38,7 +38,7 @@ class BodyReader(PictureReader):
             nothing = nobody(1, sample["pictures"])[0]
             sample["points"] = nothing if path is None else self.bodies.points(Path(path), shown, size)
         if "parsing" in self.inputs.names and self.bodies.have_labels and path is not None:
-            sample["parsing"] = signed(self.bodies.label_map(Path(path), shown, size, self.inputs))
+            sample["parsing"] = signed(self.bodies.label_map(Path(path), shown, size, self.inputs)).long()
         return sample
 
 

@@ -37,7 +37,7 @@ class BodyInputs:
 
     def of(self, points: Tensor | None, parsing: Tensor | None, size: tuple[int, int]) -> dict[str, Tensor]:
         """What is declared, by name: from points (B, 18, 3) and labels (B, H, W) in pictures of `size`, (H, W)."""
-        made = {"points": points, "parsing": parsing}
+        made = {"points": points, "parsing": None if parsing is None else parsing.long()}
         if "heat_maps" in self.names and points is not None:
             smaller = -(-size[0] // self.stride), -(-size[1] // self.stride)
             made["heat_maps"] = heat_maps(to_coco(points), smaller, self.stride, self.deviation)

@@ -106,6 +106,6 @@ def drawn_labels(points: Tensor, size: tuple[int, int], table: Table) -> np.ndar
 
 
 def signed(labels: np.ndarray) -> Tensor:
-    """(...) uint8 -> int64, with -1 for unknown."""
-    maps = torch.from_numpy(labels).long()
+    """(...) uint8 -> int16, with -1 for unknown."""
+    maps = torch.from_numpy(labels).short()
     return maps.masked_fill(maps == UNKNOWN, -1)

@@ -26,6 +26,11 @@ SIZE = (128, 64)
 RNG = np.random.default_rng(0)
 
 
+def known(labels: np.ndarray) -> torch.Tensor:
+    """As networks are shown them."""
+    return signed(labels).long()
+
+
 def write_map(path: Path, classes: int, size: tuple[int, int] = SIZE, palette: bool = False) -> np.ndarray:
     """Random blocks of classes; returns (h, w)."""
     blocks = RNG.integers(0, classes, (size[0] // 4, size[1] // 4), dtype=np.uint8)
@@ -59,11 +64,11 @@ def test_other_sizes_by_the_nearest_pixel(tmp_path):
     labels = write_map(tmp_path / "a.png", 20, (64, 32))
     folder, table = label_folder(tmp_path, "lip"), PARSINGS["lip"].parts
     expected = part_of(torch.from_numpy(labels).long(), table)
-    assert torch.equal(signed(folder(Path("a.jpg"), (64, 32), table)), expected)
+    assert torch.equal(known(folder(Path("a.jpg"), (64, 32), table)), expected)
     assert torch.equal(
-        signed(folder(Path("a.jpg"), SIZE, table)), expected.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        known(folder(Path("a.jpg"), SIZE, table)), expected.repeat_interleave(2, 0).repeat_interleave(2, 1)
     )
-    assert torch.equal(signed(folder(Path("a.jpg"), (16, 8), table)), expected[2::4, 2::4])
+    assert torch.equal(known(folder(Path("a.jpg"), (16, 8), table)), expected[2::4, 2::4])
 
 
 def test_mistakes_are_one_line_that_names_the_file(tmp_path):
@@ -105,7 +110,7 @@ def test_maps_drawn_from_points_mirror_with_them(standing):
     labels = drawn_labels(points, SIZE, tuple(range(7)))
     assert set(np.unique(labels)) == set(range(7))
     assert np.array_equal(drawn_labels(mirrored_points(points, SIZE[1]), SIZE, tuple(range(7))), labels[:, ::-1])
-    assert (signed(drawn_labels(torch.zeros(18, 3), SIZE, tuple(range(7)))) == -1).all()
+    assert (known(drawn_labels(torch.zeros(18, 3), SIZE, tuple(range(7)))) == -1).all()
 
 
 def test_points_of_generated_pictures():
@@ -146,7 +151,7 @@ def test_label_maps_reach_spreid(spreid, tmp_path):
     assert plain.keys() == {"pictures"}
     extractor.use_parsing(tmp_path / "maps", "lip")
     told = extractor.sample(picture, tmp_path / "query/a.png")
-    shown = signed(label_folder(tmp_path / "maps", "lip")(Path("query/a.jpg"), (128, 128), PARSINGS["lip"].parts))
+    shown = known(label_folder(tmp_path / "maps", "lip")(Path("query/a.jpg"), (128, 128), PARSINGS["lip"].parts))
     assert torch.equal(told["parsing"], shown) and labels.max() > shown.max()
     batch = {name: values[None] for name, values in told.items()}
     assert torch.equal(extractor(**batch), spreid(batch["pictures"], batch["parsing"]))
@@ -182,7 +187,7 @@ def test_generated_pictures_get_the_map_of_their_pose(spreid, tmp_path):
         raise Pictures(extractor, [path], None)[0]
     extractor.use_generated_keypoints(ROOT / "standard_poses")
     points = resized(extractor.bodies.generated(path, SIZE), SIZE, (128, 128))
-    expected = signed(drawn_labels(points, (128, 128), PARSINGS["pascal"].parts))
+    expected = known(drawn_labels(points, (128, 128), PARSINGS["pascal"].parts))
     assert torch.equal(Pictures(extractor, [path], None)[0]["parsing"], expected) and expected.unique().numel() == 4
     own = write_map(tmp_path / "maps/query_gen/pose1/a.png", 7, (128, 128))
     table = torch.tensor(PARSINGS["pascal"].parts)
