@@ -1,7 +1,7 @@
 """What a network looks at in pictures: as values, and as files."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def explain_pair(extractor: Extractor, query: Picture, gallery: Picture) -> list
     return _looking(extractor).explain_pair(_inputs(extractor, [query, gallery]))
 
 
-def write_explanations(extractor: Extractor, paths: Sequence[Path], out: Path, notes: dict[str, object]) -> Path:
+def write_explanations(extractor: Extractor, paths: Sequence[Path], out: Path, notes: Mapping[str, object]) -> Path:
     """Write a sheet a picture, a figure for each comparison of the first picture with another, and `explain.json`.
 
     notes: what is said of the extractor in that file, whose path is returned. `UserError` as above, for fewer than two
