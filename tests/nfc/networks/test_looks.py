@@ -145,9 +145,10 @@ def test_proxies_of_sap():
     network = small_network("sap").eval()
     proxies, token = network.explain(Inputs(shown(network)))
     torch.testing.assert_close(proxies.maps.sum((1, 2)), torch.ones(len(proxies.maps)))
-    assert len(proxies.names) == network.sizes.parts and proxies.maps.shape[1:] == token.maps.shape[1:]
-    parsing = small_network("sap, parsing").eval()
-    assert parsing.explain(Inputs(shown(parsing)))[0].names[0] == "background"
+    assert len(proxies.names) == 1 + network.sizes.parts and proxies.maps.shape[1:] == token.maps.shape[1:]
+    assert proxies.names[0] == "background"
+    stripes = small_network("sap, stripes").eval()
+    assert len(stripes.explain(Inputs(shown(stripes)))[0].names) == stripes.sizes.parts
 
 
 @torch.no_grad()
