@@ -18,9 +18,9 @@ from pose2id.ranges import Range, check_ranges
 from .base import Extractor
 from .blocks.heads import bn_neck, class_scores
 from .blocks.map_network import MapNetwork, MapSizes
-from .blocks.masked_pictures import masked
 from .blocks.reverse_backbone import ReverseBackbone, heat_map_loss
 from .body.inputs import BodyInputs
+from .body.masks import masked_pictures
 from .body.points import COCO_NAMES
 from .files import build_from_file
 from .looks import Look, MapLook, PictureLook
@@ -98,7 +98,7 @@ class RBNet(MapNetwork):
     def look(self, pictures: Tensor) -> Looks:
         maps = self.backbone.maps(pictures)
         mask, heat_maps = self.reverse([level.detach() for level in maps] if self.sizes.detached else maps)
-        second = self.backbone(masked(pictures, mask.to(pictures.dtype)))
+        second = self.backbone(masked_pictures(pictures, mask.to(pictures.dtype)))
         return Looks(maps[-1].mean((2, 3)), second.mean((2, 3)), heat_maps)
 
     def branches(self, inputs: Inputs) -> list[Branch]:
@@ -135,7 +135,7 @@ class RBNet(MapNetwork):
         if not self.sizes.masked:
             return looks
         mask, heat_maps = self.reverse(self.backbone.maps(inputs.pictures))
-        second = masked(inputs.pictures, mask)
+        second = masked_pictures(inputs.pictures, mask)
         made = [
             MapLook("Mask of the second look, 1 for no change", mask[0], ["mask"], full=2.0),
             PictureLook("Picture of the second look", second, ["masked"]),
@@ -149,7 +149,7 @@ class RBNet(MapNetwork):
         if not self.sizes.masked:
             return normalize(maps[-1].mean((2, 3)))
         mask, _ = self.reverse.mask(maps)
-        return normalize(self.backbone(masked(pictures, mask.to(pictures.dtype))).mean((2, 3)))
+        return normalize(self.backbone(masked_pictures(pictures, mask.to(pictures.dtype))).mean((2, 3)))
 
 
 NETWORK = RBNet

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ..body.masks import mask_pooling
 from .parsing import PARSINGS, part_sums
-
-LEAST = 1e-6  # of the sum of a part's weights; the authors' code divides by what there is
 
 
 def lip_regions(probabilities: Tensor) -> Tensor:
@@ -25,15 +24,6 @@ def regions_of_labels(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.cat([shares.sum(1, keepdim=True), shares], 1)
 
 
-def weighted_means(features: Tensor, weights: Tensor) -> Tensor:
-    """A map (B, C, h, w) and weights of regions (B, R, h, w) -> (B, R, C); of a region without weight, 0.
-
-    Uniform weights give the mean over the map.
-    """
-    sums = torch.einsum("brhw,bchw->brc", weights, features)
-    return sums / weights.sum((2, 3)).clamp(min=LEAST)[..., None]
-
-
 def resized(features: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, C, h, w) -> (B, C, *size), bilinear, corners on corners."""
     return interpolate(features, size, mode="bilinear", align_corners=True)
@@ -44,5 +34,5 @@ def semantic_feature(features: Tensor, regions: Tensor) -> Tensor:
 
     The map is brought to the size of the regions for the first two.
     """
-    means = weighted_means(resized(features, regions.shape[2:]), regions)
+    means = mask_pooling(resized(features, regions.shape[2:]), regions)
     return torch.cat([means[:, 0], means[:, 1:].amax(1), features.mean((2, 3))], 1)

@@ -69,5 +69,10 @@ def mask_pooling(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def masked_pictures(pictures: Tensor, parts: Tensor) -> Tensor:
-    """Pictures (B, C, H, W) times the sum of K maps of parts (B, K, h, w), enlarged bilinearly."""
-    return pictures * interpolate(parts.sum(1, keepdim=True), pictures.shape[2:], mode="bilinear", align_corners=False)
+    """RBNet's second look (Yu and Piao, 2024): pictures (B, C, H, W) times the sum of K maps of parts (B, K, h, w).
+
+    The maps count from 0 up and are enlarged bilinearly; a mask that is 1 everywhere gives the pictures themselves.
+    That the picture is multiplied, not the first map, is our reading of formulas that contradict the paper's figure.
+    """
+    mask = parts.clamp(min=0).sum(1, keepdim=True)
+    return pictures * interpolate(mask, pictures.shape[2:], mode="bilinear", align_corners=False)

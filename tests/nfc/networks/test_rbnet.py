@@ -1,4 +1,4 @@
-"""RBNet: its masked second look, and its soft triplet loss, which is the batch-hard one with a soft margin."""
+"""RBNet: its looks, and its soft triplet loss, which is the batch-hard one with a soft margin."""
 
 from dataclasses import replace
 
@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from NFC.networks.blocks.masked_pictures import masked
 from NFC.networks.blocks.reverse_backbone import heat_map_loss
 from NFC.networks.rbnet import RBNet, RBNetSizes
 from NFC.networks.reid_network import Inputs
@@ -16,12 +15,6 @@ from pose2id.errors import UserError
 from tests.nfc.networks.official import golden
 
 GOLDEN = golden("pure")
-
-
-def test_masked_pictures():
-    torch.testing.assert_close(masked(GOLDEN["rb_x"], GOLDEN["rb_m"]), GOLDEN["rb_masked"], rtol=1e-5, atol=1e-5)
-    ones = torch.ones(2, 1, 2, 1)
-    assert torch.equal(masked(GOLDEN["rb_x"], ones), GOLDEN["rb_x"])
 
 
 def test_equation_11():

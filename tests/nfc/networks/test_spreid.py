@@ -15,8 +15,8 @@ from NFC.networks.blocks.semantic_pooling import (
     regions_of_labels,
     resized,
     semantic_feature,
-    weighted_means,
 )
+from NFC.networks.body.masks import mask_pooling
 from NFC.networks.reid_network import Inputs
 from NFC.networks.spreid import SPReID, from_tensors
 from pose2id.errors import UserError
@@ -69,7 +69,7 @@ def test_pooling():
     torch.testing.assert_close(regions, GOLDEN["pool_groups"], **NEAR)
     features = GOLDEN["pool_map"]
     torch.testing.assert_close(resized(features, (6, 5)), GOLDEN["pool_resized"], **RESIZED)
-    means = weighted_means(resized(features, (6, 5)), regions)
+    means = mask_pooling(resized(features, (6, 5)), regions)
     torch.testing.assert_close(means, GOLDEN["pool_parts"], **RESIZED)
     expected = torch.cat([GOLDEN["pool_parts"][:, 0], GOLDEN["pool_max4"], GOLDEN["pool_global"]], 1)
     torch.testing.assert_close(semantic_feature(features, regions), expected, **RESIZED)
@@ -78,9 +78,9 @@ def test_pooling():
 def test_a_uniform_part_map_is_mean_pooling():
     features = torch.randn(2, 7, 5, 4, dtype=torch.float64)
     uniform_map = torch.full((2, 3, 5, 4), 0.3, dtype=torch.float64)
-    means = weighted_means(features, uniform_map)
+    means = mask_pooling(features, uniform_map)
     torch.testing.assert_close(means, features.mean((2, 3))[:, None].expand(-1, 3, -1))
-    empty = weighted_means(features, torch.zeros(2, 3, 5, 4, dtype=torch.float64))
+    empty = mask_pooling(features, torch.zeros(2, 3, 5, 4, dtype=torch.float64))
     assert empty.eq(0).all()
 
 
