@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from NFC.datasets.partial import SHARES, cut, kept_rows
-from NFC.datasets.synthetic.layouts import KEYPOINTS, write_layout
+from NFC.datasets.partial_queries import write_partial_queries
+from NFC.datasets.synthetic.layouts import KEYPOINTS, MASKS, write_layout
 from NFC.datasets.synthetic.layouts.job import Job
 from NFC.datasets.synthetic.layouts.keypoints import write_keypoints
 from NFC.datasets.synthetic.world import View, World
@@ -49,3 +50,11 @@ def test_points_go_with_moved_and_cut_pictures(tmp_path):
     kept = seen & (plain[:, 1] < height)
     assert kept.any() and not kept.all() and (upper[:, 2] > 0).tolist() == kept.tolist()
     np.testing.assert_allclose(upper[kept, :2], plain[kept, :2], atol=0.01)
+
+
+def test_the_truth_of_whole_queries_is_not_that_of_partial_ones(tmp_path):
+    whole, partial = tmp_path / "whole", tmp_path / "partial"
+    write_layout("market1501", whole, 5, train_pids=0, test_pids=2, masks=True, keypoints=True)
+    write_partial_queries("market1501", whole, partial, "upper")
+    assert (whole / KEYPOINTS).is_file() and (whole / MASKS).is_dir()
+    assert not (partial / KEYPOINTS).exists() and not (partial / MASKS).exists() and (partial / "query").is_dir()
