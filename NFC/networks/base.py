@@ -104,7 +104,7 @@ class Extractor(nn.Module):
 
     def use_parsing(self, place: str | Path, *_: object) -> None:
         """Show the network the label maps in the folder `place`; `UserError` where it takes none."""
-        raise UserError("the network takes no label maps at test; leave out parsing, or use spreid")
+        raise UserError("the network takes no label maps at test; leave out parsing, or use spreid or foreground")
 
     def parsing_state(self, pictures: Sequence[Path]) -> str:
         """What tells label maps of the pictures from others; "" where there are none."""
