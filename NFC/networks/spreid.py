@@ -16,6 +16,7 @@ from pose2id.errors import UserError
 from pose2id.pictures import OPENCV_BILINEAR
 
 from .base import Extractor, Preprocessing
+from .blocks.backbones import build_backbone
 from .blocks.inception_v3 import Classifier, InceptionV3, map_place
 from .blocks.map_network import renamed
 from .blocks.parsing import PARSINGS, PARTS, Parsing
@@ -25,6 +26,7 @@ from .files import build_from_file, build_from_tensors
 from .looks import WHOLE, Look, MapLook, PartLook, energy
 from .reid_network import Branch, Inputs, ReIDNetwork
 
+INCEPTION = "inception_v3"
 MEAN = (103.939 / 255, 116.779 / 255, 123.68 / 255)  # BGR
 PIXEL = (1 / 255,) * 3  # values stay as large as those of the pixels
 THIRDS = 3  # of the feature
@@ -47,8 +49,9 @@ CONVOLUTION = "predictor.convolution.0.conv.weight"
 class SPReIDSizes:
     """height, width: of the pictures, as the parser sees them; reid_height, reid_width: as the backbone sees them.
 
-    thin: divides the channels of both. own_classifiers: one for each third of the feature; else, as the authors, one of
-    the whole, which in a short training leaves the third of the whole picture unlearnt.
+    thin: divides the channels of both. backbone: "inception_v3", or (ours) one of `blocks.backbones` beside the same
+    parser. own_classifiers: one for each third of the feature; else, as the authors, one of the whole, which in a short
+    training leaves the third of the whole picture unlearnt.
     """
 
     height: int = 512
@@ -56,6 +59,7 @@ class SPReIDSizes:
     reid_height: int = 512
     reid_width: int = 170
     thin: int = 1
+    backbone: str = INCEPTION
     own_classifiers: bool = False
     num_classes: int = 0
 
@@ -82,11 +86,20 @@ class SPReID(ReIDNetwork):
 
     name = "spreid"
     Sizes = SPReIDSizes
-    mini: ClassVar = {"height": 128, "width": 128, "reid_height": 128, "reid_width": 80, "thin": 8}
+    mini: ClassVar = {
+        "height": 128,
+        "width": 128,
+        "reid_height": 64,
+        "reid_width": 32,
+        "thin": 8,
+        "backbone": "small",
+    }
 
     def __init__(self, sizes: SPReIDSizes) -> None:
         super().__init__(sizes)
-        self.backbone, self.parser = InceptionV3(dilated=False, thin=sizes.thin), Parser(sizes.thin)
+        own = sizes.backbone == INCEPTION
+        self.backbone = InceptionV3(dilated=False, thin=sizes.thin) if own else build_backbone(sizes.backbone, 1)
+        self.parser = Parser(sizes.thin)
         self.feature_dim = 3 * self.backbone.channels
         self.classifier, self.classifier_of_third = None, None
         if sizes.num_classes and sizes.own_classifiers:
@@ -156,7 +169,8 @@ class SPReID(ReIDNetwork):
         else:
             masks = regions_of_labels(inputs.parsing, maps.shape[2:])[0]
             place = WHOLE
-        own = map_place(maps, (self.sizes.reid_height, self.sizes.reid_width), dilated=False)
+        reid = self.sizes.reid_height, self.sizes.reid_width
+        own = map_place(maps, reid, dilated=False) if self.sizes.backbone == INCEPTION else WHOLE
         return [
             PartLook("Masks of the parts", masks[1:], PARTS[1:], place=place),
             PartLook("Mask of the foreground", masks[:1], ["foreground"], place=place),
