@@ -44,16 +44,18 @@ class Bench:
         self.features = lru_cache(maxsize=2)(self._features)
 
     def score(self, row: RowRecipe, seed: int, folder: Path) -> Figures:
-        """The figures of a row with one seed; those that are in `folder`, under a name made of its settings, if any."""
+        """The figures of a row with one seed; those that are in `folder`, under a name made of its settings, if any.
+
+        They are scored anew where the network was trained again.
+        """
         settings = json.dumps([described(row), described(self.recipe)], sort_keys=True)
         file = folder / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}-{seed}.json"
-        if not file.is_file():
-            figures = self._score(row, seed)
-            write_text(file, json.dumps({"row": settings, "figures": figures}))
+        source = self.workshop.network(row.network, seed)
+        if not file.is_file() or _is_newer(source.weights, file):
+            write_text(file, json.dumps({"row": settings, "figures": self._score(row, source, seed)}))
         return read_json(file, "figures of a row")["figures"]
 
-    def _score(self, row: RowRecipe, seed: int) -> Figures:
-        source = self.workshop.network(row.network, seed)
+    def _score(self, row: RowRecipe, source: Source, seed: int) -> Figures:
         chain = chain_of(self._steps(row, source, seed), self.recipe, source)
         gallery, queries = self.features(source, row.features, json.dumps(row.sizes), *self._known(row))
         gallery, figures = numbered(gallery, row.numbers), {}
@@ -107,6 +109,11 @@ class Bench:
 
         queries = {kind: features(kind, "query") for kind in self.recipe.kinds}
         return features(ORDINARY, "gallery"), queries
+
+
+def _is_newer(weights: str | None, file: Path) -> bool:
+    """Whether a network was trained again since `file` was written."""
+    return weights is not None and Path(weights).stat().st_mtime_ns > file.stat().st_mtime_ns
 
 
 def chain_of(steps: Sequence[Any], data: DataRecipe, source: Source) -> Chain:

@@ -1,6 +1,7 @@
 """Comparisons of trained networks, on a tiny world: rows, claims, what is kept, and mistakes in their files."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,10 @@ def test_a_comparison_is_trained_scored_and_kept(tiny, tmp_path, capsys):
     times = [path.stat().st_mtime_ns for path in [*networks, *sorted((out / "one/rows").iterdir())]]
     run_comparison("lecture", "one", str(tiny), [], out)
     assert times == [path.stat().st_mtime_ns for path in [*networks, *sorted((out / "one/rows").iterdir())]]
+    os.utime(out / "networks/short/1/baseline.safetensors")  # as if it was trained again
+    run_comparison("lecture", "one", str(tiny), [], out)
+    rows = [path.stat().st_mtime_ns for path in sorted((out / "one/rows").iterdir())]
+    assert sum(new != old for new, old in zip(rows, times[4:], strict=True)) == 1
     with pytest.raises(UserError, match="was trained with other settings"):
         for row in (out / "one/rows").iterdir():
             row.unlink()
