@@ -133,10 +133,15 @@ class SAP(ReIDNetwork):
     def unused_at_test(self) -> tuple[str, ...]:
         return "bottleneck.", "classifier."
 
+    def is_imagenet(self, tensors: Mapping[str, Tensor]) -> bool:
+        """So is TransReID's, whose ViT has the same names behind `base.`."""
+        return super().is_imagenet(tensors) or ("base.cls_token" in tensors and "proxies.queries" not in tensors)
+
     def from_imagenet(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """timm's ViT without its classifier; the proxies start at random."""
+        """timm's ViT without its classifier, or TransReID's; the proxies start at random."""
+        vit = {name.removeprefix("base."): tensor for name, tensor in tensors.items() if name.startswith("base.")}
         own = {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("base.")}
-        kept = resampled_positions(tensors, self.base.patch_embed.grid)
+        kept = resampled_positions(vit or tensors, self.base.patch_embed.grid)
         return own | {f"base.{name}": tensor for name, tensor in kept.items() if not name.startswith("head.")}
 
     def see(self, pictures: Tensor) -> Seen:

@@ -8,11 +8,13 @@ from typing import NamedTuple
 from pose2id.config import load_config
 from pose2id.errors import UserError
 from pose2id.files import write_text
+from pose2id.presets import default_directory
 from pose2id.reading.text import read_json
 from pose2id.resources import CONFIGS
 
 from ...datasets import Dataset, build_dataset
 from ...datasets.synthetic.layouts import write_layout
+from ...networks import trainable
 from ...training.job import ReIDTrainConfig, train
 from .bodies import ORDINARY, BodyFiles, Estimate, Pictures
 from .settings import Comparison, Recipe
@@ -87,5 +89,7 @@ class Workshop:
             *(f"data.options.{name}={value}" for name, value in data.read.items()),
             *(f"data.{name}={place}" for name, place in told.items()),
         ]
-        start = [f"network.start={self.network(recipe.after, seed).weights}"] if recipe.after else []
-        return [*places, *start, *recipe.changes]
+        start = self.network(recipe.after, seed).weights if recipe.after else None
+        if recipe.start:
+            start = default_directory("mini") / f"{trainable(recipe.start).file_stem()}.safetensors"
+        return [*places, *([f"network.start={start}"] if start else []), *recipe.changes]
