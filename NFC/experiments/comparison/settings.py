@@ -44,8 +44,9 @@ class Recipe:
     """A network to train: a file of `configs/train/reid` with changes, on the training split of `data`.
 
     after: the network whose weights it starts from. shipped: the network named `config` is not trained, but taken with
-    the weights of this preset. start: the network of the zoo whose shipped weights it starts from. points, parsing: how keypoints and label maps of the pictures are known, see `bodies`;
-    parsing may be "keypoints", from which label maps are drawn.
+    the weights of this preset. start: the network of the zoo whose shipped weights it starts from. points, parsing: how
+    keypoints and label maps of the pictures are known, see `bodies`; parsing may be "keypoints", from which label maps
+    are drawn.
     """
 
     config: str = ""

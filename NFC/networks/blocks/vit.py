@@ -50,9 +50,12 @@ def count_patches(height: int, width: int, stride: int, patch: int = PATCH) -> i
 
 
 def resampled_positions(tensors: Mapping[str, Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
-    """Tensors of timm's ViT with the position table, if there is one, brought to a grid of rows and columns."""
+    """Tensors of timm's ViT with the position table, if there is one, brought to a grid of rows and columns.
+
+    One of as many patches stays as it is; another one is that of a square picture, as timm's are.
+    """
     resampled = dict(tensors)
-    if "pos_embed" in resampled:
+    if "pos_embed" in resampled and resampled["pos_embed"].shape[1] != 1 + grid[0] * grid[1]:
         resampled["pos_embed"] = resample_abs_pos_embed(
             resampled["pos_embed"], list(grid), interpolation="bilinear", antialias=False
         )

@@ -9,8 +9,11 @@ from NFC.networks.blocks.limbs import limb_map
 from NFC.networks.reid_network import Inputs
 from NFC.networks.sap import SAP, SAPSizes
 from NFC.training.losses import read_losses
+from NFC.training.network import start_from
 from NFC.training.objective import ReIDObjective
 from pose2id.errors import UserError
+from pose2id.presets import default_directory
+from pose2id.weights import read_tensors
 from tests.nfc.networks.learning import check_learns
 
 SMALL = SAPSizes(64, 32, 16, dim=32, depth=2, heads=2, num_classes=3, temperature=0.1)
@@ -146,3 +149,13 @@ def test_attention_learns_the_teacher():
 
 def test_learns():
     check_learns(small(teacher="stripes", num_classes=0))
+
+
+def test_training_can_start_from_the_small_transreid():
+    """Whose ViT has the same size; the class token then says what TransReID's says."""
+    network = SAP(SAPSizes(128, 64, 12, 128, 6, 4)).eval()
+    place = default_directory("mini") / "transformer_20.safetensors"
+    start_from(network, str(place))
+    tensors = read_tensors(place)
+    assert torch.equal(network.base.pos_embed, tensors["base.pos_embed"].float())
+    assert torch.equal(network.base.blocks[5].mlp.fc2.weight, tensors["base.blocks.5.mlp.fc2.weight"].float())
