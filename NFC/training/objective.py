@@ -26,7 +26,7 @@ class ReIDObjective(nn.Module):
     def fixed_settings(self) -> Settings:
         """What may not change when a run is resumed."""
         values = {f"{name}.{key}": value for name, loss in self.losses.items() for key, value in asdict(loss).items()}
-        return named_settings("losses", values)
+        return named_settings("losses", values | {"names": ", ".join(self.losses)})  # so that none is added
 
     def forward(
         self, batch: dict[str, Tensor], generators: Sequence[torch.Generator]

@@ -58,6 +58,8 @@ def test_a_resumed_run_takes_the_same_steps(groups, tmp_path):
         assert train(*settings, f"loop.output_dir={parts}", f"loop.max_train_steps={steps}") == 0
     assert losses(parts) == losses(whole)
     assert train(*settings, f"loop.output_dir={parts}", "losses.triplet_weight=2") == 2
+    assert train(f"data.groups={groups}", *SMALL, f"loop.output_dir={parts}", "losses=[{name: identity}]") == 2  # fewer
+    assert losses(parts) == losses(whole)
     assert [row["step"] for row in losses(whole)] == [1, 2, 3, 4]
     assert {"loss", "identity", "triplet", "contrastive"} <= losses(whole)[0].keys()
     first, second = (load_file(folder / "transformer_20.safetensors") for folder in (whole, parts))

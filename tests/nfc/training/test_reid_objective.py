@@ -133,3 +133,5 @@ def test_a_branch_without_scores_needs_another_loss():
 def test_numbers_of_the_losses_stay_within_a_run():
     settings = ReIDObjective(network(), ALL).fixed_settings()
     assert settings["losses.identity.label_smoothing"] == 0.1 and settings["losses.triplet.weight"] == 0.5
+    fewer = ReIDObjective(network(), read_losses([{"name": "identity", "label_smoothing": 0.1}])).fixed_settings()
+    assert settings["losses.names"] != fewer["losses.names"] == "identity"
