@@ -85,7 +85,7 @@ class Loop:
         )
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.parameters, self.frozen = list(trained.values()), frozen_names(model)
-        groups = rate_groups(trained, config.learning_rate_factors)
+        groups = rate_groups(dict(model.named_parameters()), config.learning_rate_factors)
         self.rate_factors = list(groups)  # of the optimizer's groups
         optimizer = build_optimizer([{"params": group} for group in groups.values()], config)
         self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)

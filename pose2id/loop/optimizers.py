@@ -16,9 +16,10 @@ Parameters = list[nn.Parameter] | list[dict[str, Any]]  # a list for each group,
 def rate_groups(
     parameters: Mapping[str, nn.Parameter], factors: Mapping[str, float]
 ) -> dict[float, list[nn.Parameter]]:
-    """Named parameters by the factor on their learning rate: that of the first prefix that fits, or 1.
+    """Named parameters that learn, by the factor on their learning rate: that of the first prefix that fits, or 1.
 
-    A prefix fits the beginning of a name, or of what follows a dot in it. `UserError` for one that fits none.
+    A prefix fits the beginning of a name, or of what follows a dot in it. `UserError` for one that fits none, not even
+    one that is frozen.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     fitting: set[str] = set()
@@ -26,9 +27,10 @@ def rate_groups(
         prefixes = [prefix for prefix in factors if f".{prefix}" in f".{name}"][:1]
         fitting.update(prefixes)
         factor = factors[prefixes[0]] if prefixes else 1.0
-        groups.setdefault(factor, []).append(parameter)
+        if parameter.requires_grad:
+            groups.setdefault(factor, []).append(parameter)
     if lacking := factors.keys() - fitting:
-        raise UserError(f"learning_rate_factors: no parameter to train is called '{min(lacking)}...'; mend the name")
+        raise UserError(f"learning_rate_factors: no parameter is called '{min(lacking)}...'; mend the name")
     return groups
 
 

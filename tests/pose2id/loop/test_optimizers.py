@@ -41,8 +41,10 @@ def test_rates_by_the_beginning_of_names():
     }
     assert list(rate_groups(NAMED, {})) == [1.0]
     assert list(rate_groups(NAMED, {"net.backbone.a": 3.0, "net.": 0.5})) == [3.0, 0.5, 1.0]  # the first that fits
-    with pytest.raises(UserError, match=r"no parameter to train is called 'bone\.\.\.\.'"):
+    with pytest.raises(UserError, match=r"no parameter is called 'bone\.\.\.\.'"):
         rate_groups(NAMED, {"backbone.": 0.1, "bone.": 0.1})
+    frozen = {"bone.a": torch.nn.Parameter(torch.ones(1), requires_grad=False)}
+    assert rate_groups(NAMED | frozen, {"bone.": 0.1}) == rate_groups(NAMED, {})  # a frozen one is there
 
 
 def test_sgd_is_torchs_with_nesterov():
