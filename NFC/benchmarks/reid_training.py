@@ -26,7 +26,7 @@ from ..datasets.synthetic.layouts import write_layout
 from ..networks import build_extractor
 from ..training.data import DataConfig, read_training_set
 from ..training.job import ReIDTrainConfig, train
-from ..training.network import build_network, preprocessing_of
+from ..training.network import build_network, described
 from ..training.validation import Validation, ValidationConfig, score_extractor
 
 RECIPES = CONFIGS / "train" / "reid"
@@ -35,7 +35,8 @@ TRAINED, UNSEEN = 0, 1000  # seeds of the two worlds
 
 def before_and_after(config: ReIDTrainConfig, market: Path) -> tuple[float, float, float]:
     """mAP of the random network and of the file that training it writes, and the minutes that training took."""
-    pictures = read_training_set(config.data, preprocessing_of(config.network))
+    asked = described(config.network)
+    pictures = read_training_set(config.data, asked.preprocessing(), asked.training_inputs())
     network = build_network(config.network, pictures.num_labels, pictures, config.loop.seed)
     validation = Validation(network, ValidationConfig("market1501", str(market)), DataConfig())
     before = validation(Path(), 0)["mAP"]
