@@ -144,14 +144,10 @@ class PoseSampler:
         self.groups, self.batch_size, self.heatmap_size = groups, batch_size, heatmap_size
         self.size = processor.size["height"], processor.size["width"]
         self.mean, self.std = (torch.tensor(v)[:, None, None] for v in (processor.image_mean, processor.image_std))
-        self.occluded = np.flatnonzero(groups.labels[:, 3])
 
     def __call__(self, generators: list[torch.Generator]) -> dict[str, Tensor]:
         rng = np.random.default_rng(torch.randint(2**62, (1,), generator=generators[0]).item())
-        rows, members = rng.integers(self.groups.pictures.shape[:2], size=(self.batch_size, 2)).T
-        if len(self.occluded):
-            chosen = rng.random(self.batch_size) < OCCLUDED
-            rows[chosen], members[chosen] = rng.choice(self.occluded, chosen.sum()), 0
+        rows, members = self.groups.draw(self.batch_size, OCCLUDED, rng)
         pictures = torch.from_numpy(self.groups.pictures[rows, members]).movedim(-1, 1).float() / 255
         points = coco_from_openpose(self.groups.keypoints[rows, members])
         points = torch.from_numpy(points - np.float32([0.5, 0.5, 0]))  # pixel centres at whole numbers

@@ -42,14 +42,10 @@ class ParsingSampler:
             raise UserError("the groups have no body parts; write them again: pose2id synthetic --layout groups")
         self.groups, self.parsing = groups, groups.parsing
         self.preprocessing, self.batch_size = preprocessing, batch_size
-        self.occluded = np.flatnonzero(groups.labels[:, 3])
 
     def __call__(self, generators: list[torch.Generator]) -> dict[str, Tensor]:
         rng = np.random.default_rng(torch.randint(2**62, (1,), generator=generators[0]).item())
-        rows, members = rng.integers(self.groups.pictures.shape[:2], size=(self.batch_size, 2)).T
-        if len(self.occluded):
-            chosen = rng.random(self.batch_size) < OCCLUDED
-            rows[chosen], members[chosen] = rng.choice(self.occluded, chosen.sum()), 0
+        rows, members = self.groups.draw(self.batch_size, OCCLUDED, rng)
         pictures = torch.from_numpy(self.groups.pictures[rows, members]).movedim(-1, 1).float() / 255
         parsing = torch.from_numpy(self.parsing[rows, members])
         size = self.preprocessing.height, self.preprocessing.width

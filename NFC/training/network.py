@@ -11,7 +11,7 @@ from pose2id.errors import UserError
 from pose2id.loop.state import Settings, named_settings
 from pose2id.weights import read_tensors, strip_prefix
 
-from ..networks import NETWORKS, Preprocessing, assemble, trainable
+from ..networks import NETWORKS, assemble, trainable
 from ..networks.files import write_network
 from ..networks.foreign import timm_backbone
 from ..networks.foreign.finetuned import Finetuned, FinetunedSizes
@@ -51,11 +51,6 @@ def read_sizes(config: NetworkConfig) -> Any:
     if unknown := config.sizes.keys() - own.keys():
         raise UserError(f"network.sizes: {kind.name} has no '{min(unknown)}'; choose among: {', '.join(own)}")
     return read_values(kind.Sizes, own | config.sizes, "network.sizes")
-
-
-def preprocessing_of(config: NetworkConfig) -> Preprocessing:
-    """How the network that `config` describes wants its pictures."""
-    return described(config).preprocessing()
 
 
 def described(config: NetworkConfig) -> ReIDNetwork:

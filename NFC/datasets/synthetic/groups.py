@@ -46,6 +46,15 @@ class Groups:
         """(G,) int64: a person in visible light and the same person in infrared are two classes."""
         return 2 * self.labels[:, 0] + self.labels[:, 2]
 
+    def draw(self, count: int, occluded: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Groups and members (count,) int64 of random pictures, of which a share `occluded` has something in front."""
+        groups, members = rng.integers(self.pictures.shape[:2], size=(count, 2)).T
+        hidden = np.flatnonzero(self.labels[:, 3])
+        if len(hidden):
+            chosen = rng.random(count) < occluded
+            groups[chosen], members[chosen] = rng.choice(hidden, chosen.sum()), 0
+        return groups, members
+
 
 def shoot_group(world: World, index: int) -> Groups:
     """Group `index`, without the axis G."""

@@ -120,7 +120,9 @@ class BodyFiles:
         return np.where(points[:, 2:] > 0, moved, points)
 
     def masks(self, pictures: Pictures, known: str) -> Path:
-        """A folder of label maps."""
+        """A folder of label maps; `UserError` for their mean, which there is of points alone."""
+        if known == "mean":
+            raise UserError("parsing: mean is known of points alone; draw label maps from them, parsing: keypoints")
         if known == "exact" and pictures.kind == ORDINARY:
             return pictures.whole / MASKS
         folder = self.folder / f"{known}_masks"

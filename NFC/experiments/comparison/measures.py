@@ -46,18 +46,16 @@ def measure(wanted: Mapping[str, Sequence[str]], bench: Bench) -> ResultTable | 
         if name not in MEASURES:
             raise UserError(f"unknown measure '{name}'; choose one of: {', '.join(MEASURES)}")
         for network in networks:
-            seeds = [_measured(name, network, seed, bench) for seed in bench.workshop.comparison.seeds]
+            trained = [bench.workshop.network(network, seed) for seed in bench.workshop.comparison.seeds]
+            extractors = [build_extractor(*source, "cpu") for source in trained]
+            shown = truth(bench, extractors[0])  # all are shown the same
+            with torch.inference_mode():
+                seeds = [MEASURES[name](extractor, shown) for extractor in extractors]
             values = {key: np.array([found[key] for found in seeds]) for key in seeds[0]}
             means, spreads = ({key: float(of(value)) for key, value in values.items()} for of in (np.mean, np.std))
             rows.append(Row(network, means, spreads))
     metrics = list(dict.fromkeys(key for row in rows for key in row.values))
     return ResultTable("What was learnt besides identities", rows, metrics, caption=CAPTION) if rows else None
-
-
-@torch.inference_mode()
-def _measured(name: str, network: str, seed: int, bench: Bench) -> Mapping[str, float]:
-    extractor = build_extractor(*bench.workshop.network(network, seed), "cpu")
-    return MEASURES[name](extractor, truth(bench, extractor))
 
 
 def truth(bench: Bench, extractor: Extractor) -> Truth:

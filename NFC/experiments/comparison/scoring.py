@@ -23,8 +23,10 @@ from ...features.of_dataset import extract_split
 from ...matching.conflicts import conflicts_of, write_conflicts
 from ...methods import build_methods, with_network
 from ...networks import Extractor, build_extractor, trainable
+from ...networks.body.extractor import tell
 from ...scoring.protocol import Protocol
 from ...scoring.scores import score
+from ...training.bodies import BodyConfig
 from .controls import CONTROLS
 from .settings import ORDINARY, DataRecipe, RowRecipe, described
 from .training import Source, Workshop
@@ -96,15 +98,14 @@ class Bench:
         """Of the gallery, and of the queries of each kind; sizes: of the reader, as JSON."""
         comparison = self.workshop.comparison
         extractor = build_extractor(source.extractor, source.weights, source.preset, comparison.device)
-        extractor = reading(reader or source.extractor, extractor, json.loads(sizes)) if reader or sizes else extractor
+        if (changes := json.loads(sizes)) or reader:
+            extractor = reading(reader or source.extractor, extractor, changes)
         loading = {"batch_size": comparison.batch_size, "device": comparison.device}
         known = (points if "points" in extractor.inputs else "", parsing if "parsing" in extractor.inputs else "")
 
         def features(kind: str, split: str) -> FeatureSet:
             dataset = self.queries(kind)
-            places = self.workshop.body_places(self.data, kind, dataset, *known)
-            for name, place in places.items():
-                getattr(extractor, f"use_{name}")(place)
+            tell(extractor, BodyConfig(**self.workshop.body_places(self.data, kind, dataset, *known)))
             return extract_split(dataset, split, extractor, **loading)
 
         queries = {kind: features(kind, "query") for kind in self.recipe.kinds}

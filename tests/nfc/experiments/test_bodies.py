@@ -71,6 +71,8 @@ def test_one_mean_pose_for_all(root, tmp_path):
     found = points_in(BodyFiles(tmp_path, SEED).keypoints(ordinary(root), "mean"))
     one = next(iter(found.values()))
     assert all((points == one).all() for points in found.values())
+    with pytest.raises(UserError, match="mean is known of points alone"):
+        BodyFiles(tmp_path, SEED).masks(ordinary(root), "mean")
     two = np.zeros((2, 18, 3))
     two[0, 0], two[1, 0], two[1, 1] = (2, 4, 1), (4, 8, 1), (5, 6, 1)
     assert mean_points(list(two))[:3].tolist() == [[3, 6, 1], [5, 6, 1], [0, 0, 0]]

@@ -15,7 +15,7 @@ from NFC.networks.reid_network import Inputs
 from NFC.networks.transreid import TransReID
 from NFC.training import network as networks
 from NFC.training.data import TrainingSet
-from NFC.training.network import NetworkConfig, build_network, export, preprocessing_of, read_sizes, start_from
+from NFC.training.network import NetworkConfig, build_network, described, export, read_sizes, start_from
 from pose2id.errors import UserError
 from pose2id.presets import TransReIDSizes
 
@@ -116,7 +116,9 @@ def test_sizes_are_the_official_ones_but_for_what_is_said():
     assert read_sizes(NetworkConfig("pmt", sizes={"depth": 2})).dim == 768
     assert read_sizes(NetworkConfig(preset="sd15")) == TransReIDSizes()
     assert read_sizes(NetworkConfig(sizes={"depth": 2})) == replace(networks.read_sizes(NetworkConfig()), depth=2)
-    assert {name for name in NETWORKS if name != "file" and preprocessing_of(NetworkConfig(name)).height >= 128}
+    assert {
+        name for name in NETWORKS if name != "file" and described(NetworkConfig(name)).preprocessing().height >= 128
+    }
 
 
 VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 8, "depth": 2, "num_heads": 2, "num_classes": 10}
