@@ -17,9 +17,9 @@ from omegaconf import MISSING
 
 from pose2id.errors import UserError
 from pose2id.flags import parse_command
-from pose2id.ranges import SEED, Range, check_ranges
+from pose2id.ranges import SEED, SHARE, Range, check_ranges
 
-from ..datasets.synthetic.groups import write_groups
+from ..datasets.synthetic.groups import OCCLUDED, write_groups
 from ..datasets.synthetic.layouts import LAYOUTS, write_layout
 
 GROUPS = "groups"
@@ -34,6 +34,7 @@ class SyntheticConfig:
     test_pids: int = 50
     shots: int | None = None  # pictures of a person by one camera; the layout's own
     groups: int = 12000
+    occluded: float = OCCLUDED  # share of groups with something in front of the person in one of the pictures
     keypoints: bool = False  # also the points of every body, in keypoints.jsonl; groups always have them
     masks: bool = False  # also the body parts of every picture, in the folder masks; groups always have them
     workers: int | None = None  # processes; one a core
@@ -41,7 +42,7 @@ class SyntheticConfig:
     def __post_init__(self) -> None:
         people = Range(0, 99_999)  # of a part of a world
         counts = {"train_pids": people, "test_pids": people, "shots": Range(1, 10_000), "groups": Range(1, 10**9)}
-        check_ranges(self, {"seed": SEED, "workers": Range(1, 1024), **counts})
+        check_ranges(self, {"seed": SEED, "workers": Range(1, 1024), "occluded": SHARE, **counts})
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"unknown layout '{config.layout}'; choose one of: {', '.join((*LAYOUTS, GROUPS))}")
     out = Path(config.out)
     if config.layout == GROUPS:
-        write_groups(out, config.seed, config.groups, config.workers)
+        write_groups(out, config.seed, config.groups, config.workers, config.occluded)
         print(f"wrote {config.groups} groups to {out}")
     else:
         options = {} if config.shots is None else {"shots": config.shots}

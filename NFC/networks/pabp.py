@@ -1,7 +1,8 @@
 """PABP, part-aligned bilinear pooling (Suh et al., ECCV 2018): what is seen, times where the parts of the body are.
 
 Names of the modules are those of the authors' checkpoints, but for `from_official`. The pose network is a part of the
-model and learns with it; the test needs no keypoints.
+model and learns with it; the test needs no keypoints. Other dialects say what its part maps are worth: the same
+appearance with maps that are drawn from keypoints (which the test needs then, too), and with one that is 1 everywhere.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,9 @@ from .blocks.bilinear import CompactBilinear, bilinear
 from .blocks.googlenet import CaffeGoogLeNet
 from .blocks.map_network import renamed
 from .blocks.pose_stages import PoseStages
+from .body.heat_maps import smooth_maps
+from .body.inputs import BodyInputs
+from .body.points import POINTS, nobody, present
 from .files import build_from_file, build_from_tensors
 from .looks import Look, MapLook, energy, energy_look
 from .reid_network import Branch, Inputs, ReIDNetwork
@@ -30,8 +34,12 @@ APPEARANCE, PARTS = "backbone.", "parts."
 # Dialect -> prefixes of the authors' names, and ours.
 PREFIXES = {
     "pabp": {"app_state_dict.": APPEARANCE, "part_state_dict.": PARTS},
+    "drawn": {"app_state_dict.": APPEARANCE},
+    "uniform": {"app_state_dict.": APPEARANCE},
     "mean": {"": APPEARANCE},
 }
+STRIDE = 8  # pixels to a place of the maps
+DEVIATION = 1.0  # of drawn heat maps, in places of the map
 TOLD_BY = "input_feat.weight"
 
 
@@ -40,7 +48,8 @@ class PABPSizes:
     """appearance, part: channels of the two maps; features: numbers of the feature. thin: divides all other channels.
 
     exact_norm: local response normalisation as Caffe has it, see `blocks.googlenet.CrossMapNorm`.
-    dialect: "pabp", or "mean", the authors' GoogLeNet alone with mean pooling, which they compare with.
+    dialect: "pabp"; "mean", the authors' GoogLeNet alone with mean pooling, which they compare with; ours, "drawn",
+    heat maps of 18 keypoints for part maps, and "uniform", a part map of ones, which is mean pooling.
     """
 
     height: int = 160
@@ -67,15 +76,48 @@ class Appearance(CaffeGoogLeNet):
 
 
 class Parts(PoseStages):
-    """(B, 3, H, W) -> (B, part, H / 8, W / 8)."""
+    """(B, 3, H, W) -> (B, part, H / 8, W / 8); learnt, so it needs no points."""
 
-    def __init__(self, channels: int, thin: int) -> None:
-        super().__init__(thin)
-        self.pose1 = nn.Conv2d(self.channels, channels, 3, padding=1)
-        self.bn = nn.BatchNorm2d(channels, affine=False)
+    def __init__(self, sizes: PABPSizes) -> None:
+        super().__init__(sizes.thin)
+        self.pose1 = nn.Conv2d(self.channels, sizes.part, 3, padding=1)
+        self.bn = nn.BatchNorm2d(sizes.part, affine=False)
+        self.parts = sizes.part
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor, points: Tensor | None = None) -> Tensor:
         return self.bn(self.pose1(super().forward(pictures)))
+
+
+def map_size(pictures: Tensor) -> tuple[int, int]:
+    return -(-pictures.shape[2] // STRIDE), -(-pictures.shape[3] // STRIDE)
+
+
+class DrawnParts(nn.Module):
+    """The same from points (B, 18, 3) in pixels of the pictures: (B, 18, H / 8, W / 8), and ones where nobody is."""
+
+    def __init__(self, sizes: PABPSizes) -> None:
+        super().__init__()
+        self.parts = POINTS
+
+    def forward(self, pictures: Tensor, points: Tensor | None = None) -> Tensor:
+        size = map_size(pictures)
+        points = nobody(len(pictures), pictures) if points is None else points
+        maps = smooth_maps(points, size, STRIDE, DEVIATION).to(pictures.dtype)
+        return torch.where(present(points)[..., 2].any(1)[:, None, None, None], maps, torch.ones_like(maps))
+
+
+class UniformParts(nn.Module):
+    """One part map (B, 1, H / 8, W / 8) of ones."""
+
+    def __init__(self, sizes: PABPSizes) -> None:
+        super().__init__()
+        self.parts = 1
+
+    def forward(self, pictures: Tensor, points: Tensor | None = None) -> Tensor:
+        return pictures.new_ones(len(pictures), 1, *map_size(pictures))
+
+
+PART_MAPS = {"pabp": Parts, "drawn": DrawnParts, "uniform": UniformParts}
 
 
 class MeanAppearance(CaffeGoogLeNet):
@@ -108,8 +150,15 @@ class PABP(ReIDNetwork):
             self.backbone, self.parts = MeanAppearance(sizes.features, sizes.thin, sizes.exact_norm), None
             return
         self.backbone = Appearance(sizes.appearance, sizes.thin, sizes.exact_norm)
-        self.parts = Parts(sizes.part, sizes.thin)
-        self.compact = CompactBilinear(sizes.appearance, sizes.part, sizes.features)
+        self.parts = PART_MAPS[sizes.dialect](sizes)
+        self.compact = CompactBilinear(sizes.appearance, self.parts.parts, sizes.features)
+
+    def training_inputs(self) -> BodyInputs:
+        """Points, where the part maps are drawn."""
+        return BodyInputs(("points",) if self.sizes.dialect == "drawn" else ())
+
+    def test_inputs(self) -> BodyInputs:
+        return self.training_inputs()
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> PABPSizes:
@@ -135,20 +184,20 @@ class PABP(ReIDNetwork):
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         """The feature, for a loss that compares pictures; there is no classifier."""
-        return [Branch(self(inputs.pictures))]
+        return [Branch(self(inputs.pictures, inputs.points))]
 
     def explain(self, inputs: Inputs) -> list[Look]:
         """How strongly appearance and parts answer, and their product: how much a place counts in the feature."""
         if self.parts is None:
             return [energy_look(self.backbone.last_map(inputs.pictures)[0])]
-        streams = [energy(own(inputs.pictures)[0]) for own in (self.backbone, self.parts)]
+        streams = [energy(self.backbone(inputs.pictures)[0]), energy(self.parts(inputs.pictures, inputs.points)[0])]
         maps = torch.stack([*streams, streams[0] * streams[1]])
         return [MapLook("Energy of the maps", maps, ["appearance", "parts", "product"])]
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor, points: Tensor | None = None) -> Tensor:
         if self.parts is None:
             return normalize(self.backbone(pictures))
-        products = bilinear(self.backbone(pictures), self.parts(pictures))
+        products = bilinear(self.backbone(pictures), self.parts(pictures, points))
         return normalize(self.compact(products))
 
 

@@ -112,13 +112,16 @@ class PIE(BodyNetwork):
         return [*super().explain(inputs), PictureLook("PoseBox", box, ["PoseBox"])]
 
     def branches(self, inputs: Inputs) -> list[Branch]:
-        """Concatenation, picture and PoseBox, by their scores; metric losses, which are ours, see the first alone."""
+        """Concatenation, picture and PoseBox, by their scores; metric losses of each are ours."""
         pooled = self.pooled(inputs.pictures, self.boxes(inputs.pictures, inputs.points))
         joined = torch.cat([*pooled, self.confidences(inputs.pictures, inputs.points)], dim=1)
         if not self.classifiers:
             return [Branch(joined)]
-        scores = [classify(own) for classify, own in zip(self.classifiers, (*pooled, joined), strict=True)]
-        return [Branch(joined, scores[2]), Branch(scores=scores[0]), Branch(scores=scores[1])]
+        streams = *pooled, joined
+        picture, box, both = (
+            Branch(own, classify(own)) for classify, own in zip(self.classifiers, streams, strict=True)
+        )
+        return [both, picture, box]
 
     def forward(self, pictures: Tensor, points: Tensor | None = None) -> Tensor:
         pooled = self.pooled(pictures, self.boxes(pictures, points))

@@ -4,6 +4,7 @@ No code of its authors was found, and the paper contradicts itself in places; do
 resolved here. The test needs no pose model.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -18,7 +19,7 @@ from pose2id.ranges import Range, check_ranges
 from .base import Extractor
 from .blocks.heads import bn_neck, class_scores
 from .blocks.map_network import MapNetwork, MapSizes
-from .blocks.reverse_backbone import ReverseBackbone, heat_map_loss
+from .blocks.reverse_backbone import ReverseBackbone, drawn_mask, heat_map_loss
 from .body.inputs import BodyInputs
 from .body.masks import masked_pictures
 from .body.points import COCO_NAMES
@@ -33,10 +34,12 @@ class RBNetSizes(MapSizes):
 
     heat_weight: of the loss of the heat maps, whose targets count 1 + heat_peak x target; 0 for none. heat_stride:
     pixels of the picture to one of the targets; heat_deviation: of their peaks, in their pixels. detached: no gradient
-    of the reverse backbone reaches the backbone; the second look's does.
+    of the reverse backbone reaches the backbone; the second look's does. drawn: the mask is drawn from the heat maps
+    that it makes, instead of learnt (ours), see `drawn_mask`.
     """
 
     masked: bool = True
+    drawn: bool = False
     heat_weight: float = 1.0
     heat_peak: float = 20.0
     heat_stride: int = 4
@@ -83,8 +86,10 @@ class RBNet(MapNetwork):
         return BodyInputs(names, stride=self.sizes.heat_stride, deviation=self.sizes.heat_deviation)
 
     def unused_at_test(self) -> tuple[str, ...]:
-        """Without the mask, all of the reverse backbone; with it, what makes heat maps."""
-        reverse = ("reverse.heat.", "reverse.change.0.") if self.sizes.masked else ("reverse.",)
+        """Without the mask, all of the reverse backbone; with it, what makes heat maps, or the mask that is learnt."""
+        learnt = ("reverse.heat.", "reverse.change.0.")
+        drawn = ("reverse.parts.", "reverse.gain")
+        reverse = (drawn if self.sizes.drawn else learnt) if self.sizes.masked else ("reverse.",)
         return "bottleneck.", "classifier.", *reverse
 
     def heads(self) -> tuple[str, ...]:
@@ -95,9 +100,14 @@ class RBNet(MapNetwork):
         """A run can start from a file without the heads of the first two stages."""
         return "bottleneck.", "classifier.", "reverse."
 
+    def masks(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Maps of the backbone -> mask (B, 1, h, w) of the second look, and heat maps (B, 17, H / 2, W / 2)."""
+        mask, heat_maps = self.reverse(maps)
+        return (drawn_mask(heat_maps.detach()) if self.sizes.drawn else mask), heat_maps
+
     def look(self, pictures: Tensor) -> Looks:
         maps = self.backbone.maps(pictures)
-        mask, heat_maps = self.reverse([level.detach() for level in maps] if self.sizes.detached else maps)
+        mask, heat_maps = self.masks([level.detach() for level in maps] if self.sizes.detached else maps)
         second = self.backbone(masked_pictures(pictures, mask.to(pictures.dtype)))
         return Looks(maps[-1].mean((2, 3)), second.mean((2, 3)), heat_maps)
 
@@ -134,7 +144,7 @@ class RBNet(MapNetwork):
         looks = super().explain(inputs)
         if not self.sizes.masked:
             return looks
-        mask, heat_maps = self.reverse(self.backbone.maps(inputs.pictures))
+        mask, heat_maps = self.masks(self.backbone.maps(inputs.pictures))
         second = masked_pictures(inputs.pictures, mask)
         made = [
             MapLook("Mask of the second look, 1 for no change", mask[0], ["mask"], full=2.0),
@@ -148,7 +158,7 @@ class RBNet(MapNetwork):
         maps = self.backbone.maps(pictures)
         if not self.sizes.masked:
             return normalize(maps[-1].mean((2, 3)))
-        mask, _ = self.reverse.mask(maps)
+        mask, _ = self.masks(maps) if self.sizes.drawn else self.reverse.mask(maps)
         return normalize(self.backbone(masked_pictures(pictures, mask.to(pictures.dtype))).mean((2, 3)))
 
 

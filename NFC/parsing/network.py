@@ -39,11 +39,11 @@ class ParserSizes:
 
     height: int = 128
     width: int = 64
-    dims: list[int] = field(default_factory=lambda: [48, 96, 128])
+    dims: list[int] = field(default_factory=lambda: [64, 128, 160])
     depths: list[int] = field(default_factory=lambda: [2, 2, 2])
     heads: list[int] = field(default_factory=lambda: [1, 2, 4])
     mlp_ratio: int = 4
-    joined: int = 96
+    joined: int = 128
 
     def __post_init__(self) -> None:
         small = Range(1, 256)

@@ -6,6 +6,7 @@ A group is one view re-shot in `POSES` poses: any of its pictures can be the ref
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ POSES = 4
 VIEWS_PER_PERSON = 3
 NUM_CAMERAS = 60
 CHUNK = 50
+OCCLUDED = 0.15  # share of groups where something hides part of the person in picture 0
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,10 @@ class Groups:
         return groups, members
 
 
-def shoot_group(world: World, index: int) -> Groups:
-    """Group `index`, without the axis G."""
+def shoot_group(world: World, index: int, share: float = OCCLUDED) -> Groups:
+    """Group `index`, without the axis G; picture 0 is partly hidden in a `share` of all groups."""
     rng = np.random.default_rng([world.seed, 100, index])
-    infrared, occluded = rng.random() < 0.25, rng.random() < 0.15
+    infrared, occluded = rng.random() < 0.25, rng.random() < share
     pid, camid = index // VIEWS_PER_PERSON, int(rng.integers(NUM_CAMERAS))
     shots = []
     for number in range(POSES):
@@ -77,13 +79,17 @@ def joined(groups: Iterable[Groups]) -> Groups:
     return Groups(*map(np.stack, columns))
 
 
-def _shoot_chunk(seed: int, first: int, last: int) -> tuple[int, Groups]:
+def _shoot_chunk(seed: int, share: float, first: int, last: int) -> tuple[int, Groups]:
     world = World(seed)
-    return first, joined(shoot_group(world, index) for index in range(first, last))
+    return first, joined(shoot_group(world, index, share) for index in range(first, last))
 
 
-def write_groups(root: Path, seed: int, num_groups: int, workers: int | None = None) -> None:
-    """Render groups into `root`; the file `groups.json` is written last and marks them whole.
+def write_groups(
+    root: Path, seed: int, num_groups: int, workers: int | None = None, occluded: float = OCCLUDED
+) -> None:
+    """Render groups into `root`, a share `occluded` of them with something in front of the person in picture 0.
+
+    The file `groups.json` is written last and marks them whole.
 
     Raises `UserError` for less than one group, a folder that another run writes to, and a disk without room for all.
     """
@@ -101,13 +107,13 @@ def write_groups(root: Path, seed: int, num_groups: int, workers: int | None = N
         starts = range(0, num_groups, CHUNK)
         ends = [min(start + CHUNK, num_groups) for start in starts]
         with worker_pool(workers) as pool, tqdm(total=num_groups, unit="group") as progress:
-            for first, shot in pool.map(_shoot_chunk, [seed] * len(ends), starts, ends):
+            for first, shot in pool.map(partial(_shoot_chunk, seed, occluded), starts, ends):
                 for name, array in vars(written).items():
                     array[first : first + len(shot.labels)] = getattr(shot, name)
                 progress.update(len(shot.labels))
         for array in vars(written).values():
             array.flush()
-        write_text(root / "groups.json", json.dumps({"seed": seed, "groups": num_groups}))
+        write_text(root / "groups.json", json.dumps({"seed": seed, "groups": num_groups, "occluded": occluded}))
 
 
 def read_groups(root: Path) -> Groups:

@@ -76,7 +76,7 @@ def truth(bench: Bench, extractor: Extractor) -> Truth:
 def heat_map_measures(extractor: Extractor, shown: Truth) -> Mapping[str, float]:
     """Of RBNet: error of its heat maps by that of empty ones, points within `NEAR`, means of the mask, of 2."""
     network = extractor.network
-    mask, maps = network.reverse(network.backbone.maps(shown.pictures))
+    mask, maps = network.masks(network.backbone.maps(shown.pictures))
     stride = shown.pictures.shape[2] / maps.shape[2]
     points = to_coco(shown.points)
     targets = heat_maps(points, (maps.shape[2], maps.shape[3]), stride, network.sizes.heat_deviation)

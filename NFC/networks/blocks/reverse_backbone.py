@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 JOINTS, PER_JOINT = 17, 4
 BLOCKS = (3, 4, 6, 3)  # of the stages, finest first; as in ResNet-50
@@ -76,6 +76,18 @@ def _sized(x: Tensor, like: Tensor) -> Tensor:
     if x.shape[2:] == like.shape[2:]:
         return x
     return interpolate(x, like.shape[2:], mode="bilinear", align_corners=False)
+
+
+def drawn_mask(heat_maps: Tensor) -> Tensor:
+    """Heat maps (B, 17, h, w) -> mask (B, 1, h, w) from 0.5, where no joint is near, to 1.5 on one (ours).
+
+    The largest of all joints, from 0 to 1, spread over a tenth of the height and softened as much, so that it covers
+    limbs too.
+    """
+    body = heat_maps.clamp(0, 1).amax(1, keepdim=True)
+    reach = body.shape[2] // 20
+    spread = max_pool2d(body, 2 * reach + 1, 1, reach)
+    return 0.5 + avg_pool2d(spread, 2 * reach + 1, 1, reach, count_include_pad=False)
 
 
 def heat_map_loss(predicted: Tensor, target: Tensor, peak: float) -> Tensor:

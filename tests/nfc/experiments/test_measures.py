@@ -22,7 +22,7 @@ def shown() -> Truth:
 def rbnet(maps: torch.Tensor, mask: torch.Tensor) -> SimpleNamespace:
     network = SimpleNamespace(
         backbone=SimpleNamespace(maps=lambda pictures: pictures),
-        reverse=lambda maps_of: (mask, maps),
+        masks=lambda maps_of: (mask, maps),
         sizes=SimpleNamespace(heat_deviation=1.0),
     )
     return SimpleNamespace(network=network)

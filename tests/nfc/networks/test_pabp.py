@@ -104,6 +104,37 @@ def test_a_uniform_part_map_is_mean_pooling():
     torch.testing.assert_close(products, a.mean((2, 3))[..., None].expand(-1, -1, 3))
 
 
+def small(dialect: str) -> PABP:
+    torch.manual_seed(0)
+    return PABP(PABPSizes(**{**PABP.mini, "dialect": dialect})).eval()
+
+
+@torch.inference_mode()
+def test_the_uniform_dialect_is_mean_pooling_of_the_same_appearance():
+    network, pictures = small("uniform"), torch.randn(2, 3, 64, 32)
+    means = network.backbone(pictures).mean((2, 3))
+    compact = network.compact(means[..., None])
+    torch.testing.assert_close(network(pictures), torch.nn.functional.normalize(compact))
+    assert not network.training_inputs().names and not network.test_inputs().names
+
+
+@torch.inference_mode()
+def test_drawn_part_maps_peak_at_their_points():
+    network, pictures = small("drawn"), torch.randn(2, 3, 64, 32)
+    points = torch.zeros(2, 18, 3)
+    points[0, 4] = torch.tensor([8 * 2 + 3.5, 8 * 5 + 3.5, 1.0])  # the middle of place (5, 2)
+    maps = network.parts(pictures, points)
+    assert maps.shape == (2, 18, 8, 4) and maps[0, 4].flatten().argmax() == 5 * 4 + 2
+    assert float(maps[0, 4, 5, 2]) == pytest.approx(1) and not maps[0, 3].any()
+    assert (maps[1] == 1).all()  # nobody is known there: mean pooling
+    a = network.backbone(pictures)
+    naive = torch.stack([(a[0] * each).mean((1, 2)) for each in maps[0]], 1)[None]
+    torch.testing.assert_close(
+        network(pictures, points)[:1], torch.nn.functional.normalize(network.compact(naive)), **NEAR
+    )
+    assert network.training_inputs().names == network.test_inputs().names == ("points",)
+
+
 def test_local_response_normalisation():
     x = 100 * torch.randn(2, 16, 3, 2)
     torch.testing.assert_close(CrossMapNorm()(x), torch.nn.CrossMapLRN2d(5, 1e-4, 0.75, 1)(x))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from NFC.networks.blocks.reverse_backbone import heat_map_loss
+from NFC.networks.blocks.reverse_backbone import drawn_mask, heat_map_loss
 from NFC.networks.rbnet import RBNet, RBNetSizes
 from NFC.networks.reid_network import Inputs
 from NFC.training.losses import batch_hard_triplet_loss
@@ -49,6 +49,21 @@ def test_a_mask_of_ones_gives_the_first_look():
     assert torch.equal(network(shown()), small(masked=False).eval()(shown()))
     network.reverse.gain.fill_(-0.5)
     assert not torch.allclose(network(shown()), normalize(looks.first), rtol=1e-3)
+
+
+@torch.no_grad()
+def test_a_drawn_mask():
+    heat_maps = torch.full((1, 17, 40, 20), -0.2)
+    heat_maps[0, 3, 20, 10] = 2.0
+    mask = drawn_mask(heat_maps)
+    assert mask.shape == (1, 1, 40, 20) and mask[0, 0, 20, 10] == 1.5 and mask.min() == 0.5
+    assert 0.5 < mask[0, 0, 23, 10] < 1.5 and mask[0, 0, 25, 10] == 0.5
+    network, given = small(drawn=True).eval(), Inputs(shown(), heat_maps=torch.rand(6, 17, 16, 8))
+    looks = network.look(shown())
+    torch.testing.assert_close(network(shown()), normalize(looks.second))
+    assert not torch.allclose(looks.first, looks.second)
+    assert "reverse.heat." not in network.unused_at_test() and "reverse.gain" in network.unused_at_test()
+    assert set(network.outputs(given, torch.arange(6) % 3)[1]) == {"heat_maps"}
 
 
 @torch.no_grad()
