@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pose2id.arrays import equal_pairs
+
 from ..datasets.rules import Exclude
 
 
@@ -24,7 +26,7 @@ class Labels:
 
     def true_and_wrong(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(B, G) bool each; what is left out is neither."""
-        same, kept = self.q_pids[rows, None] == self.g_pids, self.excluded(rows, slice(None)).logical_not_()
+        same, kept = equal_pairs(self.q_pids[rows], self.g_pids), self.excluded(rows, slice(None)).logical_not_()
         return same & kept, same.logical_not_().logical_and_(kept)
 
     def count_identities(self, items: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from .labels import Labels
 from .rank_counter import DEFAULT_LIMITS, RankCounter, RankLimits, Ranks
 from .sorted_rows import sort_rows
 
-BLOCK = AtOnce(cpu=2**22, gpu=2**27)  # distances
+BLOCK = AtOnce(cpu=2**23, gpu=2**27)  # distances
 
 
 def ranks_by_distances(matrix: Distances, labels: Labels, identities: bool) -> Iterator[Ranks]:

@@ -89,6 +89,21 @@ def test_features_equal_naive(seed, kind, limits):
     assert_equals_naive(evaluate_ranking(q, g, *labels, 10, cmc="identities"), distances, labels, 10, identities=True)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_true_matches_that_bounds_cannot_order(seed, monkeypatch):
+    """All items differ by a bit or two of float32, so every match may tie with every item; bfloat16 has to do alone."""
+    limits = ranks.RankLimits(PRECISIONS["bfloat16"][:1])
+    monkeypatch.setattr(ranking, "ranks_by_features", partial(ranks.ranks_by_features, limits=limits))
+    rng = np.random.default_rng(seed)
+    q, g = np.zeros((3, 8), np.float32), np.ones((60, 8), np.float32)
+    g[:, 0] += rng.integers(0, 40, 60).astype(np.float32) * 2**-23
+    labels = random_labels(rng, 3, 60, people=3)
+    distances = squared_distances(q, g)
+    assert len(np.unique(distances)) > 25
+    assert_equals_naive(evaluate_ranking(q, g, *labels), distances, labels, 50)
+    assert_equals_naive(evaluate_ranking(q, g, *labels, cmc="identities"), distances, labels, 50, identities=True)
+
+
 @pytest.mark.parametrize("precisions", PRECISIONS.values(), ids=PRECISIONS)
 def test_large_gallery_equals_naive(precisions, monkeypatch):
     """Columns that need more than 16 bits."""
