@@ -1,4 +1,4 @@
-"""The wheel works where the checkout is not: build it, install it into an empty environment, run three commands.
+"""The wheel works where the checkout is not: build it, install it into an empty environment, run its commands.
 
 python scripts/check_wheel.py [--python python3.12]
 
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def check(pose2id: Path, place: Path) -> None:
-    """Help, features, one generation and one evaluation, all in a folder without a checkout."""
+    """Help, features, label maps, one generation and one evaluation, all in a folder without a checkout."""
     run([pose2id, "--help"], place)  # compiles
     started = time.perf_counter()
     run([pose2id, "--help"], place)
@@ -46,6 +46,7 @@ def check(pose2id: Path, place: Path) -> None:
     query, few = "market/query", ["--steps", "2", "--preset", "mini"]
     run([pose2id, "generate", "--ref_dir", query, "--out_dir", "pictures", *few], place)
     run([pose2id, "embed", query, "--out", "features.npz"], place)
+    run([pose2id, "parse", "--pictures", query, "--out", "masks"], place)
     run([pose2id, "evaluate", "--dataset", "market1501", "--root", "market", "--preset", "mini"], place)
     drawn = len(list((place / "pictures" / "pose1").iterdir()))
     if drawn != len(list((place / query).glob("*.jpg"))) or not (place / "features.npz").is_file():

@@ -1,6 +1,7 @@
 """The data sets of a comparison, written when they are needed, and its networks, each trained once a seed."""
 
 import json
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -66,10 +67,11 @@ class Workshop:
         folder = self.out / "networks" / name / str(seed)
         settings, done = self._settings(recipe, folder, seed), folder / DONE
         config = load_config(ReIDTrainConfig, CONFIGS / "train" / "reid" / f"{recipe.config}.yaml", settings)
+        wanted = json.loads(json.dumps(asdict(config), default=str))  # what is missing has no type of JSON
         if not done.is_file():
             train(config)
-            write_text(done, json.dumps(settings))
-        elif read_json(done, "settings of a network") != settings:
+            write_text(done, json.dumps(wanted, indent=1) + "\n")
+        elif read_json(done, "settings of a network") != wanted:
             raise UserError(f"{folder} was trained with other settings; remove it, or name another --out")
         (file,) = folder.glob("*.safetensors")
         return Source(config.network.name, str(file), config.network.preset)
