@@ -1,4 +1,4 @@
-"""Label maps of pictures: read from a folder of PNG files, as parsers write them, or drawn from points of a body."""
+"""Label maps of pictures: read from a folder of files, as parsers write them, or drawn from points of a body."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +16,7 @@ from ..blocks.limbs import limb_map
 from ..blocks.parsing import parsing_named
 from ..blocks.prompts import is_generated
 from .inputs import Table
+from .soft_maps import SUFFIX, likeliest
 
 UNKNOWN = 255  # in maps of 8 bits, which know no -1
 DRAWN = "keypoints"  # in the place of a folder: label maps are drawn from the keypoints
@@ -34,7 +35,8 @@ class Missing(Enum):
 class LabelFolder:
     """`<folder>/<split folder>/<picture's stem>.png` or, without a split, `<folder>/<picture's stem>.png`.
 
-    The folders of nested data sets are found likewise. Maps of generated pictures lie in `<split>_gen/pose{k}/`.
+    Where there is no such file, one of scores with the suffix `.npy` (see `soft_maps`). The folders of nested data sets
+    are found likewise. Maps of generated pictures lie in `<split>_gen/pose{k}/`.
     classes: whose, one of `PARSINGS`.
     """
 
@@ -44,7 +46,8 @@ class LabelFolder:
 
     def find(self, picture: Path) -> Path | None:
         """The map of a picture, the one whose path has most in common with the picture's; None where there is none."""
-        return next((file for file in self._places(picture) if file.is_file()), None)
+        places = (file for label in self._places(picture) for file in (label, label.with_suffix(SUFFIX)))
+        return next((file for file in places if file.is_file()), None)
 
     def _places(self, picture: Path) -> list[Path]:
         *folders, name = picture.with_name(f"{picture.stem}.png").parts
@@ -71,6 +74,8 @@ class LabelFolder:
         file = self.find(picture)
         if file is None:
             return None
+        if file.suffix == SUFFIX:
+            return relabelled(likeliest(file, len(table), size), table, size)
         classes = read_labels(file)
         if (largest := int(classes.max())) >= len(table):
             raise UserError(
@@ -92,7 +97,7 @@ def label_folder(place: str | Path, classes: str, missing: Missing = Missing.err
     folder = Path(place)
     if not folder.is_dir():
         raise UserError(f"folder of label maps {printable(folder)} does not exist: check the path")
-    if next(folder.rglob("*.png"), None) is None:
+    if not any(next(folder.rglob(f"*{suffix}"), None) for suffix in (".png", SUFFIX)):
         raise UserError(f"{printable(folder)} holds no label maps <split>/<picture's stem>.png: check the path")
     return LabelFolder(folder, classes, missing)
 

@@ -71,6 +71,39 @@ def test_other_sizes_by_the_nearest_pixel(tmp_path):
     assert torch.equal(known(folder(Path("a.jpg"), (16, 8), table)), expected[2::4, 2::4])
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["classes first", "as SCHP's --logits"])
+def test_soft_maps(last, tmp_path):
+    """The class of the highest score, of the enlarged scores; a PNG file goes before them."""
+    scores = RNG.normal(size=(20, 16, 8)).astype(np.float16)
+    np.save(tmp_path / "a.npy", np.moveaxis(scores, 0, 2) if last else scores)
+    folder, every = label_folder(tmp_path, "lip"), tuple(range(20))
+    found = folder(Path("query/a.jpg"), (16, 8), every)
+    assert found.dtype == np.uint8 and np.array_equal(found, scores.argmax(0))
+    parts = PARSINGS["lip"].parts
+    assert np.array_equal(folder(Path("query/a.jpg"), (16, 8), parts), np.array(parts)[found])
+    larger = torch.nn.functional.interpolate(torch.from_numpy(scores).float()[None], (64, 32), mode="bilinear")[0]
+    agreed = folder(Path("query/a.jpg"), (64, 32), every) == larger.argmax(0).numpy()
+    assert agreed.mean() > 0.99  # rounding decides near-ties
+    labels = write_map(tmp_path / "query/a.png", 20, (16, 8))
+    assert np.array_equal(folder(Path("query/a.jpg"), (16, 8), every), labels)
+
+
+def test_damaged_soft_maps_are_one_line(tmp_path):
+    scores = np.zeros((7, 4, 2), np.float32)
+    np.save(tmp_path / "other.npy", scores[:6])
+    np.save(tmp_path / "flat.npy", scores[0])
+    np.save(tmp_path / "nan.npy", np.where(np.arange(2) == 1, np.nan, scores))
+    np.save(tmp_path / "words.npy", scores.astype(str))
+    np.save(tmp_path / "objects.npy", scores.astype(object), allow_pickle=True)
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "nan.npy").read_bytes()[:150])
+    folder = label_folder(tmp_path, "pascal")
+    said = {"other": r"shape \(6, 4, 2\)", "flat": "shape", "nan": "not finite", "words": "no scores"}
+    for name, text in {**said, "objects": "objects.npy", "cut": "cut.npy"}.items():
+        with pytest.raises(UserError, match=text) as error:
+            folder(Path(f"{name}.jpg"), SIZE, tuple(range(7)))
+        assert f"{name}.npy" in str(error.value) and "\n" not in str(error.value)
+
+
 def test_mistakes_are_one_line_that_names_the_file(tmp_path):
     write_map(tmp_path / "many.png", 20)
     Image.new("RGB", (4, 8)).save(tmp_path / "rgb.png")
