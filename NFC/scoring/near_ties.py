@@ -91,6 +91,8 @@ class NearTies:
         for pair, cell in self._compared():
             nearer = upper[pair] <= low[cell]
             counts += cell[nearer].bincount(minlength=cells)
+            if matches.pairs.packed is None:  # everything was measured
+                continue
             between.append(torch.stack([pair, cell])[:, ~nearer & (lower[pair] <= high[cell])])
         pair, cell = torch.cat([*between, row.new_empty(2, 0)], 1)
         unsure = pair.unique()
@@ -105,10 +107,11 @@ class NearTies:
     def _compared(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Pairs and cells of (B, W): each of the P pairs with its first match, then those that reach the next too."""
         pair, cell, first = torch.arange(len(self.row), device=self.row.device), self._cell, self.first.flatten()
+        last = torch.zeros_like(self.first, dtype=torch.bool)
+        last[:, -1] = True
         while len(pair):
             yield pair, cell
-            cell = cell + 1
-            more = cell % self.first.shape[1] != 0
-            pair, cell = pair[more], cell[more]
+            more = ~last.flatten()[cell]
+            pair, cell = pair[more], cell[more] + 1
             more = self.place[pair] >= first[cell]
             pair, cell = pair[more], cell[more]

@@ -7,8 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose2id.devices import AtOnce
+
 from ..neighbours.tiles import as_bits, less_equal, true_positions
 
+SORTED = AtOnce(cpu=2**20, gpu=2**27)  # numbers
 FEW = 8  # where fewer than one number in so many is wanted, the others are taken out before sorting
 
 
@@ -36,15 +39,24 @@ def sorted_rows(values: Tensor, wanted: Tensor, limits: Tensor) -> SortedRows:
     wanted = less_equal(as_bits(values), as_bits(limits)).logical_and_(wanted)
     if FEW * int(wanted.count_nonzero()) < wanted.numel():
         row, col = true_positions(wanted)
-        keys = _keys(row, ordered_bits(values[row, col]), col, shift)[None]
+        keys = sort_rows(_keys(row, ordered_bits(values[row, col]), col, shift)[None])
     else:
-        row, col = (torch.arange(size, device=values.device) for size in values.shape)
-        bits = ordered_bits(values)
-        bits.masked_fill_(wanted.logical_not_(), torch.iinfo(bits.dtype).max)  # behind infinity
-        keys = _keys(row[:, None], bits, col, shift)
-    ordered = SortedRows(sort_rows(keys).flatten(), limits, shift)
+        keys = _all_sorted(values, wanted, shift)
+    ordered = SortedRows(keys.flatten(), limits, shift)
     least = torch.full_like(as_bits(limits), torch.iinfo(as_bits(limits).dtype).min)
     return replace(ordered, starts=ordered.places(least))
+
+
+def _all_sorted(values: Tensor, wanted: Tensor, shift: int) -> Tensor:
+    """(B, G) int64 ascending: the keys of all values, those that are not `wanted` behind infinity."""
+    row, col = (torch.arange(size, device=values.device) for size in values.shape)
+    keys = torch.empty_like(values, dtype=torch.int64)
+    for rows in row.split(SORTED.rows(values.shape[1], values.device)):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        bits = ordered_bits(values[part])
+        bits.masked_fill_(wanted[part].logical_not(), torch.iinfo(bits.dtype).max)
+        keys[part] = sort_rows(_keys(rows[:, None], bits, col, shift))
+    return keys
 
 
 def _keys(row: Tensor, bits: Tensor, col: Tensor | int, shift: int) -> Tensor:
