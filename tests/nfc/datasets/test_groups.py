@@ -51,6 +51,15 @@ def test_a_group_is_one_person_at_one_place_in_several_poses():
     assert seen == {"infrared": {0, 1}, "occluded": {0, 1}}
 
 
+def test_how_many_groups_hide_somebody_is_a_setting(tmp_path):
+    for share in (0.0, 1.0):
+        write_groups(tmp_path / str(share), seed=3, num_groups=4, workers=1, occluded=share)
+        found = read_groups(tmp_path / str(share))
+        assert (found.labels[:, 3] == share).all()
+        for name, array in vars(shoot_group(World(3), 2, share)).items():
+            assert np.array_equal(getattr(found, name)[2], array), name
+
+
 def test_unfinished_groups_are_refused(group_folder, tmp_path):
     for name in ("pictures.npy", "keypoints.npy", "labels.npy"):
         (tmp_path / name).write_bytes((group_folder / name).read_bytes())

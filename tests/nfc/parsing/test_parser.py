@@ -14,7 +14,7 @@ from NFC.datasets.synthetic.groups import Groups, joined, shoot_group
 from NFC.networks.preprocessing import Preprocessing
 from NFC.parsing.network import CLASSES, Parser, ParserSizes, build_parser, class_scores, save_parser, shipped_parser
 from NFC.parsing.quality import overlaps, quality_on_world
-from NFC.parsing.training import ParsingSampler, reframe
+from NFC.parsing.training import ParsingSampler, dice_loss, reframe
 from pose2id.errors import UserError
 from pose2id.loop.randomness import row_generators
 
@@ -73,6 +73,23 @@ def test_batches_depend_on_their_generators_only(groups):
     assert not torch.equal(first["pictures"], other["pictures"])
     with pytest.raises(UserError, match="no body parts; write them again"):
         ParsingSampler(Groups(groups.pictures, groups.keypoints, groups.labels), Preprocessing(64, 32), 4)
+
+
+def test_dice_loss():
+    """A sum over pixels and parts; background and a part that nobody has do not raise it."""
+    torch.manual_seed(0)
+    shares, parsing = (
+        torch.rand(2, 4, 3, 2).softmax(1),
+        torch.tensor([[[0, 1], [1, 2], [2, 2]], [[0, 0], [0, 1], [1, 1]]]),
+    )
+    terms = []
+    for part in (1, 2, 3):
+        found, wanted = shares[:, part], (parsing == part).float()
+        terms.append((2 * (found * wanted).sum() + 1) / ((found**2).sum() + wanted.sum() + 1))
+    torch.testing.assert_close(dice_loss(shares, parsing), 1 - sum(terms) / 3)
+    exact = torch.nn.functional.one_hot(parsing, 4).movedim(-1, 1).float()
+    assert dice_loss(exact, parsing) == 0
+    assert dice_loss(exact.roll(1, 1), parsing) > 0.8
 
 
 def test_overlap_is_intersection_over_union():
