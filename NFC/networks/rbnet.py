@@ -30,7 +30,7 @@ from .reid_network import Branch, Inputs, Stage
 
 @dataclass(frozen=True)
 class RBNetSizes(MapSizes):
-    """masked: the test feature is that of the second look; else of the first, for comparison.
+    """masked: the test feature is that of the second look; else, for comparison, of the first, the only one trained.
 
     heat_weight: of the loss of the heat maps, whose targets count 1 + heat_peak x target; 0 for none. heat_stride:
     pixels of the picture to one of the targets; heat_deviation: of their peaks, in their pixels. detached: no gradient
@@ -100,6 +100,11 @@ class RBNet(MapNetwork):
         """A run can start from a file without the heads of the first two stages."""
         return "bottleneck.", "classifier.", "reverse."
 
+    @property
+    def looks_twice(self) -> bool:
+        """Whether the second look is trained, in this stage."""
+        return self.sizes.masked and self.stage == self.BOTH
+
     def masks(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Maps of the backbone -> mask (B, 1, h, w) of the second look, and heat maps (B, 17, H / 2, W / 2)."""
         mask, heat_maps = self.reverse(maps)
@@ -113,7 +118,7 @@ class RBNet(MapNetwork):
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         """Both looks, with the same neck and classifier; in the first two stages the first alone."""
-        if self.stage != self.BOTH:
+        if not self.looks_twice:
             return [self._branch(self.backbone(inputs.pictures).mean((2, 3)))]
         looks = self.look(inputs.pictures)
         return [self._branch(looks.first), self._branch(looks.second)]
@@ -132,7 +137,7 @@ class RBNet(MapNetwork):
         looks = self.look(inputs.pictures)
         with torch.autocast(labels.device.type, enabled=False):
             lacking = heat_map_loss(looks.heat_maps.float(), inputs.heat_maps, self.sizes.heat_peak)
-        features = [looks.first, looks.second] if self.stage == self.BOTH else [looks.first]
+        features = [looks.first, looks.second] if self.looks_twice else [looks.first]
         return [self._branch(feature) for feature in features], {"heat_maps": self.sizes.heat_weight * lacking}
 
     def _branch(self, features: Tensor) -> Branch:

@@ -94,6 +94,11 @@ def test_stages():
     branches, own = network.outputs(given, labels)
     assert len(branches) == 2 and set(own) == {"heat_maps"}
     assert network.outputs(Inputs(shown()), labels)[1] == {}
+    without = small(masked=False, detached=False).train()
+    branches, own = without.outputs(given, labels)
+    own["heat_maps"].backward()
+    assert len(branches) == 1 == len(without.branches(given))
+    assert all(parameter.grad is not None for parameter in without.backbone.parameters())
     network.enter(RBNet.BACKBONE)
     branches, own = network.outputs(given, labels)
     assert len(branches) == 1 and own == {}
