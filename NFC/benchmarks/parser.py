@@ -34,7 +34,7 @@ class Options:
     weights: str | None = None  # the shipped ones
     worlds: list[int] = field(default_factory=lambda: [1000, 1001, 1002])
     people: int = 200
-    batch_size: int = 64
+    batch_size: int = 32
     threads: int | None = None  # of the network; all cores
 
     def __post_init__(self) -> None:

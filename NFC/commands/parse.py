@@ -40,7 +40,7 @@ class ParseConfig:
     generated: bool = False  # also the pictures that were generated from those of the data set
     pictures: str | None = None  # or any folder of pictures, with the folders in it
     weights: str | None = None  # folder that train-parser wrote; the one that is shipped
-    batch_size: int = 64
+    batch_size: int = 32
     device: str | None = None  # a GPU if there is one
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ DECODERS = 4  # threads
 
 
 def write_label_maps(
-    pictures: Iterable[Path], root: Path, out: Path, weights: Path, batch_size: int = 64, device: str = "cpu"
+    pictures: Iterable[Path], root: Path, out: Path, weights: Path, batch_size: int = 32, device: str = "cpu"
 ) -> tuple[int, list[str]]:
     """Write the label map `<path below root without suffix>.png` of every picture into `out`.
 

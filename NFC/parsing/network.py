@@ -130,7 +130,8 @@ class Parser:
         """
         pixels = self.preprocessing.normalise(pictures.to(self.network.device))
         mirrored = class_scores(self.network, pixels.flip(3)).flip(3)
-        return (class_scores(self.network, pixels).softmax(1) + mirrored.softmax(1)).argmax(1).byte()
+        shares = class_scores(self.network, pixels).softmax(1) + mirrored.softmax(1)
+        return shares.max(1).indices.byte()  # `argmax` takes 15 times as long on a CPU
 
 
 def _read_network(folder: Path) -> SegformerForSemanticSegmentation:

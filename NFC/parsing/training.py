@@ -27,7 +27,7 @@ class ParsingLoss(nn.Module):
 
     def forward(self, batch: dict[str, Tensor], generators: list[torch.Generator]) -> tuple[Tensor, dict[str, float]]:
         scores = class_scores(self.network, batch["pictures"]).float()
-        right = (scores.detach().argmax(1) == batch["parsing"]).float().mean()
+        right = (scores.detach().max(1).indices == batch["parsing"]).float().mean()
         overlap = dice_loss(scores.softmax(1), batch["parsing"])
         return F.cross_entropy(scores, batch["parsing"]) + overlap, {"accuracy": right, "dice": overlap.detach()}
 
