@@ -67,6 +67,7 @@ class RBNet(MapNetwork):
     BACKBONE = Stage("backbone", ("backbone.", "bottleneck.", "classifier."))
     REVERSE = Stage("reverse", ("reverse.",))
     BOTH = Stage("both")
+    MASK, HEAT_MAPS = ("reverse.parts.", "reverse.gain"), ("reverse.heat.", "reverse.change.0.")
     stages = BACKBONE, REVERSE, BOTH
 
     def __init__(self, sizes: RBNetSizes) -> None:
@@ -87,10 +88,12 @@ class RBNet(MapNetwork):
 
     def unused_at_test(self) -> tuple[str, ...]:
         """Without the mask, all of the reverse backbone; with it, what makes heat maps, or the mask that is learnt."""
-        learnt = ("reverse.heat.", "reverse.change.0.")
-        drawn = ("reverse.parts.", "reverse.gain")
-        reverse = (drawn if self.sizes.drawn else learnt) if self.sizes.masked else ("reverse.",)
+        reverse = (self.MASK if self.sizes.drawn else self.HEAT_MAPS) if self.sizes.masked else ("reverse.",)
         return "bottleneck.", "classifier.", *reverse
+
+    def unused_in_training(self) -> tuple[str, ...]:
+        """The mask that is learnt, where the second look has another one or is not trained."""
+        return self.MASK if self.sizes.drawn or not self.sizes.masked else ()
 
     def heads(self) -> tuple[str, ...]:
         """What makes heat maps stays in files, to be looked at."""
