@@ -40,6 +40,7 @@ def main(folder: Path) -> None:
         stopped.run()
     except Terminated:
         print(f"process {loop.accelerator.process_index} of {loop.accelerator.num_processes} stopped at {stopped.step}")
+    loop.accelerator.end_training()  # else PyTorch's threads may abort a process that ends
 
 
 if __name__ == "__main__":
