@@ -14,11 +14,10 @@ from torch.nn.functional import normalize
 
 from NFC.networks import Extractor
 from pose2id.errors import UserError
-from pose2id.memory import keep_freed_memory
 from pose2id.pictures import picture_tensor
 from pose2id.presets import Preset, default_directory, load_preset
+from pose2id.processes.memory import keep_freed_memory
 
-from .checkpoints import identity_network, load_networks, load_vae
 from .execution import execution_for
 from .models import (
     IFR,
@@ -40,7 +39,8 @@ from .models.fused_attention import set_fused_processors
 from .models.reference_attention import KERNELS, ReferenceReader, ReferenceWriter, set_reference_processors
 from .private import allow_recompiling, move
 from .sampling import DEFAULTS, Sampling
-from .weight_files import WeightFiles, find_networks
+from .weights.checkpoints import identity_network, load_networks, load_vae
+from .weights.files import WeightFiles, find_networks
 
 Picture = Image.Image | np.ndarray
 People = Sequence[Picture | Sequence[Picture]]  # of each one picture, or several

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pose2id.errors import UserError
 from pose2id.presets import Preset
-from pose2id.ranges import SEED, Range, check_ranges
+from pose2id.settings.ranges import SEED, Range, check_ranges
 
 from .models import SCHEDULERS, Reference, ReferenceFeatures
 from .models.feature_cache import FeatureCache

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from pose2id.registry import read_named
+from pose2id.settings.registry import read_named
 
 from .chain import Method
 from .matching import MATCHERS, Matcher

@@ -1,6 +1,6 @@
 """Picture files: reading them, writing them whole or not at all; pictures as tensors.
 
-`list_pictures` (see `pose2id.listing`) says which files of a folder count; nothing else opens a user's picture.
+`list_pictures` (see `pose2id.reading.listing`) says which files of a folder count; nothing else opens a user's picture.
 """
 
 import stat
@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .decoding import FORMATS, decode, decode_labels, grey_bits
 from .errors import UserError, printable
 from .files import replacing
-from .listing import list_pictures
+from .reading.decoding import FORMATS, decode, decode_labels, grey_bits
+from .reading.listing import list_pictures
 
 __all__ = [
     "RESIZE",
@@ -55,7 +55,7 @@ def write_picture(path: str | Path, picture: Image.Image) -> None:
 
 
 def read_picture(path: str | Path) -> Image.Image:
-    """A picture file, fully decoded, as RGB, as `pose2id.decoding` says.
+    """A picture file, fully decoded, as RGB, as `pose2id.reading.decoding` says.
 
     Only regular files are opened. Raises `UserError` naming a file that cannot be read or decoded.
     """

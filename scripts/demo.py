@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from IPG.benchmarks.steps import QUICK, run, say
-from IPG.canvas import make_contact_sheet
+from IPG.job.canvas import make_contact_sheet
 from IPG.poses import read_pose_picture
 from pose2id.errors import run_command
 from pose2id.pictures import list_pictures, read_picture, write_picture

@@ -18,9 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from pose2id.flags import parse_command
 from pose2id.presets import Preset, load_preset
-from pose2id.ranges import BATCH, check_ranges
+from pose2id.settings.flags import parse_command
+from pose2id.settings.ranges import BATCH, check_ranges
 
 from ..models import DenoisingUNet, Reference, build_denoising_unet
 from ..models.channels_last import set_channels_last_blocks

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pose2id.devices import pick_device
-from pose2id.flags import parse_command
 from pose2id.presets import load_preset
+from pose2id.settings.flags import parse_command
 
 from .. import IPGPipeline
 from ..models import stack_references

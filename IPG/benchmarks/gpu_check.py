@@ -23,8 +23,8 @@ from torch.nn.functional import normalize, silu
 from NFC import evaluate_ranking, k_reciprocal_rerank
 from NFC.neighbours.search import nearest_neighbours
 from pose2id.devices import pick_device
-from pose2id.flags import parse_command
-from pose2id.ranges import COUNT, check_ranges
+from pose2id.settings.flags import parse_command
+from pose2id.settings.ranges import COUNT, check_ranges
 
 from .. import IPGPipeline
 from ..models.group_norm import group_norm

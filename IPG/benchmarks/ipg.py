@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from NFC.networks import Extractor, Preprocessing
 from NFC.networks.transreid import TransReID
-from pose2id.flags import parse_command
 from pose2id.presets import Preset, load_preset
+from pose2id.settings.flags import parse_command
 
 from .. import IPGPipeline, Sampling
 from ..models import (

@@ -26,12 +26,12 @@ from NFC.datasets.synthetic.occluders import KINDS
 from NFC.datasets.synthetic.pose import draw_pose
 from pose2id.devices import pick_device
 from pose2id.files import write_text
-from pose2id.flags import parse_command
 from pose2id.pictures import write_picture
 from pose2id.resources import here_or_shipped
+from pose2id.settings.flags import parse_command
 
 from .. import IPGPipeline
-from ..canvas import make_grid
+from ..job.canvas import make_grid
 from ..poses import draw_skeleton
 from ..poses.error import joint_errors, share_within
 from ..poses.estimators import build_estimator, default_weights

@@ -14,9 +14,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pose2id.flags import parse_command
 from pose2id.pictures import list_pictures, read_picture
 from pose2id.resources import here_or_shipped
+from pose2id.settings.flags import parse_command
 
 from .. import IPGPipeline, Sampling
 from ..poses import read_pose_picture

@@ -30,12 +30,11 @@ from NFC.datasets.synthetic import World
 from NFC.datasets.synthetic.groups import joined, shoot_group
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
-from pose2id.flags import parse_command
 from pose2id.loop.loop import Loop
 from pose2id.loop.settings import LoopConfig
 from pose2id.presets import Preset, default_directory, load_preset
+from pose2id.settings.flags import parse_command
 
-from ..checkpoints import identity_network, load_vae
 from ..models import build_scheduler, decode_latents
 from ..training.data import Person, group_material
 from ..training.encoded import encode_material
@@ -43,6 +42,7 @@ from ..training.networks import PARTS, NetworksConfig, build_networks, frozen_fi
 from ..training.objective import IPGObjective, ObjectiveConfig
 from ..training.pairs import Pairs
 from ..training.validation import Validation, ValidationConfig, psnr
+from ..weights.checkpoints import identity_network, load_vae
 
 BAR = 25.0  # dB
 SEED = 5000  # of the world: nothing was trained on it

@@ -20,8 +20,8 @@ from rich.table import Table
 from NFC.datasets.synthetic.layouts import write_layout
 from pose2id.errors import UserError
 from pose2id.files import write_text
-from pose2id.flags import parse_command
-from pose2id.ranges import COUNT, check_ranges
+from pose2id.settings.flags import parse_command
+from pose2id.settings.ranges import COUNT, check_ranges
 
 from .mini import KEYPOINTS
 from .steps import QUICK, run, say

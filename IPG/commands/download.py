@@ -14,9 +14,9 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from pose2id.errors import UserError
-from pose2id.flags import parse_command
+from pose2id.settings.flags import parse_command
 
-from ..weight_files import SOURCES, by_hand
+from ..weights.files import SOURCES, by_hand
 
 
 @dataclass

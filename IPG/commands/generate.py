@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from pose2id.devices import this_process
-from pose2id.flags import parse_command
 from pose2id.resources import CONFIGS
+from pose2id.settings.flags import parse_command
 
 from ..job.run import generate
 from ..job.settings import GenerationConfig, resolve

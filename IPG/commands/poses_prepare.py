@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 
 from pose2id.devices import this_process
-from pose2id.flags import parse_command
 from pose2id.resources import CONFIGS
+from pose2id.settings.flags import parse_command
 
 from ..poses.prepare import prepare
 from ..poses.settings import PrepareConfig, resolve

@@ -9,8 +9,8 @@ k-medoids choose among these. docs/poses.md tells more.
 
 from collections.abc import Sequence
 
-from pose2id.flags import parse_command
 from pose2id.resources import CONFIGS
+from pose2id.settings.flags import parse_command
 
 from ..poses.select import SelectConfig, select_poses, write_poses
 

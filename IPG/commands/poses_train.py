@@ -15,11 +15,11 @@ import torch
 
 from NFC.datasets.synthetic.groups import read_groups
 from pose2id.files import replacing_in, write_text
-from pose2id.flags import parse_command
 from pose2id.loop.loop import Loop
 from pose2id.loop.settings import LoopConfig
-from pose2id.ranges import COUNT, SEED, check_ranges
 from pose2id.resources import CONFIGS
+from pose2id.settings.flags import parse_command
+from pose2id.settings.ranges import COUNT, SEED, check_ranges
 
 from ..poses.accuracy import accuracy_on_world
 from ..poses.estimate import ViTPose, save_estimator

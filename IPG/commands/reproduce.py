@@ -24,7 +24,7 @@ from NFC.experiments.comparison.run import COMPARISONS, run_comparison
 from NFC.experiments.results import save_result, show, write_index
 from NFC.experiments.world import Lacking, World
 from pose2id.errors import UserError
-from pose2id.flags import parse_command
+from pose2id.settings.flags import parse_command
 
 from ..experiments.estimated import estimated_keypoints
 from ..experiments.fig5 import fig5

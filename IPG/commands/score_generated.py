@@ -23,8 +23,8 @@ from NFC.features.of_dataset import told_camids
 from NFC.networks import build_extractor
 from pose2id.devices import pick_device
 from pose2id.files import write_text
-from pose2id.flags import parse_command
-from pose2id.ranges import POSES, check_ranges
+from pose2id.settings.flags import parse_command
+from pose2id.settings.ranges import POSES, check_ranges
 
 from ..poses import read_keypoints
 from ..poses.error import pose_errors, share_within

@@ -18,15 +18,14 @@ from pose2id.config import to_yaml
 from pose2id.devices import pick_device, this_process
 from pose2id.errors import UserError
 from pose2id.files import write_text
-from pose2id.flags import parse_command
-from pose2id.locks import locked
 from pose2id.loop.loop import Loop
 from pose2id.loop.settings import LoopConfig
 from pose2id.loop.state import Settings, named_settings, read_state
 from pose2id.presets import Preset, load_preset
+from pose2id.processes.locks import locked
 from pose2id.resources import CONFIGS
+from pose2id.settings.flags import parse_command
 
-from ..checkpoints import identity_network, load_vae
 from ..job.settings import DTYPES
 from ..models import build_scheduler, named_parts
 from ..training.data import DataConfig, Material, build_material, hold_out
@@ -44,7 +43,8 @@ from ..training.networks import (
 from ..training.objective import IPGObjective, ObjectiveConfig
 from ..training.pairs import Pairs
 from ..training.validation import Validation, ValidationConfig
-from ..weight_files import MadeFor, write_made_for
+from ..weights.checkpoints import identity_network, load_vae
+from ..weights.files import MadeFor, write_made_for
 
 
 @dataclass

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from NFC.datasets.synthetic.groups import read_groups
-from pose2id.flags import parse_command
 from pose2id.loop.loop import Loop
 from pose2id.loop.settings import LoopConfig
 from pose2id.presets import load_preset
 from pose2id.resources import CONFIGS
+from pose2id.settings.flags import parse_command
 
 from ..models import build_vae
 from ..training.reconstruction import Crops, Reconstruction, export

@@ -8,16 +8,16 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from pose2id.decoding import grey_bits
 from pose2id.errors import UserError, printable
 from pose2id.files import fingerprint
+from pose2id.reading.decoding import grey_bits
 
-from .. import manifest
 from ..execution import execution_for
 from ..poses import CHANNEL_ORDERS, read_pose_picture
 from ..poses.recognise import looks_swapped
 from ..poses.recognise import remarks as remarks_on
-from ..weight_files import WeightFiles, find_generator
+from ..weights.files import WeightFiles, find_generator
+from . import manifest
 from .settings import DECISIVE, DTYPES, GenerationConfig
 from .tasks import Pose, Task, of_data_set, of_folder, pictures_of
 

@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from pose2id.devices import this_process, usable_cores
 from pose2id.files import remove_leftovers
-from pose2id.locks import locked
+from pose2id.processes.locks import locked
 
-from .. import manifest
 from ..pipeline import IPGPipeline
+from . import manifest
 from .estimate import Estimate
 from .lacking import Chunk, unfinished_chunks
 from .noise import NamedNoise, Noise, OfficialNoise

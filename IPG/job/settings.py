@@ -10,15 +10,15 @@ import torch
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.presets import default_directory, load_preset
-from pose2id.ranges import BATCH, Range, check_ranges
 from pose2id.resources import here_or_shipped
+from pose2id.settings.ranges import BATCH, Range, check_ranges
 
 from ..models.reference_attention import KERNELS
 from ..networks import MOST_PICTURES
 from ..poses import CHANNEL_ORDERS
 from ..sampling import Sampling
 from ..splits import check_splits
-from ..weight_files import STUDENT, read_made_for
+from ..weights.files import STUDENT, read_made_for
 
 Setting = TypeVar("Setting")
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from NFC.datasets import Dataset, Record, build_dataset, generated_paths
 from pose2id.errors import UserError, printable
-from pose2id.listing import LeftOut, find_deeper, is_side_folder, list_pictures, natural_key, why_not
+from pose2id.reading.listing import LeftOut, find_deeper, is_side_folder, list_pictures, natural_key, why_not
 
 from ..networks import MOST_PICTURES
 from ..poses.prepare import KEYPOINTS

@@ -13,10 +13,10 @@ from pose2id.errors import UserError, printable
 from pose2id.files import NameRefused
 from pose2id.pictures import read_picture, write_picture
 
-from ..canvas import make_canvas
 from ..models import picture_of
 from ..pipeline import IPGPipeline
 from ..sampling import Sampling, not_finite
+from .canvas import make_canvas
 from .lacking import Chunk
 from .tasks import Pose, Task
 

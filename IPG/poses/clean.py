@@ -16,9 +16,9 @@ from PIL import Image, ImageDraw
 
 from pose2id.files import write_text
 from pose2id.pictures import read_picture, write_picture
-from pose2id.ranges import OPTIONAL, SHARE, Range, check_ranges
+from pose2id.settings.ranges import OPTIONAL, SHARE, Range, check_ranges
 
-from ..canvas import make_grid
+from ..job.canvas import make_grid
 from .error import figure_height
 from .records import PoseRecord
 from .skeleton import KEYPOINT_NAMES, KEYPOINT_ROW, draw_skeleton

@@ -8,7 +8,7 @@ from pathlib import Path
 from NFC.datasets import Dataset
 from pose2id.devices import is_first_process
 from pose2id.errors import UserError, printable
-from pose2id.listing import is_utf8, list_nested, why_not
+from pose2id.reading.listing import is_utf8, list_nested, why_not
 
 from ..splits import split_records
 from .keypoint_files import KeypointFiles

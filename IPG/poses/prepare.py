@@ -17,11 +17,11 @@ from NFC.datasets import build_dataset
 from pose2id.devices import this_process
 from pose2id.errors import UserError, printable
 from pose2id.files import NameRefused, fingerprint, remove_leftovers, writing
-from pose2id.locks import locked
 from pose2id.pictures import read_picture
 from pose2id.presets import SkeletonSizes, load_preset
+from pose2id.processes.locks import locked
 
-from .. import manifest
+from ..job import manifest
 from .clean import clean, sharpness, sure_joints
 from .estimate import WEIGHTS, Estimator
 from .estimators import build_estimator, default_weights

@@ -15,7 +15,7 @@ from NFC.networks import build_extractor
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.presets import load_preset
-from pose2id.ranges import BATCH, PIXELS, POSES, SHARE, check_ranges
+from pose2id.settings.ranges import BATCH, PIXELS, POSES, SHARE, check_ranges
 
 from ..splits import split_records
 from .clean import BODY, sure_joints

@@ -6,7 +6,7 @@ from pathlib import Path
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.presets import preset_file
-from pose2id.ranges import BATCH, PIXELS, check_ranges
+from pose2id.settings.ranges import BATCH, PIXELS, check_ranges
 
 from ..splits import check_splits
 from .clean import CleanConfig

@@ -13,8 +13,8 @@ from NFC.datasets import Record, build_dataset
 from NFC.datasets.synthetic.groups import Groups, read_groups
 from pose2id.errors import UserError
 from pose2id.pictures import modified, read_picture, reading
-from pose2id.ranges import SHARE, Range, check_ranges
 from pose2id.reading.files import require_file
+from pose2id.settings.ranges import SHARE, Range, check_ranges
 
 from ..networks import MOST_PICTURES
 from ..poses.clean import sure_joints

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pose2id.errors import UserError
 from pose2id.presets import Preset
-from pose2id.ranges import check_ranges
+from pose2id.settings.ranges import check_ranges
 
 from ..models import IFR, DenoisingUNet, PoseGuider, Reference, ReferenceUNet
 from ..sampling import GUIDANCE, STEPS

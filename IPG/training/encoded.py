@@ -15,8 +15,8 @@ from tqdm import tqdm
 from NFC.networks import Extractor
 from pose2id.devices import this_process, usable_cores
 from pose2id.files import create_array, remove_leftovers, replacing
-from pose2id.locks import locked
 from pose2id.presets import Preset
+from pose2id.processes.locks import locked
 from pose2id.reading.numpy_files import fits_npy, map_npy
 
 from ..models import VAE, encode_pictures, vae_input

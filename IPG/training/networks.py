@@ -16,13 +16,13 @@ from torch import nn
 from pose2id.errors import UserError
 from pose2id.files import replacing
 from pose2id.presets import Preset, default_directory
-from pose2id.ranges import Range, check_ranges
+from pose2id.settings.ranges import Range, check_ranges
 from pose2id.weights import SUFFIXES, find_weights, load_module, load_tensors, read_tensors, write_safetensors
 
-from ..checkpoints import load_networks
 from ..job.settings import DTYPES
 from ..models import NETWORKS, build_denoising_unet
-from ..weight_files import find_vae
+from ..weights.checkpoints import load_networks
+from ..weights.files import find_vae
 
 PARTS = [network.attribute for network in NETWORKS.values()]  # what configs call the networks
 UNETS = ("reference_unet", "denoising_unet")

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
-from pose2id.ranges import SHARE, Range, check_ranges
+from pose2id.settings.ranges import SHARE, Range, check_ranges
 
 from ..models import IFR, DenoisingUNet, PoseGuider, Reference, ReferenceFeatures, ReferenceUNet
 

@@ -10,7 +10,7 @@ from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEst
 
 from NFC.datasets.synthetic.groups import Groups
 from NFC.datasets.synthetic.spoiling import spoil
-from pose2id.ranges import PIXELS, Range, check_ranges
+from pose2id.settings.ranges import PIXELS, Range, check_ranges
 
 from ..poses.coco import COCO_NAMES, coco_from_openpose
 

@@ -14,9 +14,9 @@ from NFC.networks import Extractor
 from pose2id.errors import UserError
 from pose2id.pictures import write_picture
 from pose2id.presets import Preset
-from pose2id.ranges import COUNT, check_ranges
+from pose2id.settings.ranges import COUNT, check_ranges
 
-from ..canvas import make_grid
+from ..job.canvas import make_grid
 from ..models import VAE, named_parts
 from ..pipeline import IPGPipeline
 from ..sampling import GUIDANCE, STEPS, Sampling

@@ -30,9 +30,9 @@ from tqdm import tqdm
 
 from pose2id.config import load_config
 from pose2id.errors import UserError
-from pose2id.flags import parse_command
-from pose2id.ranges import BATCH, COUNT, check_ranges
 from pose2id.resources import CONFIGS
+from pose2id.settings.flags import parse_command
+from pose2id.settings.ranges import BATCH, COUNT, check_ranges
 
 from ..datasets.synthetic import View, World
 from ..networks import trainable

@@ -20,7 +20,7 @@ from rich.table import Table
 from torch import nn
 
 from pose2id.errors import UserError
-from pose2id.flags import parse_command
+from pose2id.settings.flags import parse_command
 
 from ..networks import trainable
 

@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 
 from pose2id.devices import AtOnce
 from pose2id.errors import UserError
-from pose2id.flags import parse_command
+from pose2id.settings.flags import parse_command
 
 from ..features.feature_set import FeatureSet
 from ..features.kinds import Features, SetFeatures, StripeFeatures

@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pose2id.flags import parse_command
+from pose2id.settings.flags import parse_command
 
 from .. import NFC, evaluate_ranking, k_reciprocal_rerank
 from ..neighbours.search import nearest_neighbours, pair_distances

@@ -18,8 +18,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from pose2id.flags import parse_command
-from pose2id.ranges import BATCH, COUNT, SEED, Range, check_ranges
+from pose2id.settings.flags import parse_command
+from pose2id.settings.ranges import BATCH, COUNT, SEED, Range, check_ranges
 
 from ..datasets.synthetic import View, World
 from ..parsing.network import Parser, shipped_parser

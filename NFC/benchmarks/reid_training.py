@@ -18,8 +18,8 @@ from rich.table import Table
 
 from pose2id.config import load_config
 from pose2id.errors import UserError
-from pose2id.flags import parse_command
 from pose2id.resources import CONFIGS
+from pose2id.settings.flags import parse_command
 
 from ..datasets.synthetic.groups import write_groups
 from ..datasets.synthetic.layouts import write_layout

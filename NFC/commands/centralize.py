@@ -17,7 +17,7 @@ from omegaconf import MISSING
 
 from pose2id.devices import pick_device
 from pose2id.errors import UserError, printable
-from pose2id.flags import parse_command
+from pose2id.settings.flags import parse_command
 
 from ..chain import Chain
 from ..evaluation.saved import write_centralized

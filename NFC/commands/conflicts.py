@@ -14,8 +14,8 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from pose2id.errors import UserError, printable
-from pose2id.flags import parse_command
-from pose2id.ranges import Range, check_ranges
+from pose2id.settings.flags import parse_command
+from pose2id.settings.ranges import Range, check_ranges
 
 from ..features.imported import read_split
 from ..matching.conflicts import Conflicts, conflicts_of, write_conflicts

@@ -23,11 +23,11 @@ from omegaconf import MISSING
 from pose2id.devices import pick_device, this_process
 from pose2id.errors import UserError, printable
 from pose2id.files import replacing
-from pose2id.flags import parse_command
-from pose2id.listing import list_nested
-from pose2id.locks import locked
 from pose2id.presets import default_directory
-from pose2id.ranges import BATCH, WORKERS, check_ranges
+from pose2id.processes.locks import locked
+from pose2id.reading.listing import list_nested
+from pose2id.settings.flags import parse_command
+from pose2id.settings.ranges import BATCH, WORKERS, check_ranges
 from pose2id.weights import find_weights
 
 from ..features.extraction import Precision, extract_shards

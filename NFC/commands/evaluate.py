@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pose2id.config import plain
 from pose2id.errors import printable
-from pose2id.flags import parse_command
+from pose2id.settings.flags import parse_command
 
 from ..evaluation import EvaluateConfig, evaluate
 from ..report import terminal_table, write_report

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pose2id.devices import pick_device
 from pose2id.errors import printable
-from pose2id.flags import parse_command
+from pose2id.settings.flags import parse_command
 
 from ..explain import write_explanations
 from ..networks import build_extractor

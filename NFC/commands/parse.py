@@ -20,9 +20,9 @@ from omegaconf import MISSING
 
 from pose2id.devices import pick_device
 from pose2id.errors import UserError, printable
-from pose2id.flags import parse_command
-from pose2id.listing import list_nested
-from pose2id.ranges import BATCH, check_ranges
+from pose2id.reading.listing import list_nested
+from pose2id.settings.flags import parse_command
+from pose2id.settings.ranges import BATCH, check_ranges
 
 from ..datasets import build_dataset
 from ..parsing.label_maps import pictures_of, write_label_maps

@@ -19,8 +19,8 @@ from typing import Any
 from omegaconf import MISSING
 
 from pose2id.errors import printable
-from pose2id.flags import parse_command
-from pose2id.ranges import SEED, check_ranges
+from pose2id.settings.flags import parse_command
+from pose2id.settings.ranges import SEED, check_ranges
 
 from ..datasets.partial_queries import place_of, write_partial_queries
 

@@ -11,9 +11,9 @@ import numpy as np
 from omegaconf import MISSING
 
 from pose2id.errors import UserError
-from pose2id.flags import parse_command
 from pose2id.loop.log import LOSSES_FILE, read_losses
 from pose2id.reading.files import require_file
+from pose2id.settings.flags import parse_command
 
 from ..report.plots import loss_plot, save_figure
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from pose2id.errors import UserError
-from pose2id.flags import parse_command
-from pose2id.ranges import SEED, SHARE, Range, check_ranges
+from pose2id.settings.flags import parse_command
+from pose2id.settings.ranges import SEED, SHARE, Range, check_ranges
 
 from ..datasets.synthetic.groups import OCCLUDED, write_groups
 from ..datasets.synthetic.layouts import LAYOUTS, write_layout

@@ -11,8 +11,8 @@ import json
 from collections.abc import Sequence
 
 from pose2id.files import write_text
-from pose2id.flags import parse_command
 from pose2id.resources import CONFIGS
+from pose2id.settings.flags import parse_command
 
 from ..parsing.job import TrainParserConfig, train_parser
 from ..parsing.network import Parser

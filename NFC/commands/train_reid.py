@@ -10,8 +10,8 @@ which build_extractor and `pose2id evaluate` read, and the state from which the 
 
 from collections.abc import Sequence
 
-from pose2id.flags import parse_command
 from pose2id.resources import CONFIGS
+from pose2id.settings.flags import parse_command
 
 from ..training.job import ReIDTrainConfig, train
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pose2id.devices import is_first_process
 from pose2id.errors import UserError, printable
-from pose2id.listing import find_left_out
+from pose2id.reading.listing import find_left_out
 
 from . import cuhk03, halves, partial_reid, regdb, sysu_mm01
 from .base import Dataset, Record, Trial, generated_paths

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from pose2id.errors import UserError
-from pose2id.listing import find_left_out
+from pose2id.reading.listing import find_left_out
 
 from .rules import Exclude, same_camera
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from pose2id import listing
 from pose2id.errors import UserError, printable
-from pose2id.listing import is_side_folder, is_utf8, why_not
+from pose2id.reading import listing
 from pose2id.reading import text as reading
 from pose2id.reading.files import fault_of
 from pose2id.reading.labels import whole_number
+from pose2id.reading.listing import is_side_folder, is_utf8, why_not
 
 
 def require_folder(path: Path, dataset: str) -> Path:
@@ -18,7 +18,7 @@ def require_folder(path: Path, dataset: str) -> Path:
 
 
 def list_pictures(folder: Path, dataset: str) -> list[Path]:
-    """The pictures of a folder, sorted by name; files of other kinds do not count, see `pose2id.listing`.
+    """The pictures of a folder, sorted by name; files of other kinds do not count, see `pose2id.reading.listing`.
 
     `UserError` for a folder that does not exist, and for a name that is no UTF-8.
     """

@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from pose2id.claims import claim
 from pose2id.errors import UserError, printable
 from pose2id.files import remove_leftovers, replacing
-from pose2id.listing import is_picture
-from pose2id.locks import locked
 from pose2id.pictures import read_picture, write_picture
+from pose2id.processes.claims import claim
+from pose2id.processes.locks import locked
+from pose2id.reading.listing import is_picture
 
 from . import build_dataset
 from .base import Dataset, generated_folder

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pose2id.errors import UserError
-from pose2id.ranges import BATCH, COUNT, OPTIONAL, POSES, SHARE, WORKERS, Range, check_ranges
+from pose2id.settings.ranges import BATCH, COUNT, OPTIONAL, POSES, SHARE, WORKERS, Range, check_ranges
 
 from ..chain import Chain, Method
 from ..features.extraction import Precision

@@ -21,8 +21,8 @@ from torch import Tensor
 from pose2id.devices import this_process
 from pose2id.errors import UserError
 from pose2id.files import fingerprint, remove_leftovers
-from pose2id.locks import locked
 from pose2id.pictures import reading
+from pose2id.processes.locks import locked
 from pose2id.reading.safetensors_files import read_metadata, read_safetensors, write_safetensors_file
 
 from ..networks.base import Extractor

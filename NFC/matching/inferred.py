@@ -14,7 +14,7 @@ from torch import Tensor
 from pose2id.arrays import as_feature_pair
 from pose2id.devices import AtOnce
 from pose2id.errors import UserError
-from pose2id.ranges import COUNT, SHARE, Range, check_ranges
+from pose2id.settings.ranges import COUNT, SHARE, Range, check_ranges
 
 from ..neighbours.distances import distance_matrix, nearest_columns, pair_distances
 from ..neighbours.farthest import farthest_distances

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pose2id.errors import UserError
-from pose2id.ranges import Range, check_ranges
+from pose2id.settings.ranges import Range, check_ranges
 
 from ..features.feature_set import FeatureSet
 from ..features.kinds import SetFeatures

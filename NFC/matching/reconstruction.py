@@ -14,7 +14,7 @@ from torch import Tensor
 from pose2id.arrays import Array, as_features, compute_dtype, in_kind
 from pose2id.devices import AtOnce
 from pose2id.errors import UserError
-from pose2id.ranges import SHARE, Range, check_ranges
+from pose2id.settings.ranges import SHARE, Range, check_ranges
 
 from ..features.feature_set import FeatureSet
 from ..features.kinds import ColumnFeatures

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pose2id.errors import UserError
 from pose2id.pictures import RESIZE, picture_tensor
-from pose2id.ranges import PIXELS, Range, check_ranges
+from pose2id.settings.ranges import PIXELS, Range, check_ranges
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

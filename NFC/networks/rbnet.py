@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from pose2id.errors import UserError
-from pose2id.ranges import Range, check_ranges
+from pose2id.settings.ranges import Range, check_ranges
 
 from .base import Extractor
 from .blocks.heads import bn_neck, class_scores

@@ -9,7 +9,7 @@ from pose2id.files import replacing_in
 from pose2id.loop.loop import Loop
 from pose2id.loop.settings import LoopConfig
 from pose2id.loop.state import named_settings
-from pose2id.ranges import COUNT, SEED, check_ranges
+from pose2id.settings.ranges import COUNT, SEED, check_ranges
 
 from ..datasets.synthetic.groups import read_groups
 from ..networks.preprocessing import Preprocessing

@@ -10,13 +10,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from pose2id.claims import claim
 from pose2id.errors import UserError, printable
 from pose2id.files import NameRefused, fingerprint, remove_leftovers
 from pose2id.label_maps import write_label_map
-from pose2id.listing import is_utf8, list_nested, why_not
-from pose2id.locks import locked
 from pose2id.pictures import read_picture
+from pose2id.processes.claims import claim
+from pose2id.processes.locks import locked
+from pose2id.reading.listing import is_utf8, list_nested, why_not
 
 from ..datasets import Dataset
 from ..datasets.base import generated_folder

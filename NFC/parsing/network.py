@@ -16,10 +16,10 @@ from pose2id.errors import UserError
 from pose2id.files import write_text
 from pose2id.pictures import picture_tensor
 from pose2id.presets import default_directory
-from pose2id.ranges import PIXELS, Range, check_ranges
 from pose2id.reading.files import one_line, require_file
 from pose2id.reading.sizes import check_sizes
 from pose2id.reading.text import mapping, read_json
+from pose2id.settings.ranges import PIXELS, Range, check_ranges
 from pose2id.weights import load_tensors, read_tensors, write_safetensors
 
 from ..networks.blocks.parsing import PARSINGS

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pose2id.arrays import Array
 from pose2id.errors import UserError
-from pose2id.ranges import Range, check_ranges
+from pose2id.settings.ranges import Range, check_ranges
 
 from ..features.feature_set import FeatureSet
 from ..features.kinds import Features, Reduction, as_kind, like

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pose2id.ranges import SHARE, Range, check_ranges
+from pose2id.settings.ranges import SHARE, Range, check_ranges
 
 from ..networks.blocks.parsing import mirrored as mirrored_labels
 from ..networks.body.points import mirrored

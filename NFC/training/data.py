@@ -12,8 +12,8 @@ from PIL import Image
 
 from pose2id.errors import UserError
 from pose2id.pictures import modified, picture_tensor, read_picture, reading
-from pose2id.ranges import POSES, SHARE, Range, check_ranges
 from pose2id.reading.files import require_file
+from pose2id.settings.ranges import POSES, SHARE, Range, check_ranges
 
 from ..datasets import DATASETS, Dataset, Record, build_dataset, generated_paths
 from ..datasets.synthetic.groups import NUM_CAMERAS, read_groups

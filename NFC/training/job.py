@@ -8,7 +8,7 @@ from pose2id.errors import UserError
 from pose2id.loop.loop import Loop
 from pose2id.loop.settings import LoopConfig
 from pose2id.loop.state import named_settings
-from pose2id.registry import read_named
+from pose2id.settings.registry import read_named
 
 from ..networks import NETWORKS, trainable
 from .augmentation import AugmentationConfig

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pose2id.files import create_array, remove_leftovers, replacing
-from pose2id.locks import locked
+from pose2id.processes.locks import locked
 from pose2id.reading.numpy_files import fits_npy, map_npy
 
 DECODERS = 4  # threads

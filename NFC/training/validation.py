@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pose2id.errors import UserError
-from pose2id.ranges import BATCH, check_ranges
+from pose2id.settings.ranges import BATCH, check_ranges
 
 from ..chain import Chain
 from ..datasets import Dataset, build_dataset

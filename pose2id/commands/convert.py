@@ -14,7 +14,7 @@ import torch
 
 from ..errors import UserError
 from ..files import replacing
-from ..flags import parse_command
+from ..settings.flags import parse_command
 from ..weights import read_tensors, write_safetensors
 
 SUFFIXES = {"safetensors": ".safetensors", "pth": ".pth"}

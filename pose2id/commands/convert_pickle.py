@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from ..errors import UserError
-from ..flags import parse_command
 from ..reading.files import foreign_kind, one_line, require_file
+from ..settings.flags import parse_command
 from ..weights import unwrap, write_safetensors
 
 

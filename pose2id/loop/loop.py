@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ..errors import Terminated, UserError
 from ..files import remove_leftovers
-from ..locks import locked
+from ..processes.locks import locked
 from .averaging import averaged
 from .log import LossLog
 from .optimizers import build_optimizer, learning_rate_factor, rate_groups

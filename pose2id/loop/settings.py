@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..errors import UserError
-from ..ranges import BATCH, COUNT, OPTIONAL, RATE, SEED, SHARE, Range, check_ranges
+from ..settings.ranges import BATCH, COUNT, OPTIONAL, RATE, SEED, SHARE, Range, check_ranges
 
 CHOICES = {
     "optimizer": ("adamw", "adamw8bit", "sgd"),

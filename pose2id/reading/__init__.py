@@ -1,1 +1,1 @@
-"""The only place where a user's files of numbers or text are opened: which ones, how large, and what a mistake says."""
+"""Where users' files are opened: which ones, how large, what a mistake says; listing folders, decoding pictures."""

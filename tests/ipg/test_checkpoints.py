@@ -8,9 +8,9 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from IPG.checkpoints import load_vae
 from IPG.models import build_pose_guider, build_vae, decode_latents, encode_pictures
-from IPG.weight_files import find_generator, find_vae
+from IPG.weights.checkpoints import load_vae
+from IPG.weights.files import find_generator, find_vae
 from pose2id.errors import UserError
 from pose2id.presets import load_preset
 from pose2id.weights import find_weights, load_module, load_tensors, read_tensors, write_safetensors

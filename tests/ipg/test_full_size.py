@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from IPG import IPGPipeline
-from IPG.checkpoints import load_vae
 from IPG.models import NETWORKS, build_vae, named_parts
+from IPG.weights.checkpoints import load_vae
 from NFC.networks import build_extractor
 from pose2id.commands.convert import convert
 from pose2id.presets import load_preset

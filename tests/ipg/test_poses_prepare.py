@@ -16,7 +16,7 @@ from IPG.poses.records import PoseRecord, read_kept, read_records, write_records
 from IPG.poses.settings import PrepareConfig, resolve
 from pose2id.errors import UserError
 from pose2id.files import replacing
-from pose2id.locks import locked
+from pose2id.processes.locks import locked
 
 
 def write_pictures(folder, sizes):

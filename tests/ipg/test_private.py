@@ -50,7 +50,7 @@ def test_original_autoencoder_names_become_todays():
     assert converted.keys() == vae.state_dict().keys()
 
 
-@pytest.mark.parametrize("module", ["IPG.poses.estimate", "IPG.poses.prepare", "IPG.weight_files"])
+@pytest.mark.parametrize("module", ["IPG.poses.estimate", "IPG.poses.prepare", "IPG.weights.files"])
 def test_these_do_without_diffusers(module):
     code = f"import sys, {module}; assert 'diffusers' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)

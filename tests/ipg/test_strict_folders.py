@@ -8,8 +8,8 @@ import torch
 from diffusers import AutoencoderDC
 from safetensors.torch import load_file
 
-from IPG.checkpoints import load_vae
 from IPG.poses.estimate import ViTPose
+from IPG.weights.checkpoints import load_vae
 from pose2id.errors import UserError
 from pose2id.presets import default_directory, load_preset
 from pose2id.weights import write_safetensors

@@ -12,7 +12,7 @@ from NFC.evaluation import EvaluateConfig
 from NFC.report.formats import to_terminal
 from NFC.report.table import ResultTable, Row
 from pose2id.config import load_config, read_values, to_yaml
-from pose2id.flags import parse_command
+from pose2id.settings.flags import parse_command
 
 ODD = ["${x}", "${", "${a.b:c}", "a${oc.env:HOME}b", r"\${x}", r"\\${x}", "$", "[/b]", "o[/b]", "𠮷", ":red_heart:"]
 

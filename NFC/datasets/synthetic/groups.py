@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from pose2id.errors import UserError
 from pose2id.files import create_array, write_text
-from pose2id.locks import locked
+from pose2id.processes.locks import locked
+from pose2id.processes.workers import worker_pool
 from pose2id.reading.numpy_files import map_npy
-from pose2id.workers import worker_pool
 
 from .occluders import KINDS
 from .pose import draw_pose

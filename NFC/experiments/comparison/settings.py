@@ -7,8 +7,8 @@ from typing import Any
 
 from pose2id.config import load_config
 from pose2id.errors import UserError
-from pose2id.ranges import COUNT, SEED, check_ranges
 from pose2id.resources import CONFIGS
+from pose2id.settings.ranges import COUNT, SEED, check_ranges
 
 from .bodies import DRAWN, NOTHING, ORDINARY, check_known
 from .controls import CONTROLS

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pose2id.errors import UserError, printable
-from pose2id.listing import natural_key
+from pose2id.reading.listing import natural_key
 from pose2id.reading.text import mapping, number_rows, path_text, read_json, read_json_lines
 
 from ..blocks.prompts import find_keypoint_file, read_people

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pose2id.config import read_values
 from pose2id.errors import UserError
-from pose2id.registry import read_named
+from pose2id.settings.registry import read_named
 
 from .all_triplets import AllTriplets
 from .base import Loss

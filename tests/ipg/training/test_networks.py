@@ -16,7 +16,7 @@ from IPG.training.networks import (
     frozen_files,
     merged_tensors,
 )
-from IPG.weight_files import find_generator
+from IPG.weights.files import find_generator
 from pose2id.errors import UserError
 from pose2id.weights import write_safetensors
 from tests.ipg.tiny import random_network, tiny_preset

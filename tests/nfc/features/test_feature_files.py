@@ -17,7 +17,7 @@ from NFC.features.files import describe_network, describe_pictures, read_feature
 from NFC.features.of_dataset import FeatureFolder, MissingGenerated, extract_dataset
 from pose2id.errors import UserError
 from pose2id.files import replacing
-from pose2id.locks import LOCK_FILE, locked
+from pose2id.processes.locks import LOCK_FILE, locked
 from tests.nfc.toy import GALLERY, QUERY, MeanColour, write_generated, write_market
 
 LOADING = {"device": "cpu", "batch_size": 2}

@@ -18,7 +18,7 @@ from NFC.training.schemes import SCHEMES, Scheme
 from NFC.training.schemes.staged import Staged
 from pose2id.errors import UserError
 from pose2id.presets import TransReIDSizes
-from pose2id.registry import read_named
+from pose2id.settings.registry import read_named
 
 PEOPLE, EACH = 6, 4
 SIZES = TransReIDSizes(32, 16, 8, 4, dim=8, depth=2, heads=2, num_classes=0, fc_classes=0)

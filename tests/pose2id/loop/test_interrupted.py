@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pose2id.errors import UserError
-from pose2id.locks import locked
+from pose2id.processes.locks import locked
 from tests.pose2id.loop.toys import assert_same_state, losses_of, state_of, toy_batches, toy_loop
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pose2id.claims import claim
 from pose2id.errors import UserError
 from pose2id.files import remove_leftovers
-from pose2id.locks import locked
+from pose2id.processes.claims import claim
+from pose2id.processes.locks import locked
 
 from .cuhk03 import cuhk03
 from .custom import custom

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from IPG.canvas import make_canvas, make_contact_sheet
+from IPG.job.canvas import make_canvas, make_contact_sheet
 
 
 def test_canvas_and_contact_sheet_are_laid_out_in_rows():

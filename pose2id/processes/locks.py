@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import UserError
-from .files import writing
+from ..errors import UserError
+from ..files import writing
 
 try:
     import fcntl

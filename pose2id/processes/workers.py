@@ -10,8 +10,8 @@ from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from threading import Thread
 
-from .devices import usable_cores
-from .errors import UserError
+from ..devices import usable_cores
+from ..errors import UserError
 
 
 @contextmanager

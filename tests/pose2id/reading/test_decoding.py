@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pose2id import decoding
-from pose2id.decoding import FORMATS, GREY_BITS
 from pose2id.errors import UserError
 from pose2id.pictures import read_picture, reading
+from pose2id.reading import decoding
+from pose2id.reading.decoding import FORMATS, GREY_BITS
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 16), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (24, 16, 3), dtype=np.uint8)

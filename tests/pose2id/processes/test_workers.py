@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from pose2id.errors import UserError
-from pose2id.workers import worker_pool
+from pose2id.processes.workers import worker_pool
 
 PARENT = """
 import multiprocessing, os, sys, time
-from pose2id.workers import worker_pool
+from pose2id.processes.workers import worker_pool
 if __name__ == "__main__":
     multiprocessing.set_start_method(sys.argv[1])
     with worker_pool(2) as pool:

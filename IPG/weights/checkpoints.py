@@ -12,8 +12,8 @@ from NFC.networks import Extractor, build_extractor
 from pose2id.presets import Preset
 from pose2id.weights import load_module, load_tensors, read_tensors, strip_prefix
 
-from .models import NETWORKS, VAE, VAE_KINDS, build_vae
-from .private import convert_ldm_vae_checkpoint
+from ..models import NETWORKS, VAE, VAE_KINDS, build_vae
+from ..private import convert_ldm_vae_checkpoint
 from .vae_folder import read_vae_folder, todays_names
 
 

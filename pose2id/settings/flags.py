@@ -11,8 +11,8 @@ from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from .config import load_config, to_yaml
-from .errors import UserError
+from ..config import load_config, to_yaml
+from ..errors import UserError
 
 Schema = TypeVar("Schema")
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 from pose2id.errors import UserError
 from pose2id.files import NameRefused, remove_leftovers, replacing
-from pose2id.listing import PICTURE_SUFFIXES, find_deeper, find_left_out, list_pictures
 from pose2id.pictures import read_picture, write_picture
+from pose2id.reading.listing import PICTURE_SUFFIXES, find_deeper, find_left_out, list_pictures
 
 
 def plant(root, *names):

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, cast
 
-from .config import read_dotlist, read_values
-from .errors import UserError
+from ..config import read_dotlist, read_values
+from ..errors import UserError
 
 Thing = TypeVar("Thing")
 

@@ -21,7 +21,7 @@ from NFC.networks import Preprocessing
 from NFC.training.job import ReIDTrainConfig
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
-from pose2id.ranges import SEED, SHARE, Range, check_ranges
+from pose2id.settings.ranges import SEED, SHARE, Range, check_ranges
 
 MEANINGLESS = [float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 10**20, -(10**20)]
 CONFIGS = [

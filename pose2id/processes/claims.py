@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from .errors import UserError, printable
-from .files import write_text
+from ..errors import UserError, printable
+from ..files import write_text
+from ..reading.text import read_json
 from .locks import LOCK_FILE
-from .reading.text import read_json
 
 
 def claim(folder: Path, note: str, settings: Mapping[str, object]) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from .errors import UserError, printable
+from ..errors import UserError, printable
 
 logger = logging.getLogger(__name__)
 warnings.filterwarnings("ignore", "Corrupt EXIF|Truncated File|Tag data larger", UserWarning)  # notes do not matter

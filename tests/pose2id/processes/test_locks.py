@@ -8,7 +8,7 @@ import time
 import pytest
 
 from pose2id.errors import UserError
-from pose2id.locks import LOCK_FILE, locked
+from pose2id.processes.locks import LOCK_FILE, locked
 
 processes = multiprocessing.get_context("fork")
 

@@ -13,7 +13,7 @@ from pose2id.reading.sizes import check_sizes
 from pose2id.reading.text import mapping, read_json
 from pose2id.weights import load_tensors, read_tensors, strip_prefix
 
-from .models import VAE
+from ..models import VAE
 
 STEM = "diffusion_pytorch_model"
 # Attention of the picture autoencoder: names of older diffusers files -> today's.

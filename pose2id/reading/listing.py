@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import UserError, printable
 from .decoding import FORMATS
-from .errors import UserError, printable
 
 PICTURE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 # Notes, tables, keypoints, masks and what systems leave behind: known to lie beside pictures, and nobody's fault.
