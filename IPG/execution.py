@@ -1,9 +1,10 @@
 """How, not what, is computed: what is fastest on a device."""
 
 from dataclasses import dataclass
-from functools import cache
 
 import torch
+
+from pose2id.devices import runs_triton
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,5 @@ def execution_for(device: torch.device, dtype: torch.dtype) -> Execution:
     bits of a picture on a CPU independent of its company.
     """
     half = dtype != torch.float32
-    fused = half and device.type == "cuda" and kernels_run(device)
+    fused = half and device.type == "cuda" and runs_triton(device)
     return Execution(channels_last=half, together=device.type != "cpu", fused=fused)
-
-
-@cache
-def kernels_run(device: torch.device) -> bool:
-    """Whether Triton's kernels do: they need Triton, a C compiler, and a GPU that Triton knows."""
-    try:
-        from .models.geglu import geglu
-
-        geglu(torch.zeros(1, 2, device=device))
-    except Exception:  # of whatever kind: the plain way is always there
-        return False
-    return True

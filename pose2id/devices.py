@@ -1,6 +1,7 @@
 """The machine: this process among others, its device, its cores."""
 
 import os
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -31,6 +32,19 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
         return torch.zeros(1, device=device).device
     except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
         raise UserError(told) from error
+
+
+@cache
+def runs_triton(device: torch.device) -> bool:
+    """Whether Triton's kernels run there: that takes Triton, a C compiler, and a GPU it knows, or its interpreter."""
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return False
+    try:
+        from .trial_kernel import try_kernel
+
+        return try_kernel(device)
+    except Exception:  # of whatever kind: the plain way is always there
+        return False
 
 
 class AtOnce(NamedTuple):

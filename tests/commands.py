@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from pose2id.cli import main
 
+NEEDS_TRITON = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not there")
 LARGE = pytest.mark.xdist_group("large")  # tests that need gigabytes, and so run one after the other
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,6 +28,13 @@ def program(*words: object, launcher: tuple[str, ...] = (), **environment: str) 
     return subprocess.run(
         command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def interpreted(script: Path) -> str:
+    """What a script of these tests prints, in a process of its own in which Triton's kernels are interpreted."""
+    result = program(script, TRITON_INTERPRET="1", PYTHONPATH=str(ROOT))
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def finished(folder: Path, pattern: str = "*.png") -> list[Path]:

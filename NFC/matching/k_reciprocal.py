@@ -17,14 +17,15 @@ from ..features.feature_set import FeatureSet
 from ..features.kinds import KINDS, JoinedFeatures, VectorFeatures
 from ..neighbours.distances import nearest_columns
 from ..neighbours.farthest import farthest_distances
-from ..neighbours.products import FLOAT32, Centring, pack
+from ..neighbours.products import FLOAT32, Centring, Packed, pack
 from ..neighbours.search import nearest_neighbours
-from ..neighbours.tiles import slices
+from ..neighbours.tiles import rectangular_tiles
 from .base import Matcher
 from .distances import Distances, JoinedDistances
 from .neighbourhoods import InvertedLists, expanded_sets, membership, with_unit_rows
 
 BLOCK = AtOnce(cpu=2**22, gpu=2**26)  # distances
+ORIGINAL = AtOnce(cpu=2048, gpu=4096)  # rows and columns of original distances
 
 
 @torch.no_grad()
@@ -40,26 +41,28 @@ def k_reciprocal_rerank(query: Array, gallery: Array, k1: int = 20, k2: int = 6,
     """
     a, b = as_feature_pair(query, gallery)
     _check(k1, k2, lambda_value)
-    points = torch.cat([a, b])
-    centring = Centring.of(points)
-    packed = pack(points, centring, FLOAT32)
-    left, right = packed.partner(), packed.matrix.T  # left @ right: half squared distances
+    centring = Centring.of(a, b)
+    weights, largest = _neighbourhoods(torch.cat([a, b]), centring, k1, k2)
+    result = _jaccard(weights, len(a), a.device).mul_(1 - lambda_value)
+    for tile in rectangular_tiles(a, b, centring, FLOAT32, ORIGINAL.on(a.device)):
+        distances = tile.values.clamp_(min=0).div_(largest[tile.rows, None])
+        result[tile.rows, tile.cols].add_(distances, alpha=lambda_value)
+    return in_kind(result, query)
+
+
+def _neighbourhoods(points: Tensor, centring: Centring, k1: int, k2: int) -> tuple[csr_matrix, Tensor]:
+    """Of points (N, d): weights of expanded neighbourhoods, rows of sum 1, and half the largest squares (N,)."""
     largest = (farthest_distances(points) * centring.scale).square().div_(2).float()
     largest[largest == 0] = 1
     nearest, _ = nearest_neighbours(points, max(k1, k2 - 1))
     nearest = np.column_stack([np.arange(len(points)), nearest.cpu().numpy()])
-
-    weights = with_unit_rows(_weigh(expanded_sets(nearest, k1), left, right, largest))
-    weights = with_unit_rows(membership(nearest[:, :k2]) @ weights)
-    result = _jaccard(weights, len(a), a.device).mul_(1 - lambda_value)
-    for rows in slices(len(a), a.device):
-        distances = (left[rows] @ right[:, len(a) :]).clamp_(min=0).div_(largest[rows, None])
-        result[rows].add_(distances, alpha=lambda_value)
-    return in_kind(result, query)
+    weights = with_unit_rows(_weigh(expanded_sets(nearest, k1), pack(points, centring, FLOAT32), largest))
+    return with_unit_rows(membership(nearest[:, :k2]) @ weights), largest
 
 
-def _weigh(sets: csr_matrix, left: Tensor, right: Tensor, largest: Tensor) -> csr_matrix:
+def _weigh(sets: csr_matrix, packed: Packed, largest: Tensor) -> csr_matrix:
     """exp(-distance) in place of each entry of `sets`, distances being divided by the largest of their row."""
+    left, right = packed.partner(), packed.matrix.T  # left @ right: half squared distances
     with warnings.catch_warnings():  # PyTorch calls its sparse support a beta
         warnings.simplefilter("ignore", UserWarning)
         parts = (torch.from_numpy(part).to(left.device) for part in (sets.indptr, sets.indices, sets.data))

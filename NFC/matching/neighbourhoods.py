@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pose2id.devices import AtOnce
 
-SHARED = AtOnce(cpu=2**22, gpu=2**26)  # weights compared
+SHARED = AtOnce(cpu=2**22, gpu=2**23)  # weights compared
 
 
 def expanded_sets(nearest: np.ndarray, k: int) -> csr_matrix:

@@ -6,6 +6,7 @@ from torch import Tensor
 from .tiles import Tile
 
 NEW_PAIRS = 2**22  # between two clean-ups
+FIRST = 2048  # columns whose k-th nearest is the first bound of a row
 GROUPS_PER_NEIGHBOUR, GROUPS_AT_LEAST = 2, 16
 
 
@@ -33,7 +34,7 @@ class Candidates:
         bound = self.bound[tile.rows]
         if tile.rows.start not in self.bounded and self.k <= tile.values.shape[1]:
             self.bounded.add(tile.rows.start)
-            kth = tile.values.topk(self.k, dim=1, largest=False).values[:, -1].double()
+            kth = tile.values[:, : max(FIRST, self.k)].topk(self.k, dim=1, largest=False).values[:, -1].double()
             upper = kth.clamp(min=0) * (1 + tile.storing) + tile.row_error + tile.col_error.max()
             self.bound[tile.rows] = bound = bound.minimum(upper)
         row, col = tile.at_most(bound, self.bound[tile.cols] if symmetric else None)
@@ -46,8 +47,9 @@ class Candidates:
             self.clean_up()
 
     def _collect(self, part: slice, row: Tensor, col: Tensor, lower: Tensor, upper: Tensor) -> None:
-        kept = (lower <= self.bound[row]).nonzero()[:, 0]  # once, for a GPU counts them before it goes on
-        row, col, lower, upper = row[kept], col[kept], lower[kept], upper[kept]
+        if row.device.type == "cpu":  # a GPU would stop to count them; what is not dropped here is at the clean-up
+            kept = (lower <= self.bound[row]).nonzero()[:, 0]
+            row, col, lower, upper = row[kept], col[kept], lower[kept], upper[kept]
         self.found.append((row.int(), col.int(), lower))
         self.count += len(row)
         self.least.view(-1).scatter_reduce_(0, row * self.groups + col % self.groups, upper, "amin")
@@ -58,9 +60,10 @@ class Candidates:
         """Drop pairs that the bounds have overtaken, and rows with too many."""
         row, col, lower = (torch.cat(parts) for parts in zip(*self.found, strict=True))
         kept = lower <= self.bound[row]
-        self.undecided |= row[kept].bincount(minlength=len(self.bound)) > self.limit
-        self.bound[self.undecided] = -torch.inf
-        kept &= ~self.undecided[row]
+        counts = torch.zeros_like(self.bound, dtype=torch.int64).index_add_(0, row, kept.long())
+        self.undecided |= counts > self.limit
+        self.bound.masked_fill_(self.undecided, -torch.inf)
+        kept = (kept & ~self.undecided[row]).nonzero()[:, 0]  # a GPU counts them once
         self.found, self.count = [(row[kept], col[kept], lower[kept])], 0
 
     def pairs(self) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pose2id.devices import AtOnce
+from pose2id.devices import AtOnce, runs_triton
 
 DIFFERENCES = AtOnce(cpu=2**16, gpu=2**26)
 
@@ -15,6 +15,10 @@ def pair_distances(
 
     a: (N, d), b: (M, d), rows and cols: (P,) int64. Returns (P,).
     """
+    if dtype == torch.float64 and scale == 1 and runs_triton(a.device):
+        from . import kernels  # Triton is not everywhere
+
+        return kernels.pair_distances(a, b, rows, cols)
     result = torch.empty(len(rows), dtype=dtype, device=a.device)
     chunk = DIFFERENCES.rows(a.shape[1], a.device)
     with torch.autocast(a.device.type, enabled=False):
@@ -44,8 +48,8 @@ def nearest_columns(distances: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def pair_bounds(a: Tensor, b: Tensor, rows: Tensor, cols: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Lower and upper bounds (P,) float64 of `pair_distances`, from sums in float32; equal for float64 features."""
-    if a.dtype == torch.float64:
+    """Lower and upper bounds (P,) float64 of `pair_distances`, from sums in float32; equal where float64 is as fast."""
+    if a.dtype == torch.float64 or runs_triton(a.device):
         exact = pair_distances(a, b, rows, cols, scale)
         return exact, exact
     dim = a.shape[1]
@@ -59,8 +63,12 @@ def table_by_row(rows: Tensor, values: Tensor, count: int, width: int = 1) -> tu
 
     rows: (P,) int64 below `count`, ascending; values: (P,). W is at least `width`.
     """
-    sizes = rows.bincount(minlength=count)
-    starts = sizes.cumsum(0) - sizes
-    table = values.new_full((count, max(width, int(sizes.max()))), torch.inf)
-    table[rows, torch.arange(len(rows), device=rows.device) - starts[rows]] = values
-    return table, starts
+    bounds = row_bounds(rows, count)
+    table = values.new_full((count, max(width, int(bounds.diff().max()))), torch.inf)
+    table[rows, torch.arange(len(rows), device=rows.device) - bounds[rows]] = values
+    return table, bounds[:-1]
+
+
+def row_bounds(rows: Tensor, count: int) -> Tensor:
+    """(count + 1,) int64: where each of `count` rows starts in `rows` (P,) ascending, and where the last one ends."""
+    return torch.searchsorted(rows, torch.arange(count + 1, device=rows.device))

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .distances import pair_distances
 from .products import FLOAT64, Centring, Precision, precisions
-from .tiles import Tile, as_bits, less_equal, rectangular_tiles, symmetric_tiles, true_positions
+from .tiles import Tile, as_bits, pairs_at_least, rectangular_tiles, symmetric_tiles
 
 PAIRS_PER_ROW = 64  # candidates, on average, that are measured; with more, float64 products decide
 TILES = 32  # between two clean-ups
@@ -53,7 +53,7 @@ class _Candidates:
         bits = as_bits(tile.values)
         least_row = self._raise(tile.rows, bits.amax(1), tile.row_error + tile.col_error.max(), tile)
         least_col = self._raise(tile.cols, bits.amax(0), tile.col_error + tile.row_error.max(), tile)
-        row, col = true_positions(less_equal(least_row[:, None].minimum(least_col), bits))
+        row, col = pairs_at_least(tile.values, least_row, least_col)
         _, upper = tile.bounds(row, col)
         self.found.append((row + tile.rows.start, col + tile.cols.start, upper))
         self.count += len(row)
@@ -61,11 +61,11 @@ class _Candidates:
             self.clean_up()
 
     def _raise(self, part: slice, largest: Tensor, error: Tensor, tile: Tile) -> Tensor:
-        """Raise the bounds of `part` to its largest values; returns the least value, as bits, that may be farthest."""
+        """Raise the bounds of `part` to its largest values, as bits; returns the least value that may be farthest."""
         dtype = tile.values.dtype
         value = largest.view(dtype).double()
         self.bound[part] = self.bound[part].maximum(value * (1 - tile.storing) - error)
-        return as_bits(((self.bound[part] - error) / (1 + tile.storing)).clamp(min=0).to(dtype))
+        return ((self.bound[part] - error) / (1 + tile.storing)).clamp(min=0).to(dtype)
 
     def clean_up(self) -> None:
         """Drop pairs that the bounds have overtaken; many small tensors between large ones would hold memory apart."""

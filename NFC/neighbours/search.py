@@ -133,21 +133,26 @@ class _Search:
         for part in slices(len(rows), rows.device):
             start, stop = torch.searchsorted(row, torch.tensor([part.start, part.stop], device=row.device)).tolist()
             chosen, own, other = rows[part], row[start:stop] - part.start, col[start:stop]
-            lower, upper = pair_bounds(self.a, self.b, chosen[own], other, self.centring.scale)
-            lowest, uppermost = (
-                table_by_row(own, v, len(chosen), self.k + 1)[0].sort(1).values for v in (lower, upper)
-            )
-            ordered = (uppermost[:, : self.k] < lowest[:, 1 : self.k + 1]).all(1)  # by the bounds alone
-            kept = lower <= uppermost[own, self.k - 1]
-            own, other, distance = own[kept], other[kept], (lower[kept] + upper[kept]) / 2
-            close = ~ordered[own]
-            distance[close] = self._measure(chosen[own[close]], other[close])
+            own, other, distance = self._measured_where_close(chosen, own, other)
             table, starts = table_by_row(own, distance, len(chosen), self.k)
             table, place = (values[:, : self.k] for values in table.sort(dim=1, stable=True))
             line, rank = table.isfinite().nonzero(as_tuple=True)
             self.indices[chosen[line], rank] = other[starts[line] + place[line, rank]]
             distances = table[line, rank] / self.centring.scale / self.centring.scale
             self.distances[chosen[line], rank] = distances.to(self.distances.dtype)
+
+    def _measured_where_close(self, rows: Tensor, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Those of the pairs (P,), `own` within `rows`, that may be among the nearest, with numbers that sort them."""
+        lower, upper = pair_bounds(self.a, self.b, rows[own], other, self.centring.scale)
+        if lower is upper:
+            return own, other, lower
+        lowest, uppermost = (table_by_row(own, v, len(rows), self.k + 1)[0].sort(1).values for v in (lower, upper))
+        ordered = (uppermost[:, : self.k] < lowest[:, 1 : self.k + 1]).all(1)  # by the bounds alone
+        kept = lower <= uppermost[own, self.k - 1]
+        own, other, distance = own[kept], other[kept], (lower[kept] + upper[kept]) / 2
+        close = ~ordered[own]
+        distance[close] = self._measure(rows[own[close]], other[close])
+        return own, other, distance
 
     def _measure(self, rows: Tensor, cols: Tensor) -> Tensor:
         return pair_distances(self.a, self.b, rows, cols, self.centring.scale)

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose2id.devices import runs_triton
+
 from .products import Centring, Packed, Precision, error_bounds, multiply, pack
 
 TILE = {"cpu": 2048, "cuda": 16384}  # rows and columns of one tile
@@ -25,15 +27,15 @@ class Tile:
 
     def at_most(self, row_bounds: Tensor, col_bounds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Rows and columns (P,) of values that may be at most what their row, or their column, allows."""
-        limits = self._largest(row_bounds + self.row_error + self.col_error.max())[:, None]
+        row_limits, col_limits = self._largest(row_bounds + self.row_error + self.col_error.max()), None
         if col_bounds is not None:
-            limits = limits.maximum(self._largest(col_bounds + self.col_error + self.row_error.max()))
-        return true_positions(less_equal(as_bits(self.values), limits))
+            col_limits = self._largest(col_bounds + self.col_error + self.row_error.max())
+        return pairs_at_most(self.values, row_limits, col_limits)
 
     def _largest(self, bounds: Tensor) -> Tensor:
-        """As bits: rounding keeps order, so a stored value that is at most x is at most the rounded x."""
+        """Rounding keeps order, so a stored value that is at most x is at most the rounded x."""
         dtype = self.values.dtype
-        return as_bits((bounds / (1 - self.storing)).clamp_(0, torch.finfo(dtype).max).to(dtype))
+        return (bounds / (1 - self.storing)).clamp_(0, torch.finfo(dtype).max).to(dtype)
 
     def bounds(self, row: Tensor, col: Tensor) -> tuple[Tensor, Tensor]:
         """Lower and upper bounds (P,) float64 of the pairs at `row`, `col` (P,) of this tile."""
@@ -71,6 +73,31 @@ def slices(count: int, device: torch.device, size: int | None = None) -> list[sl
     """`count` rows or columns in slices of `size`, or of what suits the device."""
     size = size or TILE.get(device.type, TILE["cpu"])
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def pairs_at_most(values: Tensor, row_limits: Tensor, col_limits: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Rows and columns (P,) int64 of values (R, C) at most the limit of their row or, where given, of their column.
+
+    All of one dtype; limits are not negative. In no order.
+    """
+    if runs_triton(values.device):
+        from . import kernels  # Triton is not everywhere
+
+        return kernels.select_pairs(values, row_limits, col_limits)
+    limits = as_bits(row_limits)[:, None]
+    if col_limits is not None:
+        limits = limits.maximum(as_bits(col_limits))
+    return true_positions(less_equal(as_bits(values), limits))
+
+
+def pairs_at_least(values: Tensor, row_limits: Tensor, col_limits: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of values at least the limit of their row or of their column."""
+    if runs_triton(values.device):
+        from . import kernels  # Triton is not everywhere
+
+        return kernels.select_pairs(values, row_limits, col_limits, sign=-1)
+    limits = as_bits(row_limits)[:, None].minimum(as_bits(col_limits))
+    return true_positions(less_equal(limits, as_bits(values)))
 
 
 def as_bits(values: Tensor) -> Tensor:

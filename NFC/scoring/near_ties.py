@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..neighbours.distances import pair_distances, table_by_row
+from ..neighbours.distances import pair_distances, row_bounds, table_by_row
 from ..neighbours.products import FLOAT32, Centring, Packed, error_bounds, multiply_pairs, pack
 from .sorted_rows import places_between
 
@@ -48,8 +48,8 @@ class TrueMatches:
         lower, upper = pairs.bounds(row, item)
         table, self._starts = table_by_row(row, lower, count)
         self.low, self._order = table.sort(1)
-        self.high = table_by_row(row, upper, count)[0].sort(1).values
-        self.hits = row.bincount(minlength=count)
+        self.high = self.low if upper is lower else table_by_row(row, upper, count)[0].sort(1).values
+        self.hits = row_bounds(row, count).diff()
         self.pairs, self._item = pairs, item
 
     def measure(self, cells: Tensor) -> None:

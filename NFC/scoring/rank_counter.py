@@ -1,10 +1,11 @@
 """Counts, for each true match of a query, the wrong items at most as far, from products in one precision."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
+
+from pose2id.devices import runs_triton
 
 from ..neighbours.products import (
     FLOAT32,
@@ -17,9 +18,9 @@ from ..neighbours.products import (
     pack,
 )
 from ..neighbours.tiles import true_positions
+from .comparison import Affordable, Block, Compare, compare_at_once, compare_sorted
 from .labels import Labels
-from .near_ties import BlockPairs, NearTies, TrueMatches
-from .sorted_rows import ordered_bits, places_between, sorted_rows
+from .near_ties import BlockPairs, TrueMatches
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,13 @@ class RankCounter:
         precision: Precision,
     ) -> None:
         self.query, self.gallery, self.labels, self.identities = query, gallery, labels, identities
-        self.limits, self.centring = limits, centring
-        self.last = precision is FLOAT64
+        self.centring = centring
+        fast, at_once = precision.dtype == torch.bfloat16, runs_triton(query.device)
         self.packed = pack(gallery, centring, precision)
-        self.finer = pack(gallery, centring, FLOAT32) if precision.dtype == torch.bfloat16 else None
-        self.most = limits.measured if self.finer is None else limits.multiplied
+        self.finer = pack(gallery, centring, FLOAT32) if fast and not at_once else None
+        self.compare: Compare = compare_at_once if at_once else compare_sorted
+        looked_at = limits.multiplied if fast else limits.measured
+        self.affordable = Affordable(looked_at, limits.measured, everything=precision is FLOAT64)
 
     def count(self, rows: Tensor) -> tuple[Ranks, Tensor]:
         """Ranks of those queries of `rows` that leave few wrong items undecided, and the other rows."""
@@ -76,33 +79,19 @@ class RankCounter:
         values = multiply(query.partner(reference[:, 0]), self.packed.matrix, self.packed.precision)
         below, above = _thresholds(matches, reference, query, self.packed)
         last = above.gather(1, (hits - 1).clamp(min=0)[:, None]).clamp_(min=0)
-        wanted = sorted_rows(values, wrong, torch.where(hits[:, None] > 0, last, 0))
-        before, stop = wanted.places(ordered_bits(below)), wanted.places(ordered_bits(above) + 1)
-
-        settled = self.affordable((stop - before).sum(1), self.most)
-        ties = NearTies(matches, before, torch.where(settled[:, None], stop, before))
-        item = wanted.columns(ties.place)
-        found = ties.settle(item, partial(self.affordable, average=self.limits.measured))
-        settled &= ~found.unsettled
-        counts = before - wanted.starts + found.counts
-        absent = torch.arange(counts.shape[1], device=counts.device) >= hits[:, None]
-        counts = counts.masked_fill_(absent, len(self.gallery)).sort(1).values  # bounds may mistake the matches' order
+        last = torch.where(hits[:, None] > 0, last, 0)
+        compared = self.compare(Block(matches, values, wrong, below, above, last), self.affordable)
+        absent = torch.arange(below.shape[1], device=rows.device) >= hits[:, None]
+        counts = compared.counts.masked_fill(absent, len(self.gallery)).sort(1).values  # bounds may mistake their order
 
         first = counts[:, 0]
         if self.identities:
-            nearest = torch.zeros_like(wrong)
-            near_row, _, near = places_between(wanted.starts, before[:, :1])
-            nearest[near_row, wanted.columns(near)] = True
-            nearest[ties.row, item] |= found.distance <= matches.low.amin(1)[ties.row]
+            nearest = wrong & (values < below[:, :1])
+            row, item = compared.row, compared.item
+            nearest[row, item] |= compared.distance <= matches.low.amin(1)[row]
             first = self.labels.count_identities(nearest)
-        return Ranks(rows[settled], hits[settled], counts[settled], first[settled]), rows[~settled]
-
-    def affordable(self, counts: Tensor, average: int) -> Tensor:
-        """(B,) bool: as many rows, those with the least `counts` (B,) first, as have `average` on average over all."""
-        if self.last:
-            return torch.ones_like(counts, dtype=torch.bool)
-        order = counts.argsort()
-        return (counts[order].cumsum(0) <= average * len(counts))[order.argsort()]
+        kept = compared.settled.nonzero()[:, 0]
+        return Ranks(rows[kept], hits[kept], counts[kept], first[kept]), rows[~compared.settled]
 
 
 def _thresholds(matches: TrueMatches, reference: Tensor, query: Packed, gallery: Packed) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,6 @@
 """Norm and gate as one operator each: the kernels, run by Triton's interpreter, and their plain forms."""
 
 import json
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,18 +11,12 @@ from torch import nn
 
 from IPG.models.geglu import geglu
 from IPG.models.group_norm import group_norm
-
-SCRIPT = Path(__file__).parent / "kernels_interpreted.py"
-ROOT = SCRIPT.parents[2]
+from tests.commands import NEEDS_TRITON, interpreted
 
 
-@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not there")
+@NEEDS_TRITON
 def test_the_kernels_equal_pytorch():
-    variables = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(SCRIPT)]
-    result = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
-    errors = json.loads(result.stdout)
+    errors = json.loads(interpreted(Path(__file__).parent / "kernels_interpreted.py"))
     assert len(errors) == 72 + 9 and not [case for case in errors if case[-1] > 1]
 
 
