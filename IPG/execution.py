@@ -12,17 +12,19 @@ class Execution:
     """channels_last: the layout of the networks' weights. together: references are encoded in batches.
 
     fused: norms with SiLU, projections and the places of references in one, see `models.channels_last` and
-    `models.fused_attention`.
+    `models.fused_attention`. replayed: so are calls of small batches, see `models.replayed`.
     """
 
     channels_last: bool
     together: bool
     fused: bool
+    replayed: bool
 
     def __str__(self) -> str:
         layout = "channels-last" if self.channels_last else "contiguous"
         references = "references in batches" if self.together else "references one by one"
-        return f"{layout}, {references}, {'fused' if self.fused else 'plain'} norms and projections"
+        norms = f"{'fused' if self.fused else 'plain'} norms and projections"
+        return f"{layout}, {references}, {norms}{', small batches replayed' if self.replayed else ''}"
 
 
 def execution_for(device: torch.device, dtype: torch.dtype) -> Execution:
@@ -33,4 +35,5 @@ def execution_for(device: torch.device, dtype: torch.dtype) -> Execution:
     """
     half = dtype != torch.float32
     fused = half and device.type == "cuda" and runs_triton(device)
-    return Execution(channels_last=half, together=device.type != "cpu", fused=fused)
+    together = device.type != "cpu"
+    return Execution(channels_last=half, together=together, fused=fused, replayed=device.type == "cuda")

@@ -37,6 +37,7 @@ from .models import (
 from .models.channels_last import set_channels_last_blocks
 from .models.fused_attention import set_fused_processors
 from .models.reference_attention import KERNELS, ReferenceReader, ReferenceWriter, set_reference_processors
+from .models.replayed import ReplayedUNet
 from .private import allow_recompiling, move
 from .sampling import DEFAULTS, Sampling
 from .weights.checkpoints import identity_network, load_networks, load_vae
@@ -78,13 +79,14 @@ class GeneratorNetworks:
                 f"{ifr.proj_motion.in_features}: use the transformer_20 that belongs to this IFR"
             )
         networks = (extractor, ifr, pose_guider, reference_unet, denoising_unet)
-        self.execution = replace(execution_for(self.device, dtype), fused=False)
+        self.execution = replace(execution_for(self.device, dtype), fused=False, replayed=False)
         memory_format = torch.channels_last if self.execution.channels_last else torch.preserve_format
         for network in networks if vae is None else (*networks, vae):
             move(network, self.device, dtype, memory_format)
             network.eval()
         self.extractor, self.ifr, self.pose_guider = extractor, ifr, pose_guider
         self.reference_unet, self.denoising_unet, self.vae = reference_unet, denoising_unet, vae
+        self.replayed_unet = ReplayedUNet(denoising_unet)
 
     @classmethod
     def from_pretrained(
@@ -126,13 +128,15 @@ class GeneratorNetworks:
         """Choose how, not what, is computed; returns itself. On a CPU also `keep_freed_memory`.
 
         kernel: "sdpa" or "xformers". compiled: `torch.compile` of the repeated transformer blocks of the denoising
-        UNet; the first call then takes minutes. fused: see `Execution`; None is what is fastest on the device. Weights
-        must not change afterwards. `UserError` for an unknown kernel.
+        UNet; the first call then takes minutes, and none is replayed. fused: see `Execution`; None is what is fastest
+        on the device. Weights must not change afterwards. `UserError` for an unknown kernel.
         """
         if kernel not in KERNELS:
             raise UserError(f"attention kernel '{kernel}' is unknown; choose one of: {', '.join(KERNELS)}")
         fused = execution_for(self.device, self.dtype).fused if fused is None else fused
-        self.execution = replace(self.execution, fused=fused)
+        replayed = not compiled and execution_for(self.device, self.dtype).replayed
+        self.execution = replace(self.execution, fused=fused, replayed=replayed)
+        self.replayed_unet = ReplayedUNet(self.denoising_unet)
         for network in filter(None, (self.reference_unet, self.denoising_unet, self.vae)):
             set_channels_last_blocks(network, fused)
         set_reference_processors(self.reference_unet, ReferenceWriter, KERNELS[kernel])

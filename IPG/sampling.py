@@ -108,16 +108,17 @@ def denoise(
     are None where there is no guidance.
     sampling: with a number for its guidance, see `Sampling.for_preset`; its seed is not used here.
     """
-    solver.set_timesteps(sampling.steps, device=pose_features.device)
+    solver.set_timesteps(sampling.steps)  # on the CPU, which else would ask a GPU for every number it looks up
+    timesteps = solver.timesteps.to(pose_features.device)
     latents = latents.to(pose_features.device, torch.float32) * solver.init_noise_sigma
     every, (least, most) = sampling.feature_interval, sampling.guidance_interval
     conditional, unconditional = (FeatureCache(unet, every) if every > 1 else unet for _ in range(2))
-    for t in solver.timesteps:
+    for t, timestep in zip(solver.timesteps, timesteps, strict=True):
         scaled = solver.scale_model_input(latents, t)
         inputs = scaled.to(pose_features.dtype)
-        prediction = conditional(inputs, t, tokens, pose_features, reference).float()
+        prediction = conditional(inputs, timestep, tokens, pose_features, reference).float()
         if sampling.guided and least <= t <= most:
-            uncond = unconditional(inputs, t, uncond_tokens, pose_features, None).float()
+            uncond = unconditional(inputs, timestep, uncond_tokens, pose_features, None).float()
             prediction = uncond + sampling.guidance_scale * (prediction - uncond)
         latents = solver.step(prediction, t, latents).prev_sample
     return latents

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention as attention
@@ -38,16 +38,18 @@ GENERATOR = torch.Generator
 
 
 class Counts:
-    """What has been asked of the pretended GPU: operators, and waits by line."""
+    """What has been asked of the pretended GPU: operators, and waits by line; and the graph that is being recorded."""
 
     def __init__(self) -> None:
         self.operators, self.waits = 0, Counter[str]()
+        self.recording: Graph | None = None
 
     def clear(self) -> None:
         self.operators = 0
         self.waits.clear()
 
     def wait(self) -> None:
+        assert self.recording is None, "the CPU waits for the GPU while a graph is recorded"
         frames = (Path(frame.filename) for frame in traceback.extract_stack())
         lines = [frame.lineno for frame in traceback.extract_stack()]
         ours = [
@@ -59,6 +61,30 @@ class Counts:
 
 
 COUNTS = Counts()
+
+
+class Graph:
+    """A CUDA graph: operators, and what they gave, which replaying gives anew in the same place."""
+
+    def __init__(self) -> None:
+        self.operators: list[tuple] = []
+
+    def replay(self) -> None:
+        with _disable_current_modes():
+            for func, args, kwargs, given in self.operators:
+                again = func(*args, **kwargs)
+                for old, new in zip(tree_leaves(given), tree_leaves(again), strict=True):
+                    if isinstance(old, torch.Tensor) and old is not new:
+                        old.copy_(new)
+
+
+@contextmanager
+def recorded(graph: Graph, capture_error_mode: str = "global") -> Iterator[None]:
+    COUNTS.recording = graph
+    try:
+        yield
+    finally:
+        COUNTS.recording = None
 
 
 class OnGPU(torch.Tensor):
@@ -117,6 +143,7 @@ def compute(func, args: tuple, kwargs: dict) -> object:
         first, second, dtype = args
         return OnGPU(first.held.to(dtype) @ second.held.to(dtype))
     known = {id(held(tensor)): tensor for tensor in tensors}
+    from_cpu = func in COPYING and len(there) < len(tensors)
     args, kwargs = tree_map(held, (args, kwargs))
     if device is not None:
         kwargs |= {"device": "cpu", **({"pin_memory": False} if "pin_memory" in kwargs else {})}
@@ -127,7 +154,16 @@ def compute(func, args: tuple, kwargs: dict) -> object:
             return value
         return known[id(value)] if id(value) in known else OnGPU(value) if on_gpu else value
 
-    return tree_map(dressed, func(*args, **kwargs))
+    assert COUNTS.recording is None or (on_gpu and not from_cpu), f"{func} brings numbers to a graph that is recorded"
+    return tree_map(dressed, noted(func, *args, **kwargs))
+
+
+def noted(func, *args: object, **kwargs: object) -> object:
+    """The function of what tensors hold, which a graph that is recorded will call again."""
+    given = func(*args, **kwargs)
+    if COUNTS.recording is not None:
+        COUNTS.recording.operators.append((func, args, kwargs, given))
+    return given
 
 
 def held(value: object) -> object:
@@ -205,7 +241,8 @@ def _replacements() -> dict[str, object]:
         if not isinstance(query, OnGPU):
             return attention(*given, **others)
         assert all(tensor is None or isinstance(tensor, OnGPU) for tensor in given)
-        return OnGPU(attention(*map(held, given), **others))
+        with _disable_current_modes():
+            return OnGPU(noted(attention, *map(held, given), **others))
 
     class Generator(GENERATOR):
         def __new__(cls, device: object = None) -> torch.Generator:
@@ -216,6 +253,11 @@ def _replacements() -> dict[str, object]:
         "threading.Thread.run": in_thread,
         "torch.nn.functional.scaled_dot_product_attention": attend,
         "torch.Generator": Generator,
+        "torch.cuda.CUDAGraph": Graph,
+        "torch.cuda.graph": recorded,
+        "torch.cuda.Stream": Mock,
+        "torch.cuda.current_stream": Mock,
+        "torch.cuda.stream": lambda stream: nullcontext(),
         "torch.inference_mode": lambda *_: torch.no_grad(),
         "triton.runtime.interpreter.GridExecutor.__call__": _interpreted(),
     }
@@ -231,6 +273,6 @@ def _interpreted():
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
         assert all(isinstance(tensor, OnGPU) for tensor in tensors), "a kernel got a tensor of the CPU"
         with _disable_current_modes():
-            launch(executor, *map(held, args), **{name: held(value) for name, value in kwargs.items()})
+            noted(launch, executor, *map(held, args), **{name: held(value) for name, value in kwargs.items()})
 
     return launched

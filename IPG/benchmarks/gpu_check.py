@@ -3,14 +3,14 @@
 pose2id bench gpu-check [--small] [--seconds 420]
 
 Searches and rankings beside chunks of float32 products with `topk` or `argsort`, with the equality of the answers; then
-norms, fused networks and references in batches beside the plain ones, with how far apart they are; pictures by the
-official order of work, by ours, by a student's four steps with a small decoder; then training steps. What no time is
-left for is said. --small: toy sizes, to see on any machine that it works.
+norms, fused networks, references in batches and replayed calls beside the plain ones, with how far apart they are;
+pictures by the official order of work, by ours, by a student's four steps with a small decoder; then training steps.
+What no time is left for is said. --small: toy sizes, to see on any machine that it works.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -139,12 +139,22 @@ class Check:
         self.encoding(bench.pipe)
         bench.pipe.optimise()
         self.row(f"{done} pictures, a student's 4 steps", lambda: bench.ours(count, 32, student))
+        self.replaying(bench, student)
         if preset == "sd15":
             bench.pipe.vae = AutoencoderTiny().to(self.device, dtype).eval()
             self.row(f"{done} pictures, 4 steps, small decoder", lambda: bench.ours(count, 32, student))
         if self.device.type == "cuda":
             bench.pipe.optimise(compiled=True)
             self.row(f"{done} pictures, {steps} steps, compiled", lambda: bench.ours(count, 32, official))
+
+    def replaying(self, bench: Bench, settings: dict[str, object]) -> None:
+        """Calls of small batches recorded and replayed beside launched ones."""
+
+        def ours(replayed: bool) -> Tensor:
+            bench.pipe.execution = replace(bench.pipe.execution, replayed=replayed)
+            return bench.ours(1, 2, settings)
+
+        self.row("8 pictures, 4 steps, 2 at a time, replayed", lambda: ours(True), lambda: ours(False), apart)
 
     def encoding(self, pipe: IPGPipeline) -> None:
         """References in one batch beside one by one."""

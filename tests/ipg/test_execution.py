@@ -11,8 +11,12 @@ HALF = "channels-last, references in batches"
     [
         ("cpu", torch.float32, "contiguous, references one by one, plain norms and projections"),
         ("cpu", torch.bfloat16, "channels-last, references one by one, plain norms and projections"),
-        ("cuda", torch.float32, "contiguous, references in batches, plain norms and projections"),
-        ("cuda", torch.float16, f"{HALF}, fused norms and projections"),
+        (
+            "cuda",
+            torch.float32,
+            "contiguous, references in batches, plain norms and projections, small batches replayed",
+        ),
+        ("cuda", torch.float16, f"{HALF}, fused norms and projections, small batches replayed"),
         ("mps", torch.float16, f"{HALF}, plain norms and projections"),
     ],
 )
