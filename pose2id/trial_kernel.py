@@ -8,7 +8,8 @@ import triton.language as tl
 def try_kernel(device: torch.device) -> bool:
     """Run it; raises whatever Triton does where it cannot."""
     number = torch.zeros((), dtype=torch.int32, device=device)
-    _add_one[(1,)](number)
+    with torch.cuda.device_of(number):
+        _add_one[(1,)](number)
     return int(number) == 1
 
 

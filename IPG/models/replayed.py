@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ class ReplayedUNet:
     def __init__(self, unet: DenoisingUNet) -> None:
         self.unet, self.weights = unet, sum(weight.numel() for weight in unet.parameters())
         self.recordings: dict[object, _Recording] = {}
+        self.lock = Lock()  # a recording has one place for its inputs
 
     def pays(self, latents: torch.Size) -> bool:
         """Whether launching the kernels for latents (B, C, h, w) takes longer than computing them."""
@@ -31,11 +33,12 @@ class ReplayedUNet:
         """As `DenoisingUNet.forward`, without gradients; timestep (): on the device."""
         given = latents, timestep, conditions
         kind = tuple((tensor.shape, tensor.dtype) for tensor in _tensors(given))
-        if kind not in self.recordings:
-            if len(self.recordings) == KEPT:
-                self.recordings.pop(next(iter(self.recordings)))
-            self.recordings[kind] = _Recording(self.unet, given)
-        return self.recordings[kind].replay(given)
+        with self.lock, torch.cuda.device_of(latents):
+            if kind not in self.recordings:
+                if len(self.recordings) == KEPT:
+                    self.recordings.pop(next(iter(self.recordings)))
+                self.recordings[kind] = _Recording(self.unet, given)
+            return self.recordings[kind].replay(given)
 
 
 class _Recording:

@@ -23,7 +23,8 @@ def select_pairs(values: Tensor, row_limits: Tensor, col_limits: Tensor | None, 
         given = col_limits is not None
         limits = row_limits, col_limits if given else row_limits
         tile = {"BOTH": given, "SIGN": sign, "ROWS": ROWS, "COLUMNS": COLUMNS}
-        _select[grid](values, *limits, count, found, rows, cols, room, **tile)
+        with torch.cuda.device_of(values):
+            _select[grid](values, *limits, count, found, rows, cols, room, **tile)
         if (number := int(count)) <= room:
             found = found[:number]
             row = found // cols
@@ -37,7 +38,8 @@ def pair_distances(a: Tensor, b: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
     if len(rows):
         grid = (triton.cdiv(len(rows), PAIRS),)
         ends = a.contiguous(), b.contiguous(), rows.contiguous(), cols.contiguous()
-        _distances[grid](*ends, result, len(rows), DIM=a.shape[1], PAIRS=PAIRS, NUMBERS=NUMBERS)
+        with torch.cuda.device_of(a):
+            _distances[grid](*ends, result, len(rows), DIM=a.shape[1], PAIRS=PAIRS, NUMBERS=NUMBERS)
     return result
 
 

@@ -25,9 +25,10 @@ def compare_with_matches(
     read = values, wrong.view(torch.uint8), below.contiguous(), above.contiguous(), last.contiguous()
     sizes = {"items": items, "matches": matches, "room": room}
     steps = matches.bit_length()
-    _compare[rows, triton.cdiv(items, COLUMNS)](
-        *read, nearer, ties, count, found, **sizes, STEPS=steps, COLUMNS=COLUMNS
-    )
+    with torch.cuda.device_of(values):
+        _compare[rows, triton.cdiv(items, COLUMNS)](
+            *read, nearer, ties, count, found, **sizes, STEPS=steps, COLUMNS=COLUMNS
+        )
     total = int(count)
     return nearer, ties, found[: min(total, room)], total
 

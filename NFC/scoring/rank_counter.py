@@ -28,8 +28,8 @@ class RankLimits:
     """Sizes on which only time and memory depend, not the ranks."""
 
     precisions: tuple[Precision, ...] | None = None  # in turn, for the queries that the one before left undecided
-    multiplied: int = 1024  # near-ties a query, on average over a block, that are multiplied one by one
-    measured: int = 128  # of those, near-ties that are measured; queries with the most go through the next precision
+    looked_at: int = 1024  # near-ties a query, on average over a block, that are looked at one by one
+    measured: int = 128  # of those, the ones measured where bounds come first; the rest of the queries go on
 
 
 DEFAULT_LIMITS = RankLimits()
@@ -64,7 +64,7 @@ class RankCounter:
         self.packed = pack(gallery, centring, precision)
         self.finer = pack(gallery, centring, FLOAT32) if fast and not at_once else None
         self.compare: Compare = compare_at_once if at_once else compare_sorted
-        looked_at = limits.multiplied if fast else limits.measured
+        looked_at = limits.looked_at if fast else limits.measured
         self.affordable = Affordable(looked_at, limits.measured, everything=precision is FLOAT64)
 
     def count(self, rows: Tensor) -> tuple[Ranks, Tensor]:

@@ -15,7 +15,7 @@ from tests.nfc.precisions import PRECISIONS
 @pytest.fixture(params=PRECISIONS)
 def limits(request, monkeypatch):
     """Limits with which `evaluate_ranking` comes to use every precision and several blocks."""
-    chosen = ranks.RankLimits(PRECISIONS[request.param], multiplied=5, measured=3)
+    chosen = ranks.RankLimits(PRECISIONS[request.param], looked_at=5, measured=3)
     monkeypatch.setattr(ranking, "ranks_by_features", partial(ranks.ranks_by_features, limits=chosen))
     monkeypatch.setattr(ranks, "BLOCK", AtOnce(64, 64))
 
