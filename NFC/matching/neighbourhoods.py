@@ -7,9 +7,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from pose2id.devices import AtOnce
-
-SHARED = AtOnce(cpu=2**22, gpu=2**23)  # weights compared
+SHARED = 2**22  # weights compared at once
 
 
 def expanded_sets(nearest: np.ndarray, k: int) -> csr_matrix:
@@ -82,6 +80,6 @@ class InvertedLists:
 
 def _chunks(counts: Tensor) -> list[slice]:
     """Slices of `counts` with sums of about `SHARED`."""
-    chunk = counts.cumsum(0) // SHARED.on(counts.device)
+    chunk = counts.cumsum(0) // SHARED
     ends = chunk.unique_consecutive(return_counts=True)[1].cumsum(0).tolist()
     return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]

@@ -59,16 +59,17 @@ class Candidates:
     def clean_up(self) -> None:
         """Drop pairs that the bounds have overtaken, and rows with too many."""
         row, col, lower = (torch.cat(parts) for parts in zip(*self.found, strict=True))
-        kept = lower <= self.bound[row]
-        counts = torch.zeros_like(self.bound, dtype=torch.int64).index_add_(0, row, kept.long())
+        kept = (lower <= self.bound[row]).nonzero()[:, 0]  # a GPU counts them once
+        row, col, lower = row[kept], col[kept], lower[kept]
+        counts = torch.zeros_like(self.bound, dtype=torch.int32).index_add_(0, row, torch.ones_like(row))
         self.undecided |= counts > self.limit
-        self.bound.masked_fill_(self.undecided, -torch.inf)
-        kept = (kept & ~self.undecided[row]).nonzero()[:, 0]  # a GPU counts them once
-        self.found, self.count = [(row[kept], col[kept], lower[kept])], 0
+        self.bound.masked_fill_(self.undecided, -torch.inf)  # so that the next clean-up drops their pairs
+        self.found, self.count = [(row, col, lower)], 0
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Rows and columns (P,) int64, sorted by both."""
         self.clean_up()
         ((row, col, _),) = self.found
-        pair = (row.long() << 32 | col).sort().values
+        kept = (~self.undecided[row]).nonzero()[:, 0]
+        pair = (row[kept].long() << 32 | col[kept]).sort().values
         return pair >> 32, pair & (2**32 - 1)
