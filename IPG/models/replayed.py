@@ -13,7 +13,6 @@ KEPT = 4  # recordings, each with the activations of a call; a run has two, with
 # Weights times pixels of the latents of what is launched in about the time in which it is computed: a prediction for an
 # H100, on which that is true of 8 rows of the full size.
 SMALL = 8 * 860_000_000 * 64 * 32
-WARM_UP = 3  # calls before a recording, in which libraries choose their kernels and take their memory
 
 
 class ReplayedUNet:
@@ -49,9 +48,8 @@ class _Recording:
         latents, timestep, conditions = self.inputs
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP):
-                unet(latents, timestep, *conditions)
+        with torch.cuda.stream(stream):  # in a first call libraries choose their kernels and take their memory
+            unet(latents, timestep, *conditions)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # other threads write pictures meanwhile

@@ -89,8 +89,8 @@ def compare_at_once(block: Block, affordable: Affordable) -> Compared:
     settled = torch.ones_like(ties, dtype=torch.bool)
     if total > room:
         settled = affordable.rows(ties, affordable.looked_at)
-        last = block.last.masked_fill(~settled[:, None], -torch.inf)
-        nearer, ties, place, _ = compare_with_matches(*products, last, total)
+        last, room = block.last.masked_fill(~settled[:, None], -torch.inf), int((ties * settled).sum())
+        nearer, ties, place, _ = compare_with_matches(*products, last, room)
     row = place // items
     item = place - row * items
     distance = matches.pairs.measured(row, item)
