@@ -1,5 +1,6 @@
 """The one exception for mistakes a user can repair, and how the command line shows it."""
 
+import atexit
 import os
 import signal
 import sys
@@ -36,7 +37,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     try:
         code = main()
         sys.stdout.flush()
-        _leave_process_group()
+        leave_process_group(code or 0)
     except UserError as error:
         print(f"error: {printable(error)}", file=sys.stderr)
         code = 2
@@ -55,8 +56,12 @@ def run_command(main: Callable[[], int | None]) -> None:
     sys.exit(code or 0)
 
 
-def _leave_process_group() -> None:
-    """Processes that worked together part in order; else PyTorch's threads may abort one that ends."""
+def leave_process_group(code: int) -> None:
+    """End a process that worked together with others, here: PyTorch's threads seldom abort one that ends as usual."""
     distributed = sys.modules.get("torch.distributed")
     if distributed and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from pose2id.errors import Terminated
+from pose2id.errors import Terminated, leave_process_group
 from pose2id.loop.loop import Loop
 from tests.pose2id.loop.toys import toy_batches, toy_loop
 
@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
         stopped.run()
     except Terminated:
         print(f"process {loop.accelerator.process_index} of {loop.accelerator.num_processes} stopped at {stopped.step}")
-    loop.accelerator.end_training()  # else PyTorch's threads may abort a process that ends
+    leave_process_group(0)
 
 
 if __name__ == "__main__":
