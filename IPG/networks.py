@@ -133,10 +133,10 @@ class GeneratorNetworks:
         """
         if kernel not in KERNELS:
             raise UserError(f"attention kernel '{kernel}' is unknown; choose one of: {', '.join(KERNELS)}")
-        fused = execution_for(self.device, self.dtype).fused if fused is None else fused
-        replayed = not compiled and execution_for(self.device, self.dtype).replayed
-        self.execution = replace(self.execution, fused=fused, replayed=replayed)
-        self.replayed_unet = ReplayedUNet(self.denoising_unet)
+        fastest = execution_for(self.device, self.dtype)
+        fused = fastest.fused if fused is None else fused
+        self.execution = replace(fastest, fused=fused, replayed=fastest.replayed and not compiled)
+        self.replayed_unet.recordings.clear()
         for network in filter(None, (self.reference_unet, self.denoising_unet, self.vae)):
             set_channels_last_blocks(network, fused)
         set_reference_processors(self.reference_unet, ReferenceWriter, KERNELS[kernel])

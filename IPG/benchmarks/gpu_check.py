@@ -155,6 +155,7 @@ class Check:
             return bench.ours(1, 2, settings)
 
         self.row("8 pictures, 4 steps, 2 at a time, replayed", lambda: ours(True), lambda: ours(False), apart)
+        bench.pipe.optimise()
 
     def encoding(self, pipe: IPGPipeline) -> None:
         """References in one batch beside one by one."""

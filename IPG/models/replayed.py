@@ -1,6 +1,6 @@
 """Calls of the denoising UNet recorded as CUDA graphs: small batches take longer to launch than to compute."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from threading import Lock
 
@@ -78,7 +78,7 @@ def _mapped(function: Callable[[Tensor], Tensor], value: object) -> object:
     return value
 
 
-def _tensors(value: object) -> Iterator[Tensor]:
+def _tensors(value: object) -> list[Tensor]:
     found: list[Tensor] = []
 
     def noted(tensor: Tensor) -> Tensor:
@@ -86,4 +86,4 @@ def _tensors(value: object) -> Iterator[Tensor]:
         return tensor
 
     _mapped(noted, value)
-    return iter(found)
+    return found

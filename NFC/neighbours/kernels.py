@@ -17,12 +17,12 @@ def select_pairs(values: Tensor, row_limits: Tensor, col_limits: Tensor | None, 
     """As `tiles.pairs_at_most`, or with sign -1 `tiles.pairs_at_least`."""
     rows, cols = values.shape
     grid = triton.cdiv(rows, ROWS), triton.cdiv(cols, COLUMNS)
+    both = col_limits is not None
+    limits = row_limits, col_limits if both else row_limits
+    tile = {"BOTH": both, "SIGN": sign, "ROWS": ROWS, "COLUMNS": COLUMNS}
     room = min(ROOM, values.numel())
     while True:
-        count, found = _counter(values), values.new_empty(room, dtype=torch.int64)
-        given = col_limits is not None
-        limits = row_limits, col_limits if given else row_limits
-        tile = {"BOTH": given, "SIGN": sign, "ROWS": ROWS, "COLUMNS": COLUMNS}
+        count, found = values.new_zeros((), dtype=torch.int32), values.new_empty(room, dtype=torch.int64)
         with torch.cuda.device_of(values):
             _select[grid](values, *limits, count, found, rows, cols, room, **tile)
         if (number := int(count)) <= room:
@@ -41,10 +41,6 @@ def pair_distances(a: Tensor, b: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
         with torch.cuda.device_of(a):
             _distances[grid](*ends, result, len(rows), DIM=a.shape[1], PAIRS=PAIRS, NUMBERS=NUMBERS)
     return result
-
-
-def _counter(like: Tensor) -> Tensor:
-    return torch.zeros((), dtype=torch.int32, device=like.device)
 
 
 @triton.jit

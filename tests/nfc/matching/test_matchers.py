@@ -16,6 +16,7 @@ from tests.nfc.examples import example_set
 from tests.nfc.networks.pair_networks import write_tiny_idla
 
 NUMBERS = {"affinity": {"k1": 3, "k2": 2}}
+ROUNDED = {"dmli": {"rtol": 1e-6, "atol": 1e-6}}  # float32 products, which the number of rows may round differently
 CASES = [(name, kind) for name, matcher in MATCHERS.items() for kind in matcher.kinds]
 
 
@@ -42,7 +43,7 @@ def test_distances_come_in_rows(name, kind):
     assert tuple(distances.shape) == (7, 13)
     whole = distances[torch.arange(7)]
     assert whole.shape == (7, 13) and whole.is_floating_point() and not whole.isnan().any()
-    torch.testing.assert_close(distances[torch.tensor([5, 2])], whole[[5, 2]], rtol=1e-6, atol=1e-6)  # float32 products
+    torch.testing.assert_close(distances[torch.tensor([5, 2])], whole[[5, 2]], **ROUNDED.get(name, {}))
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
