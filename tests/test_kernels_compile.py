@@ -11,7 +11,7 @@ NORM = {"x": "*bf16", "shift": "*bf16", "moments": "*fp32", "pixels": "i32"}
 NORM_TILE = {"CHANNELS": 320, "GROUPS": 32, "SHIFTED": True, "ROWS": 4, "SIDE_BY_SIDE": 4, "PADDED": 16}
 AFFINE = {"weight": "*bf16", "bias": "*bf16", "normed": "*bf16", "eps": "fp32"}
 KERNELS = [  # module, name, types, constants
-    ("pose2id.trial_kernel", "_add_one", {"number": "*i32"}, {}),
+    ("pose2id.devices.trial_kernel", "_add_one", {"number": "*i32"}, {}),
     (
         "NFC.neighbours.kernels",
         "_select",

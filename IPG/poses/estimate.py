@@ -11,8 +11,8 @@ from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
 
 from pose2id.errors import UserError
 from pose2id.files import write_text
-from pose2id.vitpose import read_vitpose
 from pose2id.weights import write_safetensors
+from pose2id.weights.vitpose import read_vitpose
 
 from .coco import openpose_from_coco
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 from transformers import VitPoseForPoseEstimation
 
-from pose2id.vitpose import read_vitpose
+from pose2id.weights.vitpose import read_vitpose
 
 from ..networks import Preprocessing
 

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from pose2id.errors import UserError, printable
 from pose2id.files import NameRefused, fingerprint, remove_leftovers
-from pose2id.label_maps import write_label_map
 from pose2id.pictures import read_picture
+from pose2id.pictures.label_maps import write_label_map
 from pose2id.processes.claims import claim
 from pose2id.processes.locks import locked
 from pose2id.reading.listing import is_utf8, list_nested, why_not

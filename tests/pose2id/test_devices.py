@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pose2id import devices, trial_kernel
-from pose2id.devices import runs_triton
+from pose2id import devices
+from pose2id.devices import runs_triton, trial_kernel
 
 
 @pytest.fixture(autouse=True)

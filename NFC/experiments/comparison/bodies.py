@@ -16,8 +16,8 @@ from PIL import Image
 
 from pose2id.errors import UserError
 from pose2id.files import write_text
-from pose2id.label_maps import write_label_map
 from pose2id.pictures import read_labels, read_picture
+from pose2id.pictures.label_maps import write_label_map
 from pose2id.reading.text import read_json_lines
 
 from ...datasets import Dataset

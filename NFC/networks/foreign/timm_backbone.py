@@ -9,9 +9,9 @@ from timm.data import resolve_model_data_config
 from torch import nn
 
 from pose2id.errors import UserError
-from pose2id.hub import hub_reachable, in_cache
 from pose2id.reading.files import one_line
 from pose2id.weights import load_tensors, read_tensors, strip_prefix
+from pose2id.weights.hub import hub_reachable, in_cache
 
 from ..base import Extractor, Preprocessing, measured_extractor
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, BaseImageProcessor
 
 from pose2id.errors import UserError
-from pose2id.hub import hub_reachable
 from pose2id.reading.files import one_line
 from pose2id.weights import load_tensors, read_tensors
+from pose2id.weights.hub import hub_reachable
 
 from ..base import Extractor, Preprocessing, measured_extractor
 from ..files import read_header

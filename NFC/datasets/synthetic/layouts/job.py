@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from pose2id.errors import UserError
 from pose2id.files import replacing
-from pose2id.label_maps import write_label_map
+from pose2id.pictures.label_maps import write_label_map
 from pose2id.processes.workers import worker_pool
 
 from ...partial import cut

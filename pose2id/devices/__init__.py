@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from accelerate import PartialState
 
-from .errors import UserError
+from ..errors import UserError
 
 COMPUTING = ("cpu", "cuda", "mps", "xpu")  # kinds of devices; others hold no numbers, or need libraries of their own
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from PIL import Image
 from transformers import VitPoseConfig, VitPoseForPoseEstimation, VitPoseImageProcessor
 
-from .errors import UserError
-from .reading.files import one_line
-from .reading.sizes import check_sizes
-from .reading.text import mapping, read_json
-from .weights import load_tensors, read_tensors
+from ..errors import UserError
+from ..reading.files import one_line
+from ..reading.sizes import check_sizes
+from ..reading.text import mapping, read_json
+from . import load_tensors, read_tensors
 
 CONFIGS = ("config.json", "preprocessor_config.json")
 

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from NFC.networks import build_extractor
-from pose2id import hub
 from pose2id.errors import UserError
+from pose2id.weights import hub
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .errors import UserError
-from .presets import default_directory
-from .reading.files import require_file
-from .reading.safetensors_files import read_safetensors, write_safetensors_file
-from .reading.torch_files import NotPlain, check_tensor, read_torch
-from .reading.torch_files import unwrap as unwrapped
+from ..errors import UserError
+from ..presets import default_directory
+from ..reading.files import require_file
+from ..reading.safetensors_files import read_safetensors, write_safetensors_file
+from ..reading.torch_files import NotPlain, check_tensor, read_torch
+from ..reading.torch_files import unwrap as unwrapped
 
 SUFFIXES = (".safetensors", ".pth", ".pth.tar")
 # Keys under which training scripts put the tensors, and what wrappers of networks put before their names.

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .pictures import write_picture
+from . import write_picture
 
 
 def write_label_map(path: str | Path, labels: np.ndarray) -> None:

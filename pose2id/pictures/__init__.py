@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .errors import UserError, printable
-from .files import replacing
-from .reading.decoding import FORMATS, decode, decode_labels, grey_bits
-from .reading.listing import list_pictures
+from ..errors import UserError, printable
+from ..files import replacing
+from ..reading.decoding import FORMATS, decode, decode_labels, grey_bits
+from ..reading.listing import list_pictures
 
 __all__ = [
     "RESIZE",
