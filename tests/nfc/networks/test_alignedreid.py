@@ -16,6 +16,8 @@ from tests.golden.recipe import uniform
 from tests.nfc.networks.official import checkpoint, error, golden, manifest, shapes
 
 TOLERANCE = 2e-5
+# Statistics of a batch of two magnify rounding: the official float32 figures stand 7.3e-5 from the exact ones.
+TRAINING_TOLERANCE = 1e-4
 KINDS = {"alignedreid": AlignedReID, "alignedreid_v1": AlignedReIDV1}
 CLASSES = 751
 
@@ -53,9 +55,12 @@ def test_golden():
     (branch,) = network.branches(Inputs(pictures))
     assert error(branch.stripes.mT, expected["train_head_local_eval_bn"]) < TOLERANCE
     (branch,) = network.train().branches(Inputs(pictures))
-    assert error(branch.scores, expected["train_logits"]) < TOLERANCE
-    assert error(branch.features, expected["train_global"]) < TOLERANCE
-    assert error(branch.stripes.mT, expected["train_local"]) < TOLERANCE
+    assert error(branch.scores, expected["train_logits"]) < TRAINING_TOLERANCE
+    network = translated("alignedreid").double().train()
+    network.classifier = None
+    (branch,) = network.branches(Inputs(pictures.double()))
+    assert error(branch.features, expected["train_global"]) < TRAINING_TOLERANCE
+    assert error(branch.stripes.mT, expected["train_local"]) < TRAINING_TOLERANCE
 
 
 @pytest.mark.slow

@@ -39,18 +39,18 @@ def test_parts_stay_where_they_are_before_training():
 @pytest.mark.slow
 @torch.no_grad()
 def test_figures():
+    """In float64, for processors round differently: up to 2.6e-5 between the official float32 figures and ours."""
     expected = golden("pose_parsing_domains/pdc")
-    network = build_from_tensors(PDC, released(), "pdc").eval().network
-    pictures, parts = (120 * uniform(1, -1, 1, (2, 3, 512, 512))).split(256, dim=3)
+    network = build_from_tensors(PDC, released(), "pdc").eval().network.double()
+    pictures, parts = (120 * uniform(1, -1, 1, (2, 3, 512, 512))).double().split(256, dim=3)
     moved, thetas = network.moved_parts(parts)
     for name, (top, left, height, width) in network.places.items():
         assert error(thetas[name], expected[f"pdc/theta_{name}"]) < TOLERANCE
-        part = moved[:, :, top : top + height, left : left + width].mean((2, 3))
+        part = moved[:, :, top : top + height, left : left + width].mean((2, 3)).float()
         torch.testing.assert_close(part, expected[f"pdc/st_{name}_output/mean"], rtol=0, atol=1e-4)
-    torch.testing.assert_close(moved.mean((2, 3)), expected["pdc/concatall/mean"], rtol=0, atol=1e-4)
+    torch.testing.assert_close(moved.mean((2, 3)).float(), expected["pdc/concatall/mean"], rtol=0, atol=1e-4)
     maps = network.maps(pictures, parts)
     feature = network.joined(*maps)
     found = {"pool0": maps[0].mean((2, 3)), "pool1": maps[1].mean((2, 3)), "tanhout": feature[:, 1024:]}
     errors = {name: error(value, expected[f"pdc/{name}"]) for name, value in (found | {"data2048": feature}).items()}
     assert max(errors.values()) < TOLERANCE, errors
-    print(errors)
