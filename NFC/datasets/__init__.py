@@ -49,6 +49,7 @@ DATASETS: dict[str, Reader] = {
     "partial_reid": Reader(partial_reid.read_partial_reid, partial_reid.OPTIONS),
     "partial_ilids": Reader(read_partial_ilids),
     "cuhk03": Reader(cuhk03.read_cuhk03, cuhk03.OPTIONS),
+    "cuhk03_classic": Reader(cuhk03.read_cuhk03_classic, cuhk03.CLASSIC_OPTIONS),
     "viper": Reader(read_viper, halves.OPTIONS),
     "custom": Reader(read_custom),
 }

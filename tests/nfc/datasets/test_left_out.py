@@ -23,6 +23,7 @@ FOLDERS = {
     "partial_reid": "partial_body_images",
     "partial_ilids": "whole_body_images",
     "cuhk03": "detected/bounding_box_test",
+    "cuhk03_classic": "images_detected",
     "viper": "cam_b",
     "custom": "gallery/bob",
 }

@@ -217,7 +217,7 @@ def test_empty_split(split):
 
 
 def test_unknown_name_lists_the_choices(tmp_path):
-    with pytest.raises(UserError, match=r"choose one of: cuhk03, custom, .*market1501, .*sysu_mm01"):
+    with pytest.raises(UserError, match=r"choose one of: cuhk03, cuhk03_classic, custom, .*market1501, .*sysu_mm01"):
         build_dataset("market", tmp_path)
 
 

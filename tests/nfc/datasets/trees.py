@@ -1,8 +1,10 @@
-"""The smallest data set of each kind: empty pictures, and files with their text."""
+"""The smallest data set of each kind: empty pictures, and files with their content."""
+
+from tests.nfc.datasets.release_file import release_file
 
 MSMT = "0000_000_01_0303morning_0015_0.jpg"
 
-TREES: dict[str, dict[str, str | None]] = {
+TREES: dict[str, dict[str, str | bytes | None]] = {
     "market1501": {
         "bounding_box_train/0005_c1s1_000001_01.jpg": None,
         "query/0002_c1s1_000451_00.jpg": None,
@@ -69,6 +71,16 @@ TREES: dict[str, dict[str, str | None]] = {
         "detected/bounding_box_test/0002_c1_2.png": None,
         "labeled/query/0003_c1_1.png": None,
         "labeled/bounding_box_test/0003_c2_7.png": None,
+    },
+    "cuhk03_classic": {
+        "cuhk03_release/cuhk-03.mat": release_file({}, [[(1, 1), (2, 3)]] * 20),
+        "images_detected/1_001_1_01.png": None,
+        "images_detected/1_001_2_06.png": None,
+        "images_detected/1_001_2_07.png": None,
+        "images_detected/2_003_1_02.png": None,
+        "images_detected/2_003_2_06.png": None,
+        "images_detected/5_001_2_10.png": None,
+        "images_labeled/1_001_1_01.png": None,
     },
     "viper": {f"{camera}/{name}.bmp": None for camera in ("cam_a", "cam_b") for name in ("000_45", "001_90", "010_0")},
     "custom": {
