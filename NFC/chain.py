@@ -18,13 +18,18 @@ Method = Step | Matcher
 class Chain:
     """Steps in their order and the matcher at their end; None is the one that belongs to the kind of features.
 
-    `UserError` where a step that refines each set by itself comes after one that looks at both.
+    `UserError` where a step that refines each set by itself comes after one that looks at both, and for steps before a
+    matcher of features that are not normalised.
     """
 
     steps: tuple[Step, ...] = ()
     matcher: Matcher | None = None
 
     def __post_init__(self) -> None:
+        if self.raw and self.steps:
+            raise UserError(
+                f"{self.matcher.name}:normalized=false compares features as they are: leave out {self.steps[0].name}"
+            )
         for step, before in zip(self.steps[1:], self.steps, strict=False):
             if isinstance(step, OneSetStep) and not isinstance(before, OneSetStep):
                 raise UserError(f"{before.name} looks at query and gallery together: put {step.name} before it")
@@ -42,6 +47,11 @@ class Chain:
     def label(self) -> str:
         """A row's name."""
         return ", ".join(method.label for method in self.methods) or "no steps"
+
+    @property
+    def raw(self) -> bool:
+        """Whether features are compared as they are given, and not normalised."""
+        return self.matcher is not None and self.matcher.raw
 
     @property
     def methods(self) -> tuple[Method, ...]:
@@ -64,10 +74,12 @@ class Chain:
     def centralize(self, features: FeatureSet, split: str) -> FeatureSet:
         """One split after the steps that refine it by itself, L2-normalised before the first and after each.
 
+        Where the matcher takes `raw` features they stay as they are.
+
         Raises `UserError` for a method that is not defined for the kind of features.
         """
         self._require_kind(features.feats)
-        refined = replace(features, feats=features.feats.normalized())
+        refined = features if self.raw else replace(features, feats=features.feats.normalized())
         for step in self.steps:
             refined = step.on_split(refined, split) if isinstance(step, OneSetStep) else refined
         return refined

@@ -24,6 +24,14 @@ class Matcher(ABC):
         """Its part of a row's name in a table."""
         return self.name
 
+    @property
+    def raw(self) -> bool:
+        """Whether it compares features as the network gives them, and not normalised."""
+        return False
+
     @abstractmethod
     def distances(self, query: FeatureSet, gallery: FeatureSet) -> Distances:
-        """(Q, G) distances of normalised features; pids are not looked at. May depend on the whole gallery."""
+        """(Q, G) distances of normalised features, or of `raw` ones; pids are not looked at.
+
+        May depend on the whole gallery.
+        """

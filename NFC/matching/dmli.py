@@ -34,7 +34,8 @@ class DMLI(Matcher):
     """Global and local distances as AlignedReID++ adds them up at test time, weights 1.
 
     distance: "global", "local" or "global_local". aligned: along the shortest path; else stripe by stripe. squared: the
-    global distance, as AlignedReID++ has it; AlignedReID does not square it.
+    global distance, as AlignedReID++ has it; AlignedReID does not square it. normalized: whether the whole and each
+    stripe are of unit length first.
     """
 
     name: ClassVar[str] = "dmli"
@@ -43,6 +44,7 @@ class DMLI(Matcher):
     distance: str = "global_local"
     aligned: bool = True
     squared: bool = True
+    normalized: bool = True
 
     def __post_init__(self) -> None:
         if self.distance not in self._terms:
@@ -50,7 +52,12 @@ class DMLI(Matcher):
 
     @property
     def label(self) -> str:
-        return f"{self.distance.replace('_', ' + ')}{'' if self.aligned else ', unaligned'}"
+        said = {", unaligned": not self.aligned, ", not normalised": self.raw}
+        return self.distance.replace("_", " + ") + "".join(word for word, holds in said.items() if holds)
+
+    @property
+    def raw(self) -> bool:
+        return not self.normalized
 
     def distances(self, query: FeatureSet, gallery: FeatureSet) -> StripeDistances:
         require_same_stripes(query.feats, gallery.feats, self.aligned)

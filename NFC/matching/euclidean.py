@@ -14,7 +14,10 @@ from .distances import EuclideanDistances
 
 @dataclass(frozen=True)
 class Euclidean(Matcher):
-    """Every pair of vectors, of those of the whole pictures, or of sets as they are; only a block is in memory."""
+    """Every pair of vectors, of those of the whole pictures, or of sets as they are; only a block is in memory.
+
+    normalized: whether vectors are of unit length first; some authors compare them as they are.
+    """
 
     name: ClassVar[str] = "euclidean"
     kinds: ClassVar[tuple[str, ...]] = (
@@ -23,6 +26,16 @@ class Euclidean(Matcher):
         ColumnFeatures.kind,
         SetFeatures.kind,
     )
+
+    normalized: bool = True
+
+    @property
+    def label(self) -> str:
+        return self.name if self.normalized else f"{self.name}, not normalised"
+
+    @property
+    def raw(self) -> bool:
+        return not self.normalized
 
     def distances(self, query: FeatureSet, gallery: FeatureSet) -> EuclideanDistances:
         return EuclideanDistances.between(query.feats, gallery.feats)

@@ -82,7 +82,7 @@ class Parser(nn.Module):
 
 
 class SPReID(ReIDNetwork):
-    """(B, 3, H, W) -> (B, 3 x channels): foreground, maximum over four parts, mean; compared by Euclidean distance."""
+    """(B, 3, H, W) -> (B, 3 x channels): foreground, maximum over four parts, mean."""
 
     name = "spreid"
     Sizes = SPReIDSizes

@@ -21,8 +21,8 @@ CMC_RANKS = 50
 class Scores:
     """A ranking and a density for each trial, and their means.
 
-    A density is the mean ID2 of a trial's centralized query and gallery, distractors left out; neither expansion nor
-    the matcher changes it.
+    A density is the mean ID2 of a trial's centralized query and gallery, of unit length, distractors left out; neither
+    expansion nor the matcher changes it.
     """
 
     name: str
@@ -90,6 +90,7 @@ def _score_trial(
     pids = torch.cat([query.pids, gallery.pids])
     people = protocol.people(pids)
     feats = type(query.feats).cat([query.feats, gallery.feats])
+    feats = feats.normalized() if chain.raw else feats
     density = ID2(feats[people], pids[people]).mean().item()
     query, gallery = chain.expand(query, gallery)
     ranking = evaluate_ranking(

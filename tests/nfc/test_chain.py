@@ -1,13 +1,18 @@
 """Chains of steps and a matcher: their order, their names, and how configs and flags name them."""
 
+import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from NFC.chain import Chain
 from NFC.evaluation import EvaluateConfig
 from NFC.evaluation.benchmark import benchmark_numbers
-from NFC.matching import Affinity, KReciprocal
+from NFC.features.feature_set import FeatureSet
+from NFC.features.kinds import VectorFeatures
+from NFC.matching import DMLI, Affinity, Euclidean, KReciprocal
 from NFC.methods import METHODS, build_methods
+from NFC.scoring.scores import score
 from NFC.steps import GeneratedPictures, NeighbourCentralization, QueryExpansion, Side
 from pose2id.errors import UserError
 
@@ -28,6 +33,28 @@ def test_what_looks_at_both_sets_comes_last():
         Chain.of(IPG, QueryExpansion(3), NFC)
 
 
+def test_features_may_be_compared_as_they_are():
+    """By length too, as a naive search has it; steps need normalised ones."""
+    rng = np.random.default_rng(0)
+    query, gallery = (rng.standard_normal((n, 6)) * rng.uniform(0.1, 9, (n, 1)) for n in (7, 30))
+    pids = np.arange(7), rng.integers(0, 7, 30)
+    sets = [
+        FeatureSet(VectorFeatures(torch.tensor(values)), torch.tensor(who), torch.full((len(who),), camera))
+        for camera, (values, who) in enumerate(zip((query, gallery), pids, strict=True))
+    ]
+    raw, unit = (score("", *sets, Chain.of(Euclidean(flag))) for flag in (False, True))
+    order = np.square(query[:, None] - gallery).sum(2).argsort(1)
+    for number, row in enumerate(pids[1][order] == pids[0][:, None]):
+        hits = np.flatnonzero(row) + 1
+        expected = np.mean(np.arange(1, len(hits) + 1) / hits) if len(hits) else np.nan
+        np.testing.assert_allclose(raw.rankings[0].average_precision[number], expected)
+    assert raw.mAP != unit.mAP and raw.id2 == unit.id2
+    assert Chain.of(Euclidean(False)).label == "euclidean, not normalised"
+    assert DMLI("global", normalized=False).label == "global, not normalised" and Chain.of(DMLI(normalized=False)).raw
+    with pytest.raises(UserError, match="euclidean:normalized=false compares features as they are: leave out nfc"):
+        Chain.of(NFC, Euclidean(False))
+
+
 @pytest.mark.parametrize(
     ("entry", "method"),
     [
@@ -39,6 +66,7 @@ def test_what_looks_at_both_sets_comes_last():
         ("query_expansion:k=5,alpha=3", QueryExpansion(5, 3.0)),
         ("k_reciprocal:k1=10,lambda_value=0.5", KReciprocal(10, lambda_value=0.5)),
         ("affinity:k1=4,k2=1", Affinity(4, 1)),
+        ("euclidean:normalized=false", Euclidean(False)),
     ],
 )
 def test_methods_are_named_in_configs(entry, method):

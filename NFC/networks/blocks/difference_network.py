@@ -32,6 +32,8 @@ class DifferenceNetwork(PairNetwork):
     So score(f, g) is not score(g, f). f is the query's map: ours, no source says.
     """
 
+    last_layers = ("fc1", "fc2")
+
     def __init__(self, sizes: DifferenceSizes, map_shape: tuple[int, int, int], side_numbers: int) -> None:
         """side_numbers: how many numbers a side ends in."""
         super().__init__(sizes, map_shape)

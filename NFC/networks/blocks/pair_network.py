@@ -33,11 +33,17 @@ class PairSizes:
     num_classes: int = 0
 
 
+def likeness(distances: Tensor | None, scores: Tensor | None) -> Tensor:
+    """Of P pairs, (P,), higher is more alike: log-odds of "same" by scores (P, 2), or minus the distance (P,)."""
+    return -distances if scores is None else scores[:, 1] - scores[:, 0]
+
+
 class JudgesPairs(ReIDNetwork):
     """A network trained on pairs, from scratch, without published weights. Its `Sizes` derive from `PairSizes`."""
 
     trained_on_pairs = True
     mini: ClassVar = {"height": 64, "width": 32}
+    last_layers: ClassVar[tuple[str, ...]] = ("",)  # prefixes of what learns from hard pairs; here everything
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> Any:
@@ -89,8 +95,7 @@ class PairNetwork(JudgesPairs):
         """Maps (P, C, h, w) each -> (P,), higher is more alike: log-odds of "same", or minus the distance."""
         if order is Order.both:
             return (self.pair_scores(query, gallery) + self.pair_scores(gallery, query)) / 2
-        distances, scores = self.compare(query, gallery)
-        return -distances if scores is None else scores[:, 1] - scores[:, 0]
+        return likeness(*self.compare(query, gallery))
 
     def branches(self, inputs: Inputs) -> list[Branch]:
         """One of pairs alone; the first picture of a pair takes the part of the query."""

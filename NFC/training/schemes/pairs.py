@@ -44,21 +44,29 @@ class PairBatches(Source):
     def __call__(self, generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
         """A batch of `Batches` with pairs (P, 2) int64, rows of it, the anchor first: of its person, then of others."""
         rng = np.random.default_rng(torch.randint(2**62, (1,), generator=generators[0]).item())
-        rows = np.stack([self._group(anchor, rng) for anchor in rng.choice(self.anchors, self.groups)])
+        rows = np.stack([self._group(anchor, rng) for anchor in self.draw_anchors(rng)])
         places = torch.arange(rows.size).view(rows.shape)
         pairs = torch.stack([places[:, :1].expand(-1, rows.shape[1] - 1), places[:, 1:]], -1).flatten(0, 1)
         batch = self.batches.shown(rows.flatten(), generators[0]) | {"pairs": pairs}
         return with_mirrored(batch) if self.scheme.mirrored else batch
 
+    def draw_anchors(self, rng: np.random.Generator) -> np.ndarray:
+        """(groups,) rows of the training set."""
+        return rng.choice(self.anchors, self.groups)
+
+    def draw_others(self, anchor: int, rng: np.random.Generator) -> np.ndarray:
+        """(negatives,) rows of pictures of others than the anchor's person."""
+        batches = self.batches
+        return rng.choice(batches.drawn[batches.labels[batches.drawn] != batches.labels[anchor]], self.scheme.negatives)
+
     def _group(self, anchor: int, rng: np.random.Generator) -> np.ndarray:
         """(2 + negatives,) rows of the training set."""
         drawn, labels, camids = self.batches.drawn, self.batches.labels, self.batches.pictures.camids
-        same = labels[drawn] == labels[anchor]
-        partners = drawn[same & (drawn != anchor)]
+        partners = drawn[(labels[drawn] == labels[anchor]) & (drawn != anchor)]
         elsewhere = partners[camids[partners] != camids[anchor]]
         if self.scheme.other_camera and len(elsewhere):
             partners = elsewhere
-        return np.array([anchor, rng.choice(partners), *rng.choice(drawn[~same], self.scheme.negatives)])
+        return np.array([anchor, rng.choice(partners), *self.draw_others(anchor, rng)])
 
 
 def with_mirrored(batch: dict[str, Tensor]) -> dict[str, Tensor]:

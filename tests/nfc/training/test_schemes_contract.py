@@ -10,6 +10,7 @@ import torch
 from NFC.networks import Preprocessing
 from NFC.networks.pcb_rpp import PCBRPP, PCBRPPSizes
 from NFC.networks.reid_network import ReIDNetwork
+from NFC.networks.siamese_lstm import SiameseLSTM, SiameseLSTMSizes
 from NFC.networks.transreid import TransReID
 from NFC.training.augmentation import AugmentationConfig
 from NFC.training.batches import Batches, Source
@@ -41,7 +42,12 @@ def staged_network() -> ReIDNetwork:
     return PCBRPP(PCBRPPSizes(32, 16, "small", parts=2, reduced=8, num_classes=PEOPLE))
 
 
-NETWORKS = {"staged": staged_network}  # of schemes that not every network can be trained by
+def pair_network() -> ReIDNetwork:
+    torch.manual_seed(0)
+    return SiameseLSTM(SiameseLSTMSizes(32, 16))
+
+
+NETWORKS = {"staged": staged_network, "hard_pairs": pair_network}  # of schemes that not every network can be trained by
 
 
 def start(scheme: Scheme, network: ReIDNetwork | None = None, **data) -> Source:
