@@ -13,7 +13,7 @@ from pose2id.pictures import list_pictures, read_picture, write_picture
 from pose2id.resources import here_or_shipped
 
 from ..pipeline import IPGPipeline
-from ..poses import read_pose_picture
+from ..poses import read_pose_for
 
 FIG5_REFERENCES = 5
 FIG5_STEPS = 20
@@ -56,7 +56,7 @@ def draw_once(pipe: IPGPipeline, reference: Path, poses: list[Path], folder: Pat
         tokens = pipe.encode_identity(pipe.extractor.preprocess(picture)[None]) if identity else nobody
         latents = pipe.denoise(
             torch.stack([pipe.noise(SEED, reference.name, pose.name) for pose in poses]),
-            pipe.encode_pose(pipe.preprocess_poses([read_pose_picture(pose) for pose in poses])),
+            pipe.encode_pose(pipe.preprocess_poses([read_pose_for(pose, pipe.preset) for pose in poses])),
             tokens,
             nobody,
             pipe.encode_reference(pipe.encode_pictures([picture]), tokens),

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pose2id.errors import UserError
-from pose2id.files import fingerprint, write_text
+from pose2id.files import write_text
 from pose2id.reading.text import mapping, read_json
 
 FILE_NAME = "manifest.json"
@@ -19,19 +19,19 @@ Manifest = dict[str, dict[str, str]]
 def describe(
     settings: Mapping[str, object],
     options: Mapping[str, object],
-    poses: Mapping[str, Path],
+    poses: Mapping[str, str],
     weights: Mapping[str, str],
     references: Mapping[str, Sequence[str]] | None = None,
 ) -> Manifest:
     """Everything but the references that a job depends on.
 
-    settings decide what pictures look like, options do not (places, batch size, device). poses: name -> file. weights:
+    settings decide what pictures look like, options do not (places, batch size, device). poses: name, and weights:
     role -> what `fingerprint` says of the file. references: task -> names of its pictures, where it has several.
     """
     return {
         "settings": {name: str(value) for name, value in settings.items()},
         "options": {name: str(value) for name, value in options.items()},
-        "poses": {name: fingerprint(path) for name, path in poses.items()},
+        "poses": dict(poses),
         "weights": dict(weights),
         "references": {name: " ".join(names) for name, names in (references or {}).items()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},

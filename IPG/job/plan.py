@@ -10,12 +10,14 @@ from PIL import Image
 
 from pose2id.errors import UserError, printable
 from pose2id.files import fingerprint
+from pose2id.presets import load_preset
 from pose2id.reading.decoding import grey_bits
 
 from ..execution import execution_for
 from ..poses import CHANNEL_ORDERS, read_pose_picture
 from ..poses.recognise import looks_swapped
 from ..poses.recognise import remarks as remarks_on
+from ..poses.redraw import redrawn
 from ..weights.files import WeightFiles, find_generator
 from . import manifest
 from .settings import DECISIVE, DTYPES, GenerationConfig
@@ -74,7 +76,8 @@ def make_plan(config: GenerationConfig) -> Plan:
 def _read_poses(config: GenerationConfig) -> tuple[list[Pose], list[str], list[str]]:
     """The poses, a line for each file that cannot be used, and notes."""
     paths, unused, notes = pictures_of(Path(config.pose_dir))
-    poses = []
+    preset = load_preset(config.preset)
+    poses: list[Pose] = []
     for number, path in enumerate(paths, start=1):
         try:
             picture = read_pose_picture(path, config.pose_channel_order)
@@ -82,8 +85,14 @@ def _read_poses(config: GenerationConfig) -> tuple[list[Pose], list[str], list[s
         except UserError as error:
             unused.append(str(error))
             continue
-        poses.append(Pose(number, path, picture))
+        anew = redrawn(path, picture, preset)
+        poses.append(Pose(number, path, anew or picture, config.preset if anew else ""))
         notes += [f"pose {printable(path)} {remark}" for remark in remarks_on(picture)]
+    if anew := sum(bool(pose.redrawn_for) for pose in poses):
+        folder = printable(config.pose_dir)
+        notes.append(
+            f"{anew} poses of {folder} are drawn anew from its keypoints.json, as preset {config.preset} has them"
+        )
     return poses, unused, notes
 
 
@@ -107,4 +116,8 @@ def _describe(
         names = hashlib.sha256("\n".join(task.name for task in tasks).encode()).hexdigest()
         settings["official_noise"] = f"{len(poses)} poses of {len(tasks)} references {names}"
     several = {task.name: [path.name for path in task.references] for task in tasks if len(task.references) > 1}
-    return manifest.describe(settings, options, {pose.name: pose.path for pose in poses}, weights, several)
+    return manifest.describe(settings, options, {pose.name: _told(pose) for pose in poses}, weights, several)
+
+
+def _told(pose: Pose) -> str:
+    return fingerprint(pose.path) + (f", drawn anew for {pose.redrawn_for}" if pose.redrawn_for else "")

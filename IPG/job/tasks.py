@@ -20,11 +20,15 @@ from .settings import GenerationConfig
 
 @dataclass(frozen=True)
 class Pose:
-    """A pose picture, RGB in canonical colours: the `number`-th file of its folder, from 1."""
+    """A pose picture, RGB in canonical colours: the `number`-th file of its folder, from 1.
+
+    redrawn_for: the preset that it was drawn anew for, "" where it is as in its file.
+    """
 
     number: int
     path: Path
     picture: Image.Image
+    redrawn_for: str = ""
 
     @property
     def name(self) -> str:

@@ -1,5 +1,6 @@
 """Poses: 18 keypoints, the skeleton pictures drawn from them, and the files that hold either."""
 
+from .redraw import read_pose_for
 from .skeleton import (
     CHANNEL_ORDERS,
     KEYPOINT_NAMES,
@@ -16,6 +17,7 @@ __all__ = [
     "KEYPOINT_NAMES",
     "draw_skeleton",
     "read_keypoints",
+    "read_pose_for",
     "read_pose_picture",
     "to_pixels",
     "write_keypoints",
