@@ -26,6 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     config = parse_command(EvaluateConfig, __doc__, arguments)
     if config is None:
         return
+    config = config.resolved()
     scores, written = evaluate(config)
     console = Console()
     console.width = max(console.width, TABLE_WIDTH)

@@ -62,21 +62,29 @@ def build_dataset(name: str, root: str | Path, **options: str | int) -> Dataset:
     its folders that are neither pictures that are read, nor hidden, nor known to lie beside pictures.
     `UserError` for an unknown name, option or choice (it lists them), and for whatever is wrong on disk.
     """
-    if name not in DATASETS:
-        raise UserError(f"unknown data set '{name}'; choose one of: {', '.join(sorted(DATASETS))}")
-    reader = DATASETS[name]
-    for key in options:
-        if key not in reader.options:
-            known = f"its options are: {', '.join(reader.options)}" if reader.options else "it has no options"
-            raise UserError(f"{name} has no option '{key}'; {known}")
-    chosen = {key: _choose(name, key, choices, options.get(key, choices[0])) for key, choices in reader.options.items()}
+    chosen = choose_options(name, options)
     root = Path(root)
     if not root.exists():
         raise UserError(f"{name}: folder {root} does not exist; give the folder that holds the data set")
-    dataset = reader.read(root, **chosen)
+    dataset = DATASETS[name].read(root, **chosen)
     if is_first_process() and (left_out := str(find_left_out(dataset.folders))):
         logger.warning("%s at %s: %s", name, printable(root), left_out)
     return dataset
+
+
+def choose_options(name: str, given: Mapping[str, str | int]) -> dict[str, str | int]:
+    """All options of data set `name`, the `given` ones and the first choice of the others.
+
+    `UserError` for an unknown name, option or choice.
+    """
+    if name not in DATASETS:
+        raise UserError(f"unknown data set '{name}'; choose one of: {', '.join(sorted(DATASETS))}")
+    options = DATASETS[name].options
+    for key in given:
+        if key not in options:
+            known = f"its options are: {', '.join(options)}" if options else "it has no options"
+            raise UserError(f"{name} has no option '{key}'; {known}")
+    return {key: _choose(name, key, choices, given.get(key, choices[0])) for key, choices in options.items()}
 
 
 def _choose(name: str, key: str, choices: Choices, value: str | int) -> str | int:
@@ -101,6 +109,7 @@ __all__ = [
     "Trial",
     "build_dataset",
     "check",
+    "choose_options",
     "find_unreadable",
     "generated_paths",
     "list_datasets",

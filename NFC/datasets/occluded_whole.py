@@ -15,12 +15,14 @@ from .disk import list_people, list_pictures, parse_pid
 FOLDERS = ("occluded_body_images", "whole_body_images")  # camera 0, camera 1
 
 
-def occluded_whole_folders(*parents: Path) -> dict[Path, int]:
+def occluded_whole_folders(*parents: Path, names: tuple[str, str] = FOLDERS) -> dict[Path, int]:
     """The folders below `parents`, with pictures one folder deeper (`Dataset.folders`)."""
-    return {parent / name: 1 for parent in parents for name in FOLDERS}
+    return {parent / name: 1 for parent in parents for name in names}
 
 
-def read_occluded_whole(parent: Path, dataset: str) -> tuple[list[Record], list[Record]]:
+def read_occluded_whole(
+    parent: Path, dataset: str, names: tuple[str, str] = FOLDERS
+) -> tuple[list[Record], list[Record]]:
     """The occluded and the whole pictures below `parent`, sorted by pid and name; `UserError` for a missing folder."""
     occluded, whole = (
         [
@@ -28,7 +30,7 @@ def read_occluded_whole(parent: Path, dataset: str) -> tuple[list[Record], list[
             for pid, folder in list_people(parent / name, dataset).items()
             for path in list_pictures(folder, dataset)
         ]
-        for camid, name in enumerate(FOLDERS)
+        for camid, name in enumerate(names)
     )
     return occluded, whole
 

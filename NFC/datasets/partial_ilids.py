@@ -1,7 +1,7 @@
 """Partial-iLIDS: a partial and a whole picture of each of 119 people, `001.jpg` in two folders. No training split.
 
-The folders are `partial_body_images` and `whole_body_images`, `Probe` and `Gallery`, or `query` and `gallery`, as those
-who pass them on have named them.
+The folders are `partial_body_images` (or `occluded_body_images`) and `whole_body_images`, `Probe` and `Gallery`, or
+`query` and `gallery`, as those who pass them on have named them.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from pose2id.errors import UserError
 from .base import Dataset
 from .partial_whole import WHOLE, read_flat
 
-FOLDERS = (("partial_body_images", WHOLE), ("Probe", "Gallery"), ("query", "gallery"))
+FOLDERS = (("partial_body_images", WHOLE), ("occluded_body_images", WHOLE), ("Probe", "Gallery"), ("query", "gallery"))
 PUBLISHED = {"query": (119, 119), "gallery": (119, 119)}
 
 

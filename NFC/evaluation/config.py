@@ -1,13 +1,14 @@
 """Every option of `pose2id evaluate`, and the rows of the table that they ask for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pose2id.errors import UserError
 from pose2id.settings.ranges import BATCH, COUNT, OPTIONAL, POSES, SHARE, WORKERS, Range, check_ranges
 
 from ..chain import Chain, Method
+from ..datasets import choose_options
 from ..features.extraction import Precision
 from ..features.of_dataset import MissingGenerated
 from ..matching import KReciprocal
@@ -91,6 +92,10 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         check_ranges(self, RANGES)
 
+    def resolved(self) -> "EvaluateConfig":
+        """With all options of the data set, so that a report says how its trials were drawn; `UserError` as there."""
+        return replace(self, options=choose_options(self.dataset, self.options)) if self.root else self
+
     def rows(self) -> dict[str, Chain]:
         """The rows of the table by name.
 
@@ -134,7 +139,7 @@ class EvaluateConfig:
 
     @property
     def title(self) -> str:
-        if self.features:
-            return " and ".join(self.features)
         options = [f"{name}={value}" for name, value in self.options.items()]
+        if self.features:
+            return ", ".join([" and ".join(self.features), *([self.dataset, *options] if self.root else [])])
         return ", ".join([self.dataset, *options, f"{self.extractor} ({self.preset})"])

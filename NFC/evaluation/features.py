@@ -74,3 +74,7 @@ def _tell(extractor: Extractor, config: EvaluateConfig) -> None:
         extractor.use_generated_keypoints(config.generated_keypoints)
     if "points" in extractor.inputs and not config.keypoints:
         logger.warning("%s is told where the body is, but not here: give --keypoints", config.extractor)
+    if "keypoints" in extractor.inputs and not config.keypoints:
+        logger.warning(
+            "%s is prompted with keypoints in published figures, and not here: give --keypoints", config.extractor
+        )

@@ -26,7 +26,7 @@ def table1(world: World) -> Result:
     """Every network before and after centralization."""
     entries = [*benchmark_rows(), *_stand_ins(world)]
     rows = [row for entry in entries for row in _before_and_after(world, entry)]
-    return Result("Table 1: networks before and after centralization", _table("Table 1", rows))
+    return Result("Table 1: networks before and after centralization", _of_data_sets(world, "Table 1", rows, entries))
 
 
 def table2(world: World) -> Result:
@@ -121,7 +121,7 @@ def _methods(world: World, name: str, subject: str, datasets: Sequence[str]) -> 
     """Methods as they were published, then with centralization."""
     entries = [entry for entry in [*benchmark_rows(), *_stand_ins(world)] if entry.dataset in datasets]
     before, after = zip(*(_before_and_after(world, entry) for entry in entries), strict=True)
-    return Result(f"{name}: {subject}", _table(name, [*before, *after]))
+    return Result(f"{name}: {subject}", _of_data_sets(world, name, [*before, *after], entries))
 
 
 def _stand_ins(world: World) -> list[BenchmarkRow]:
@@ -166,6 +166,12 @@ def _scores_table(
     name: str, scores: Sequence[Scores], paper: Mapping[str, Figures], metrics: Sequence[str] = MAIN
 ) -> ResultTable:
     return _table(name, [score_row(row, paper.get(row.name)) for row in scores], metrics)
+
+
+def _of_data_sets(world: World, name: str, rows: Sequence[Row], entries: Sequence[BenchmarkRow]) -> ResultTable:
+    """A table of rows of several data sets, which says with which options they were read."""
+    options = {key: world.options(key) for key in dict.fromkeys(entry.dataset for entry in entries)}
+    return replace(_table(name, rows), caption="; ".join(f"{key}: {line}" for key, line in options.items() if line))
 
 
 def _table(name: str, rows: Sequence[Row], metrics: Sequence[str] = MAIN) -> ResultTable:

@@ -1,5 +1,6 @@
 """A world: which data sets and networks there are, what is lacking, and the features of one on the other."""
 
+import logging
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,13 +14,15 @@ from torch import nn
 from pose2id.errors import UserError
 
 from ..chain import Chain
-from ..datasets import Dataset, build_dataset, generated_paths
+from ..datasets import Dataset, build_dataset, choose_options, generated_paths
 from ..features.feature_set import FeatureSet
 from ..features.files import describe_network
 from ..features.of_dataset import FeatureFolder, extract_dataset
 from ..networks import NETWORKS, Extractor, build_extractor
 from ..scoring.protocol import Protocol
 from ..scoring.scores import Scores, score
+
+logger = logging.getLogger(__name__)
 
 Thing = TypeVar("Thing")
 
@@ -49,12 +52,13 @@ def refused(what: str, get: str) -> Iterator[None]:
 
 @dataclass
 class DataSource:
-    """A data set: its reader, where it lies, the reader's options, where to get it."""
+    """A data set: its reader, where it lies, the reader's options, where to get it, the keypoints of its pictures."""
 
     dataset: str
     root: str
     options: dict[str, str] = field(default_factory=dict)
     get: str = ""
+    keypoints: str | None = None  # as `pose2id evaluate --keypoints` takes them, for networks that they prompt
 
 
 @dataclass
@@ -133,6 +137,12 @@ class World:
         with refused(f"data set {key}", source.get):
             return build_dataset(source.dataset, source.root, **source.options)
 
+    def options(self, key: str) -> str:
+        """All options that the data set of a key is read with, such as `mode=all, shots=1, draw=random`."""
+        source = self.sources.datasets.get(key)
+        chosen = choose_options(source.dataset, source.options) if source else {}
+        return ", ".join(f"{name}={value}" for name, value in chosen.items())
+
     def network(self, key: str) -> Extractor | nn.Module:
         """The network of a key; `Lacking` where it is not built yet, or its weights are not in their place."""
         if key not in self.sources.networks:
@@ -163,6 +173,7 @@ class World:
             lacking |= self._lacking_pictures(dataset, data)
         if lacking:
             raise Lacking(lacking)
+        self._prompt(extractor, dataset, network)
         query, gallery = extract_dataset(
             data,
             extractor,
@@ -174,6 +185,19 @@ class World:
             device=self.sources.device,
         )
         return Bench(data, query, gallery)
+
+    def _prompt(self, extractor: Extractor, dataset: str, network: str) -> None:
+        """Show the network the keypoints of the data set's pictures, if it takes some."""
+        if "keypoints" not in extractor.inputs:
+            return
+        if place := self.sources.datasets[dataset].keypoints:
+            extractor.use_keypoints(place)
+        else:
+            logger.warning(
+                "network %s is prompted in published figures, and not here: give data set %s `keypoints`",
+                network,
+                dataset,
+            )
 
     def _lacking_pictures(self, key: str, data: Dataset) -> dict[str, str]:
         """A line that says how many generated pictures are missing, and the command that draws them."""

@@ -153,7 +153,7 @@ def load_tensors(
             "use a file of this network and size"
         )
     if unused := tensors.keys() - fitting.keys():
-        logger.info("%s: %d training-only tensors not used (%s)", path, len(unused), name_list(unused))
+        logger.warning("%s: %d training-only tensors not used (%s)", path, len(unused), name_list(unused))
     network.load_state_dict(fitting, strict=False, assign=on_meta)
 
 

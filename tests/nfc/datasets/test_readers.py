@@ -78,6 +78,10 @@ def test_p_ethz(tree):
         (trained,) = {record.pid for record in half.train}
         assert len(half.train) == 2 and trained != half.query[0].pid
     assert len({tuple(trial.query) for trial in dataset.trials}) == 2
+    (root / "occluded_body_images").rename(root / "partial_body_images")  # as others have named it
+    again = build_dataset("p_ethz", root)
+    assert labels(root / "partial_body_images", again.query) == [(*name, 0) for name in names]
+    assert again.trials == dataset.trials
 
 
 def test_partial_reid(tree):
@@ -95,7 +99,15 @@ def test_partial_reid(tree):
     assert places == [(first, first), (first, second), (second, first), (second, second)]
 
 
-@pytest.mark.parametrize("folders", [("partial_body_images", "whole_body_images"), ("Probe", "Gallery")])
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("partial_body_images", "whole_body_images"),
+        ("occluded_body_images", "whole_body_images"),
+        ("Probe", "Gallery"),
+        ("query", "gallery"),
+    ],
+)
 def test_partial_ilids(tree, folders):
     root = tree("partial_ilids")
     for old, new in zip(("partial_body_images", "whole_body_images"), folders, strict=True):

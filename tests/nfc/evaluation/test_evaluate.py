@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from NFC.datasets.synthetic.layouts import write_layout
 from tests.commands import ROOT, here
 from tests.nfc.toy import write_generated, write_market
 
@@ -29,6 +30,17 @@ def test_ablation_writes_the_table(market, tmp_path, mini_weights, capsys):
     assert base in (out / "results.md").read_text()
     assert {"results.json", "results.md"} <= {path.name for path in out.iterdir()}
     assert "+NFC+IPG" in capsys.readouterr().out
+
+
+def test_a_report_says_how_trials_were_drawn(tmp_path, mini_weights):
+    """With all options of the data set, also those that nobody gave."""
+    write_layout("viper", tmp_path / "viper", seed=1, train_pids=0, test_pids=4, workers=1)
+    weights = mini_weights / "transformer_20.safetensors"
+    flags = ["--dataset", "viper", "--root", tmp_path / "viper", "--preset", "mini", "--weights", weights]
+    assert here("evaluate", *flags, "--out", tmp_path / "out", "--num_workers", 0) == 0
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert results["config"]["options"] == {"split": "all"}
+    assert results["title"] == "viper, split=all, transreid (mini)"
 
 
 def test_dry_run_prints_the_resolved_config(capsys):
