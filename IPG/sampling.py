@@ -22,7 +22,7 @@ GUIDANCE = Range(-1000, 1000)
 RANGES = {
     "steps": STEPS,
     "guidance_scale": GUIDANCE,
-    "guidance_interval": Range(-1e6, 1e6),
+    "guidance_interval": Range(0, 1000),
     "feature_interval": STEPS,
     "seed": SEED,
 }
@@ -56,6 +56,9 @@ class Sampling:
         if len(self.guidance_interval) != 2:
             raise UserError(f"guidance_interval is {self.guidance_interval}; it must be two timesteps: least, most")
         check_ranges(self, RANGES)
+        least, most = self.guidance_interval
+        if least > most:
+            raise UserError(f"guidance_interval is from {least:g} to {most:g}; give the least timestep first")
 
     def for_preset(self, preset: Preset) -> "Sampling":
         """The same with the preset's guidance where none is named."""

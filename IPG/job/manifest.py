@@ -2,15 +2,16 @@
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from pose2id.errors import UserError
+from pose2id.errors import UserError, printable
 from pose2id.files import write_text
 from pose2id.reading.text import mapping, read_json
 
 FILE_NAME = "manifest.json"
+REMEDY = "remove the folder or name another"
 LIBRARIES = ("torch", "torchvision", "diffusers", "safetensors", "accelerate", "numpy", "pillow")
 DECIDING = ("settings", "poses", "weights")
 Manifest = dict[str, dict[str, str]]
@@ -38,16 +39,20 @@ def describe(
     }
 
 
-def check(folder: Path, manifest: Manifest) -> None:
+def check(folder: Path, manifest: Manifest, made: Iterable[Path] = ()) -> None:
     """Raise `UserError` when `folder` holds pictures that were made with other settings, poses or weights.
 
-    Only what both manifests name is compared: more poses may join, and options and versions may differ.
+    Only what both manifests name is compared: more poses may join, and options and versions may differ. made: the files
+    that the job makes; where one of them is there, a manifest has to say how it was made.
     """
     path = folder / FILE_NAME
     if not path.exists():
+        if file := next((file for file in made if file.exists()), None):
+            name = printable(file.relative_to(folder))
+            raise UserError(f"{printable(folder)} has {name}, but no {FILE_NAME} to say how it was made; {REMEDY}")
         return
-    where = f"{path} is not a manifest of this program; remove it"
-    before = mapping(read_json(path, "manifest", "remove it"), where, *DECIDING)
+    where = f"{path} is not a manifest of this program; {REMEDY}"
+    before = mapping(_read(path), where, *DECIDING)
     differ = [
         f"{name} was {known[name]}, now {value}"
         for section in (*DECIDING, "references")
@@ -58,9 +63,14 @@ def check(folder: Path, manifest: Manifest) -> None:
     if manifest["references"] and "references" not in before:  # of an earlier version
         differ.append("every picture was drawn from one reference, now from several")
     if differ:
-        raise UserError(
-            f"{folder} holds pictures made otherwise ({'; '.join(differ)}); remove it or name another folder"
-        )
+        raise UserError(f"{folder} holds pictures made otherwise ({'; '.join(differ)}); {REMEDY}")
+
+
+def _read(path: Path) -> object:
+    try:
+        return read_json(path, "manifest")
+    except UserError as error:
+        raise UserError(f"{error}; {REMEDY}") from error
 
 
 def save(folder: Path, manifest: Manifest, failures: Sequence[str] = ()) -> None:

@@ -69,7 +69,7 @@ def make_plan(config: GenerationConfig) -> Plan:
     weights = {role: fingerprint(path) for role, path in files.by_role().items()}
     jobs = [Job(out, tasks, _describe(config, tasks, poses, weights)) for out, tasks in folders.items()]
     for job in jobs:
-        manifest.check(job.out, job.manifest)
+        manifest.check(job.out, job.manifest, (picture for task in job.tasks for picture in task.pictures))
     return Plan(files, poses, jobs, unused, notes)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pose2id.devices import usable_cores
+from pose2id.errors import UserError
 from pose2id.pictures import read_picture
 
 from ..poses.clean import sharpness
@@ -37,18 +38,28 @@ class Look:
     facing: np.ndarray | None = None
 
 
-def look_at(pictures: Sequence[Path], poses: Mapping[Path, PoseRecord]) -> dict[Path, Look]:
-    """The look of each picture; where no pose is known, its sharpness alone, for which it is read."""
+def look_at(
+    pictures: Sequence[Path], poses: Mapping[Path, PoseRecord]
+) -> tuple[dict[Path, Look], dict[Path, UserError]]:
+    """The look of each picture, and why others cannot be read.
 
-    def look(path: Path) -> Look:
+    Where no pose is known, a look is its sharpness alone, for which the picture is read.
+    """
+
+    def look(path: Path) -> Look | UserError:
         record = poses.get(path)
         if record is None:
-            return Look(sharpness(read_picture(path)))
+            try:
+                return Look(sharpness(read_picture(path)))
+            except UserError as error:
+                return error
         seen = record.keypoints[:, 2] >= CONFIDENT
         return Look(record.sharpness, float(seen.mean()), facing(record.keypoints))
 
     with ThreadPoolExecutor(usable_cores()) as threads:
-        return dict(zip(pictures, threads.map(look, pictures), strict=True))
+        found = dict(zip(pictures, threads.map(look, pictures), strict=True))
+    faults = {path: one for path, one in found.items() if isinstance(one, UserError)}
+    return {path: one for path, one in found.items() if isinstance(one, Look)}, faults
 
 
 def facing(keypoints: np.ndarray) -> np.ndarray | None:

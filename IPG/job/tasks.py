@@ -70,8 +70,8 @@ def of_folder(config: GenerationConfig, poses: Sequence[Pose]) -> Found:
         if name in people:
             raise UserError(f"{printable(folder)} and {printable(source / name)} are one person; rename one of them")
         pictures, others, deeper = pictures_of(folder, out)
-        people[name] = _best(pictures, config.references_per_person or MOST_PICTURES)
-        strangers, notes = [*strangers, *others], [*notes, *deeper, _seen(folder, people[name], pictures)]
+        people[name], faults = _best(pictures, config.references_per_person or MOST_PICTURES)
+        strangers, notes = [*strangers, *others, *faults], [*notes, *deeper, _seen(folder, people[name], pictures)]
     tasks = [
         Task(paths, name, turn, tuple(out / pose.name / name for pose in poses), canvas=out / name)
         for turn, (name, paths) in enumerate(sorted(people.items()))
@@ -92,13 +92,18 @@ def _seen(folder: Path, chosen: Sequence[Path], pictures: Sequence[Path]) -> str
     return f"{printable(folder)} is one person: {count} pictures are seen"
 
 
-def _best(pictures: Sequence[Path], count: int) -> tuple[Path, ...]:
-    """The sharpest picture, and `count` - 1 more."""
+def _best(pictures: Sequence[Path], count: int) -> tuple[tuple[Path, ...], list[str]]:
+    """The sharpest picture and `count` - 1 more, and a line for each that cannot be read, if there is a choice."""
     if len(pictures) <= count:
-        return tuple(pictures)
-    looks = list(look_at(pictures, {}).values())
+        return tuple(pictures), []
+    readable, faults = look_at(pictures, {})
+    if not readable:
+        return tuple(pictures[:count]), []  # whoever draws from them says it
+    paths, looks = list(readable), list(readable.values())
     first = max(range(len(looks)), key=lambda number: looks[number].sharpness)
-    return tuple(pictures[number] for number in choose(looks, first, count))
+    return tuple(paths[number] for number in choose(looks, first, count)), [
+        printable(fault) for fault in faults.values()
+    ]
 
 
 def of_data_set(config: GenerationConfig, poses: Sequence[Pose]) -> Found:
@@ -140,10 +145,11 @@ def _others(
         together.setdefault(key, []).append(record.path)
     poses = _known_poses(dataset.root)
     paths = [path for own in together.values() if len(own) > 1 for path in own]
-    looks = look_at(paths, poses)
+    looks, _ = look_at(paths, poses)  # one that cannot be read is told of where it is drawn from
     beside = {}
     for own in together.values():
-        for number, path in enumerate(own if len(own) > 1 else ()):
+        own = [path for path in own if path in looks]
+        for number, path in enumerate(own):
             beside[path] = tuple(own[i] for i in choose([looks[other] for other in own], number, count)[1:])
     lacking = sum(path not in poses for path in paths)
     where = f"{lacking:,} of {len(paths):,} pictures have no pose in {printable(poses_folder(dataset.root))}"

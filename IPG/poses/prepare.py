@@ -5,7 +5,7 @@ batch in hand. The main process joins these files into `keypoints.jsonl` at the 
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from accelerate import PartialState
@@ -56,7 +56,7 @@ def prepare(config: PrepareConfig) -> tuple[dict[str, int], list[str]]:
         if process.is_main_process:
             remove_leftovers(out)
             manifest.save(out, description)
-            _join(out, names)
+            _join(out, names, without=_outdated(out, root))
         process.wait_for_everyone()
         done = {record.path for record in _read_joined(out)}
         share = [name for name in names if name not in done][process.process_index :: process.num_processes]
@@ -94,14 +94,36 @@ def _read_joined(out: Path) -> list[PoseRecord]:
     return read_records(out / KEYPOINTS) if (out / KEYPOINTS).is_file() else []
 
 
-def _join(out: Path, names: Sequence[str]) -> list[PoseRecord]:
+def _outdated(out: Path, root: Path) -> set[str]:
+    """The pictures with poses that were changed since: newer than these, and not of the size and sharpness noted."""
+    if not (out / KEYPOINTS).is_file():
+        return set()
+    written = (out / KEYPOINTS).stat().st_mtime_ns
+    records = [record for record in _read_joined(out) if (root / record.path).is_file()]
+    newer = [record for record in records if (root / record.path).stat().st_mtime_ns > written]
+    return {record.path for record in newer if not _shows(record, root)}
+
+
+def _shows(record: PoseRecord, root: Path) -> bool:
+    try:
+        picture = read_picture(root / record.path)
+    except UserError:
+        return False
+    noted = record.width, record.height, round(record.sharpness, 4)
+    return noted == (picture.width, picture.height, round(sharpness(picture), 4))
+
+
+def _join(out: Path, names: Sequence[str], without: Container[str] = ()) -> list[PoseRecord]:
     """Put what all processes have written into one file, in the order of `names`; others, of other splits, follow.
+
+    Of the pictures in `without` nothing is kept.
 
     Returns the records of `names` that are there.
     """
     parts = sorted(out.glob(f"{KEYPOINTS}.part*"))
     records = {record.path: record for record in _read_joined(out)}
     records |= {record.path: record for part in parts for record in read_records(part, partial=True)}
+    records = {path: record for path, record in records.items() if path not in without}
     wanted = [records.pop(name) for name in names if name in records]
     write_records(out / KEYPOINTS, [*wanted, *records.values()])
     for part in parts:

@@ -32,15 +32,16 @@ def write_label_maps(
     """Write the label map `<path below root without suffix>.png` of every picture into `out`.
 
     Returns how many were lacking and are there now, and a line for each picture that cannot be read or named. What a
-    stopped run has left out is added. Raises `UserError` for pictures outside of `root` or of one name, for `weights`
-    that are no folder of a parser, and for an `out` that holds something else.
+    stopped run has left out is added, and what is older than its picture, or no map, is written anew. Raises
+    `UserError` for pictures outside of `root` or of one name, for `weights` that are no folder of a parser, and for an
+    `out` that holds something else.
     """
     parser = Parser(weights, device)
     places, failures = _places(sorted(set(pictures)), root, out)
     with locked(out):
         claim(out, NOTE, {"root": os.path.realpath(root), "parser": fingerprint(weights / WEIGHTS)})
         remove_leftovers(out)
-        lacking = {path: place for path, place in places.items() if not place.is_file()}
+        lacking = {path: place for path, place in places.items() if not _is_done(path, place)}
         written = 0
         with ThreadPoolExecutor(DECODERS) as pool, tqdm(total=len(lacking), desc="label maps", unit="picture") as bar:
             for first in range(0, len(lacking), batch_size):
@@ -78,6 +79,17 @@ def _places(pictures: list[Path], root: Path, out: Path) -> tuple[dict[Path, Pat
     nameless = [path for path in places if not is_utf8(str(path))]
     named = {path: place for path, place in places.items() if path not in nameless}
     return named, [f"{printable(path)} {why_not(path)}; skipped" for path in nameless]
+
+
+def _is_done(picture: Path, place: Path) -> bool:
+    """Whether the map is there, whole as far as its head says, and of the picture as it is now."""
+    try:
+        if place.stat().st_mtime_ns < picture.stat().st_mtime_ns:
+            return False
+        with Image.open(place) as labels, Image.open(picture) as shown:
+            return sorted(labels.size) == sorted(shown.size)  # a picture may be shown turned
+    except OSError:  # among them what Pillow says of a file that is no picture
+        return False
 
 
 def _write_batch(parser: Parser, places: Mapping[Path, Path], pool: Executor) -> list[str]:

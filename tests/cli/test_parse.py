@@ -1,6 +1,8 @@
 """`pose2id train-parser`, `parse` and `bench parser` through the command line."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,13 @@ def test_maps_of_a_folder_are_of_the_size_of_its_pictures(tmp_path, capsys):
         with Image.open(out / name) as labels:
             assert (labels.mode, labels.size) == ("P", size) and np.array(labels).max() <= 6
     capsys.readouterr()
+    later = time.time() + 60
+    Image.fromarray(rng.integers(256, size=(30, 50, 3), dtype=np.uint8)).save(folder / "a.png")  # another picture
+    os.utime(folder / "a.png", (later, later))
+    (out / "b/c.png").write_bytes(b"junk")
+    assert here("parse", "--pictures", folder, "--out", out) == 0
+    assert "wrote 2 label maps" in capsys.readouterr().out
+    assert Image.open(out / "a.png").size == (50, 30) and Image.open(out / "b/c.png").size == (33, 70)
     for words, told in (
         (["--pictures", folder, "--out", out, "--weights", tmp_path / "no"], "holds no parser: file"),
         (["--pictures", folder, "--out", folder / "maps"], "lies in the folder of pictures"),

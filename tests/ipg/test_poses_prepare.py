@@ -120,6 +120,27 @@ def test_unreadable_pictures_are_named_and_tried_again(folder):
     assert counts["pictures"] == 10 and failures == []
 
 
+def test_changed_pictures_are_estimated_again(folder, monkeypatch):
+    tmp_path, config, _ = folder
+    prepare(config)
+    estimated, build = [], job.build_estimator
+
+    def noting(*arguments):
+        estimator = build(*arguments)
+        return lambda names, pictures: estimated.extend(names) or estimator(names, pictures)
+
+    monkeypatch.setattr(job, "build_estimator", noting)
+    monkeypatch.setattr(job, "check_keypoints", lambda *_: None)
+    later = time.time() + 60
+    os.utime(tmp_path / "pictures/a/0.png", (later, later))  # as copying leaves it
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (129, 64, 3), np.uint8)).save(
+        tmp_path / "pictures/b/1.png"
+    )
+    os.utime(tmp_path / "pictures/b/1.png", (later, later))
+    counts, failures = prepare(config)
+    assert estimated == ["b/1.png"] and counts["pictures"] == 10 and failures == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -114,6 +114,8 @@ def test_both_streams_take_over_features_of_their_own(pipe, inputs):
         ({"steps": 0}, "steps is 0; it must be from 1 to 1000"),
         ({"scheduler": "heun"}, "scheduler 'heun' is unknown; choose one of: ddim, dpm"),
         ({"guidance_interval": (1, 2, 3)}, "two timesteps: least, most"),
+        ({"guidance_interval": (900, 100)}, "from 900 to 100; give the least timestep first"),
+        ({"guidance_interval": (5000, 6000)}, "guidance_interval is 5000; it must be from 0 to 1000"),
         ({"feature_interval": 0}, "feature_interval is 0; it must be from 1 to 1000"),
     ],
 )

@@ -52,6 +52,21 @@ def test_a_folder_is_a_person(people, tmp_path):
     assert Image.open(tmp_path / "out/ann.png").size == (5 * 64, 128)
 
 
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_serve(people, market, tmp_path, reference_folder):
+    (reference_folder / "bob/3.png").write_bytes(b"")
+    failures = generate(people)
+    assert len(failures) == 1 and "bob/3.png" in failures[0]
+    told = json.loads((tmp_path / "out/manifest.json").read_text())["references"]["bob.png"].split()
+    assert len(told) == 8 and "3.png" not in told
+    broken = sorted((tmp_path / "market/bounding_box_test").glob("0001*"))[0]
+    broken.write_bytes(b"")
+    failures = generate(market)
+    assert len(failures) == 1 and broken.name in failures[0]
+    made = sorted(path.name for path in (tmp_path / "market/bounding_box_test_gen/pose1").iterdir())
+    people_there = [p.name for p in (tmp_path / "market/bounding_box_test").iterdir() if not p.name.startswith("0000")]
+    assert made == sorted({*people_there} - {broken.name})
+
+
 def test_single_pictures_are_drawn_as_ever(people, tmp_path, reference_folder):
     generate(people)
     for name in ("ann", "bob"):
@@ -164,5 +179,6 @@ def test_without_poses_pictures_are_read_for_their_sharpness(tmp_path):
     for name, picture in (("sharp", sharp), ("blurred", sharp.filter(ImageFilter.GaussianBlur(3)))):
         picture.save(tmp_path / f"{name}.png")
         places.append(tmp_path / f"{name}.png")
-    looks = look_at(places, {})
+    looks, faults = look_at([*places, tmp_path / "none.png"], {})
+    assert list(faults) == [tmp_path / "none.png"] and list(looks) == places
     assert looks[places[0]].sharpness > 2 * looks[places[1]].sharpness and looks[places[0]].facing is None

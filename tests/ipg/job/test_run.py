@@ -36,6 +36,21 @@ def test_the_manifest_tells_how_the_pictures_were_made(config, mini_weights, tmp
     assert len(told["weights"]) == 5 + 2  # and the autoencoder's config and weights
 
 
+def test_pictures_without_a_manifest_are_nobodys(config, tmp_path):
+    generate(config)
+    manifest = tmp_path / "out/manifest.json"
+    for content, told in (
+        (None, "but no manifest.json to say how it was made"),
+        ("{", "is not JSON"),
+        ("[]", "not a man"),
+    ):
+        manifest.unlink(missing_ok=True)
+        if content is not None:
+            manifest.write_text(content)
+        with pytest.raises(UserError, match=f"{told}.*; remove the folder or name another"):
+            generate(replace(config, seed=3))
+
+
 def test_a_vae_of_another_place(config, mini_weights, tmp_path):
     weights = tmp_path / "weights"
     shutil.copytree(mini_weights, weights, ignore=shutil.ignore_patterns("vae"))
