@@ -24,9 +24,10 @@ from ..files import remove_leftovers
 from ..processes.locks import locked
 from .averaging import averaged
 from .log import LossLog
-from .optimizers import build_optimizer, learning_rate_factor, rate_groups
+from .optimizers import build_optimizer, parameter_groups
 from .part import Part
 from .randomness import row_generators, seed_of
+from .schedules import learning_rate_factor
 from .settings import LoopConfig
 from .signals import signals_noted
 from .state import (
@@ -85,9 +86,13 @@ class Loop:
         )
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.parameters, self.frozen = list(trained.values()), frozen_names(model)
-        groups = rate_groups(dict(model.named_parameters()), config.learning_rate_factors)
-        self.rate_factors = list(groups)  # of the optimizer's groups
-        optimizer = build_optimizer([{"params": group} for group in groups.values()], config)
+        factors = config.learning_rate_factors, config.weight_decay_factors
+        groups = parameter_groups(dict(model.named_parameters()), *factors)
+        self.rate_factors = [rate for rate, _ in groups]  # of the optimizer's groups
+        optimizer = build_optimizer(
+            [{"params": some, "weight_decay": decay * config.weight_decay} for (_, decay), some in groups.items()],
+            config,
+        )
         self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=on_gpu) if config.ema_decay else None
         self.step, self.seconds = 0, 0.0

@@ -21,9 +21,19 @@ MOST_STEPS = 10**12
 FIXED = (
     *("seed", "learning_rate", "lr_schedule", "warmup_steps", "optimizer", "momentum", "weight_decay"),
     *("max_grad_norm", "ema_decay", "precision", "nesterov", "learning_rate_factors", "lr_drops", "lr_drop_factor"),
+    *("lr_end", "lr_power", "lr_pieces", "lr_gamma", "weight_decay_factors"),
 )
 # What runs had that were begun before these were settings.
-BEFORE = {"nesterov": False, "learning_rate_factors": "{}", "lr_drops": "[]"}
+BEFORE = {
+    "nesterov": False,
+    "learning_rate_factors": "{}",
+    "lr_drops": "[]",
+    "lr_end": 0.001,
+    "lr_power": 0.9,
+    "lr_pieces": 0,
+    "lr_gamma": 1e-4,
+    "weight_decay_factors": "{}",
+}
 
 
 Settings = dict[str, str | int | float]

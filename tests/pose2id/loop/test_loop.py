@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from torch import nn
 
 import pose2id.loop.loop
 from pose2id.errors import Terminated, UserError
-from pose2id.loop.optimizers import learning_rate_factor
 from pose2id.loop.randomness import row_generators
+from pose2id.loop.schedules import learning_rate_factor
 from pose2id.loop.state import STATE_FILE
 from tests.pose2id.loop.toys import Toy, assert_same_state, losses_of, state_of, toy_batches, toy_loop
 
@@ -31,13 +32,28 @@ def test_resuming_takes_the_same_steps(tmp_path):
     assert losses_of(tmp_path / "straight") == losses_of(tmp_path / "parts")
 
 
-def test_recipes_of_sgd_are_resumed_too(tmp_path):
+RECIPES = {
+    "sgd": {"nesterov": True, "lr_schedule": "step", "lr_drops": [0.5]},
+    "adam": {"lr_schedule": "exponential", "lr_drops": [0.5], "lr_end": 0.01},
+    "rmsprop": {"momentum": 0.8, "lr_schedule": "polynomial", "lr_pieces": 3},
+    "adamw": {"lr_schedule": "inverse", "lr_gamma": 0.5},
+}
+RATES = {
+    "sgd": [1, 1, 1, 0.1, 0.1, 0.1],
+    "adam": [1, 1, 1, 1, 0.01 ** (1 / 3), 0.01 ** (2 / 3)],
+    "rmsprop": [1, 1, (2 / 3) ** 0.9, (2 / 3) ** 0.9, (1 / 3) ** 0.9, (1 / 3) ** 0.9],
+    "adamw": [(1 + 0.5 * step) ** -0.9 for step in range(6)],
+}
+
+
+@pytest.mark.parametrize("optimizer", RECIPES)
+def test_recipes_are_resumed_too(tmp_path, optimizer):
     options = {
-        "optimizer": "sgd",
-        "nesterov": True,
+        **RECIPES[optimizer],
+        "optimizer": optimizer,
         "learning_rate_factors": {"layer.w": 0.1, "layer.b": 0.5},
-        "lr_schedule": "step",
-        "lr_drops": [0.5],
+        "weight_decay": 0.3,
+        "weight_decay_factors": {"bias": 0},
         "log_every": 1,
         "warmup_steps": 1,
         "max_minutes": 0.0,
@@ -49,8 +65,20 @@ def test_recipes_of_sgd_are_resumed_too(tmp_path):
     resumed.run()
     assert_same_state(state_of(tmp_path / "straight"), state_of(tmp_path / "killed"))
     rates = [row["learning_rate"] for row in losses_of(tmp_path / "killed")]
-    assert rates == pytest.approx([0.05] * 3 + [0.005] * 3)
-    assert sorted(group["lr"] for group in resumed.optimizer.param_groups) == pytest.approx([0.0005, 0.0025, 0.005])
+    assert rates == pytest.approx([0.05 * factor for factor in RATES[optimizer]])
+    groups = {group["lr"]: group["weight_decay"] for group in resumed.optimizer.param_groups}
+    assert sorted(groups) == pytest.approx([factor * rates[-1] for factor in (0.1, 0.5, 1.0)])
+    assert [groups[rate] for rate in sorted(groups)] == [0.3, 0, 0.3]
+
+
+def test_what_has_no_decay_is_not_drawn_to_zero(tmp_path):
+    """Two parameters that the loss does not depend on, with gradients of zero: one of them decays."""
+    loop, _ = toy_loop(tmp_path, weight_decay=0.5, weight_decay_factors={"layer.bias": 0}, ema_decay=0.0)
+    before = {name: parameter.detach().clone() for name, parameter in loop.model.named_parameters()}
+    loop.model.forward = lambda batch, generators: (0.0 * sum(p.sum() for p in loop.model.layer.parameters()), {})
+    loop.run()
+    assert torch.equal(loop.model.layer.bias, before["layer.bias"])
+    assert (loop.model.layer.weight.abs() < before["layer.weight"].abs()).all()
 
 
 def dying_after(steps: int):
@@ -143,17 +171,21 @@ def test_validation_sees_the_averaged_weights_and_is_logged(tmp_path):
     assert scores == {3: 30.0, 6: 60.0}
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+PLAIN = {
+    "adamw": partial(torch.optim.AdamW, weight_decay=0.1),
+    "sgd": partial(torch.optim.SGD, momentum=0.8, weight_decay=0.1),
+    "adam": partial(torch.optim.Adam, weight_decay=0.1),
+    "rmsprop": partial(torch.optim.RMSprop, alpha=0.8, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("optimizer", PLAIN)
 def test_steps_are_the_plain_ones(tmp_path, optimizer):
     options = {"lr_schedule": "cosine", "weight_decay": 0.1, "max_grad_norm": 0.5, "seed": 4, "ema_decay": 0.0}
     loop, _ = toy_loop(tmp_path, optimizer=optimizer, momentum=0.8, **options)
     loop.run()
     model, config = Toy(), loop.config
-    parameters = model.layer.parameters()
-    if optimizer == "adamw":
-        plain = torch.optim.AdamW(parameters, weight_decay=0.1)
-    else:
-        plain = torch.optim.SGD(parameters, momentum=0.8, weight_decay=0.1)
+    plain = PLAIN[optimizer](model.layer.parameters())
     losses, rates = [], []
     for step in range(6):
         generators = row_generators(4, step, range(8))

@@ -1,50 +1,48 @@
-"""Optimizers, the learning-rate schedule and the settings of a run."""
+"""Optimizers, their groups of parameters and the settings of a run."""
 
-import math
 import sys
 
 import pytest
 import torch
 
 from pose2id.errors import UserError
-from pose2id.loop.optimizers import build_optimizer, learning_rate_factor, rate_groups
+from pose2id.loop.optimizers import OPTIMIZERS, build_optimizer, parameter_groups
 from pose2id.loop.randomness import row_generators
 from pose2id.loop.settings import LoopConfig
-
-
-def test_learning_rate_factors():
-    constant = LoopConfig(warmup_steps=4)
-    assert [learning_rate_factor(constant, step, 0.9) for step in (0, 1, 3, 4, 1000)] == [0.25, 0.5, 1, 1, 1]
-    cosine = LoopConfig(lr_schedule="cosine", warmup_steps=0)
-    factors = [learning_rate_factor(cosine, 0, progress) for progress in (0, 0.25, 0.5, 1, 1.5)]
-    assert factors == pytest.approx([1, 0.02 + 0.49 * (1 + math.sqrt(0.5)), 0.51, 0.02, 0.02])
-    warm = LoopConfig(lr_schedule="cosine", warmup_steps=10)
-    assert learning_rate_factor(warm, 4, 0.5) == pytest.approx(0.5 * 0.51)
-
-
-def test_the_rate_drops_in_steps():
-    config = LoopConfig(lr_schedule="step", lr_drops=[0.5, 0.75], lr_drop_factor=0.1, warmup_steps=2)
-    factors = [learning_rate_factor(config, step, progress) for step, progress in ((0, 0), (9, 0.49), (9, 0.5), (9, 1))]
-    assert factors == pytest.approx([0.5, 1, 0.1, 0.01])
-
 
 NAMED = {name: torch.nn.Parameter(torch.ones(1)) for name in ("net.backbone.a", "net.head.b", "net.backbone.c", "d")}
 
 
+def named_groups(rates: dict[str, float], decays: dict[str, float]) -> dict[tuple[float, float], list[str]]:
+    names = {id(parameter): name for name, parameter in NAMED.items()}
+    groups = parameter_groups(NAMED, rates, decays)
+    return {factors: [names[id(parameter)] for parameter in group] for factors, group in groups.items()}
+
+
 def test_rates_by_the_beginning_of_names():
-    a, b, c, d = NAMED.values()
-    groups = rate_groups(NAMED, {"backbone.": 0.1, "net.head": 2.0})
-    assert {factor: [id(p) for p in group] for factor, group in groups.items()} == {
-        0.1: [id(a), id(c)],
-        2.0: [id(b)],
-        1.0: [id(d)],
+    assert named_groups({"backbone.": 0.1, "net.head": 2.0}, {}) == {
+        (0.1, 1.0): ["net.backbone.a", "net.backbone.c"],
+        (2.0, 1.0): ["net.head.b"],
+        (1.0, 1.0): ["d"],
     }
-    assert list(rate_groups(NAMED, {})) == [1.0]
-    assert list(rate_groups(NAMED, {"net.backbone.a": 3.0, "net.": 0.5})) == [3.0, 0.5, 1.0]  # the first that fits
-    with pytest.raises(UserError, match=r"no parameter is called 'bone\.\.\.\.'"):
-        rate_groups(NAMED, {"backbone.": 0.1, "bone.": 0.1})
+    assert list(named_groups({}, {})) == [(1.0, 1.0)]
+    rates = {"net.backbone.a": 3.0, "net.": 0.5}  # the first that fits
+    assert [rate for rate, _ in named_groups(rates, {})] == [3.0, 0.5, 1.0]
+    with pytest.raises(UserError, match=r"^learning_rate_factors: no parameter is called 'bone\.\.\.\.'"):
+        parameter_groups(NAMED, {"backbone.": 0.1, "bone.": 0.1}, {"head.": 0.1})
     frozen = {"bone.a": torch.nn.Parameter(torch.ones(1), requires_grad=False)}
-    assert rate_groups(NAMED | frozen, {"bone.": 0.1}) == rate_groups(NAMED, {})  # a frozen one is there
+    assert parameter_groups(NAMED | frozen, {"bone.": 0.1}, {}) == parameter_groups(NAMED, {}, {})  # it is there
+
+
+def test_decays_by_the_beginning_of_names():
+    assert named_groups({"backbone.": 0.1}, {"a": 0, "d": 0, "head.": 0.5}) == {
+        (0.1, 0): ["net.backbone.a"],
+        (1.0, 0.5): ["net.head.b"],
+        (0.1, 1.0): ["net.backbone.c"],
+        (1.0, 0): ["d"],
+    }
+    with pytest.raises(UserError, match=r"^weight_decay_factors: no parameter is called 'bone\.\.\.\.'"):
+        parameter_groups(NAMED, {"backbone.": 0.1}, {"bone.": 0.1})
 
 
 def test_sgd_is_torchs_with_nesterov():
@@ -60,17 +58,51 @@ def test_sgd_is_torchs_with_nesterov():
     torch.testing.assert_close(parameter.data, expected)
 
 
+GRADIENTS = (1.0, -0.5, 0.25, 2.0)
+
+
+def trained(**options) -> torch.Tensor:
+    """The number 2 after `GRADIENTS`."""
+    parameter = torch.nn.Parameter(torch.tensor([2.0]))
+    optimizer = build_optimizer([parameter], LoopConfig(learning_rate=0.1, weight_decay=0.3, **options))
+    for gradient in GRADIENTS:
+        parameter.grad = torch.tensor([gradient])
+        optimizer.step()
+    return parameter.data
+
+
+def test_adam_decays_by_the_gradient():
+    """Adam (Kingma and Ba) of gradients to which weight decay is added; AdamW's is not."""
+    expected, mean, square = torch.tensor([2.0]), torch.zeros(1), torch.zeros(1)
+    for step, gradient in enumerate(GRADIENTS, 1):
+        decayed = gradient + 0.3 * expected
+        mean, square = 0.9 * mean + 0.1 * decayed, 0.999 * square + 0.001 * decayed.square()
+        root = (square / (1 - 0.999**step)).sqrt()
+        expected = expected - 0.1 * (mean / (1 - 0.9**step)) / (root + 1e-8)
+    torch.testing.assert_close(trained(optimizer="adam"), expected)
+    assert (trained(optimizer="adamw") - expected).abs() > 1e-3
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.5])
+def test_rmsprop_decays_its_mean_squares_by_the_momentum(decay):
+    """RMSProp (Hinton's lecture) of gradients to which weight decay is added, without momentum."""
+    expected, square = torch.tensor([2.0]), torch.zeros(1)
+    for gradient in GRADIENTS:
+        decayed = gradient + 0.3 * expected
+        square = decay * square + (1 - decay) * decayed.square()
+        expected = expected - 0.1 * decayed / (square.sqrt() + 1e-8)
+    torch.testing.assert_close(trained(optimizer="rmsprop", momentum=decay), expected)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"lr_schedule": "linear"}, "'linear' is not one of: constant, cosine, step"),
-        ({"optimizer": "lion"}, "'lion' is not one of: adamw, adamw8bit, sgd"),
+        ({"optimizer": "lion"}, f"'lion' is not one of: {', '.join(OPTIMIZERS)}"),
         ({"precision": "half"}, "'half' is not one of: float32, bfloat16, float16"),
         ({"checkpoint_every": 0}, "checkpoint_every is 0; it must be from 1 to 2,147,483,647"),
         ({"gradient_accumulation": 0}, "gradient_accumulation is 0"),
-        ({"lr_schedule": "step"}, "lr_schedule=step needs lr_drops"),
-        ({"lr_schedule": "step", "lr_drops": [0.5, 1.5]}, "lr_drops is 1.5"),
-        ({"learning_rate_factors": {"backbone.": -1}}, "that of 'backbone.' is -1"),
+        ({"learning_rate_factors": {"backbone.": -1}}, "^learning_rate_factors: that of 'backbone.' is -1"),
+        ({"weight_decay_factors": {"bias": 1001}}, "^weight_decay_factors: that of 'bias' is 1001; it must be from 0"),
         ({"nesterov": True, "momentum": 0}, "nesterov needs a momentum"),
     ],
 )

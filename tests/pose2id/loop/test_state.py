@@ -5,7 +5,8 @@ import torch
 
 import pose2id.loop.loop
 from pose2id.errors import UserError
-from pose2id.loop.state import STATE_FILE, named_settings
+from pose2id.loop.settings import LoopConfig
+from pose2id.loop.state import BEFORE, STATE_FILE, fixed_settings, named_settings
 from tests.pose2id.loop.toys import assert_same_state, state_of, toy_loop
 
 
@@ -24,6 +25,8 @@ def run(tmp_path):
         ({"optimizer": "sgd"}, "with optimizer=adamw, not sgd;"),
         ({"ema_decay": 0.0}, "with ema_decay=0.9, not 0.0;"),
         ({"learning_rate_factors": {"layer.": 0.5}}, r"with learning_rate_factors=\{\}, not \{'layer\.': 0\.5\};"),
+        ({"weight_decay_factors": {"bias": 0}}, r"with weight_decay_factors=\{\}, not \{'bias': 0\};"),
+        ({"lr_power": 0.75}, r"with lr_power=0\.9, not 0\.75;"),
     ],
 )
 def test_settings_that_change_the_result_stay(run, changed, told):
@@ -67,13 +70,19 @@ def test_a_state_of_before_settings_were_added_goes_on_as_it_was(run, tmp_path_f
     straight = tmp_path_factory.mktemp("straight")
     toy_loop(straight)[0].run()
     state = state_of(run)
-    for name in ("nesterov", "learning_rate_factors", "lr_drops", "lr_drop_factor"):
+    for name in (*BEFORE, "lr_drop_factor"):
         del state["settings"][name]
     torch.save(state, run / STATE_FILE)
-    with pytest.raises(UserError, match=r"with learning_rate_factors=\{\}, not "):
-        toy_loop(run, learning_rate_factors={"layer.": 0.5})[0].run()
+    for name in ("learning_rate_factors", "weight_decay_factors"):
+        with pytest.raises(UserError, match=rf"with {name}=\{{\}}, not "):
+            toy_loop(run, **{name: {"layer.": 0.5}})[0].run()
     toy_loop(run)[0].run()
     assert_same_state(state_of(straight), state_of(run))
+
+
+def test_settings_that_were_added_did_nothing_before():
+    settings = fixed_settings(LoopConfig(), 1)
+    assert {name: settings[name] for name in BEFORE} == BEFORE
 
 
 def test_a_damaged_state_is_one_line(run):
