@@ -17,6 +17,7 @@ from ..scoring.ranking import NoTrueMatch
 from ..scoring.scores import Scores, score_rows
 from .config import EvaluateConfig
 from .features import find_features
+from .networks_of_trials import joined, networks_of_trials
 from .saved import save_centralized
 
 logger = logging.getLogger(__name__)
@@ -25,10 +26,17 @@ logger = logging.getLogger(__name__)
 def evaluate(config: EvaluateConfig) -> tuple[list[Scores], list[Path]]:
     """Score every row, write the page and centralized features where wanted; returns the scores and what was written.
 
+    Where the name of the weights has a trial in braces, each trial has its own network, see `networks_of_trials`.
     Centralized features are written without scores where there are no labels, or nobody is in both sets.
     Under `accelerate launch` only the main process scores; the others help to extract and return nothing.
     Raises `UserError` for whatever the user can repair, before anything is written.
     """
+    results = [_evaluate(part) for part in networks_of_trials(config)]
+    return joined([scores for scores, _ in results]), [path for _, written in results for path in written]
+
+
+def _evaluate(config: EvaluateConfig) -> tuple[list[Scores], list[Path]]:
+    """What `evaluate` does, with one network."""
     rows: Mapping[str, Chain] = config.rows()
     device = pick_device(config.device)
     dataset = build_dataset(config.dataset, config.root, **config.options) if config.root else None
