@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from NFC.datasets import Record, build_dataset
+from NFC.datasets import Record, build_dataset, training_records
 from NFC.datasets.synthetic.groups import Groups, read_groups
 from pose2id.errors import UserError
 from pose2id.pictures import modified, read_picture, reading
@@ -120,11 +120,10 @@ def dataset_material(config: DataConfig) -> Material:
     """
     name = config.dataset or "market1501"
     dataset = build_dataset(name, config.dataset_dir, **config.dataset_options)
-    if not dataset.train:
-        raise UserError(f"{name} at {config.dataset_dir} has no training pictures; train on another data set")
+    training = training_records(dataset, "data.dataset_options")
     poses = _kept_poses(config, name)
     kept: dict[tuple[int, bool], list[tuple[Record, PoseRecord]]] = {}
-    for record in sorted(dataset.train, key=lambda record: record.path):
+    for record in sorted(training, key=lambda record: record.path):
         if pose := poses.get(record.path.relative_to(dataset.root).as_posix()):
             kept.setdefault((record.pid, record.camid in dataset.infrared), []).append((record, pose))
     if not kept:

@@ -94,6 +94,16 @@ def _choose(name: str, key: str, choices: Choices, value: str | int) -> str | in
     raise UserError(f"{name}: {key} is '{value}'; choose one of: {', '.join(map(str, choices))}")
 
 
+def training_records(dataset: Dataset, options: str = "options") -> Sequence[Record]:
+    """The training split; `UserError` that says what to do where it is empty. options: the setting that holds them."""
+    if not dataset.train:
+        own = DATASETS[dataset.name].options if dataset.name in DATASETS else {}
+        option = next((name for name in ("split", "trial") if name in own), None)
+        hint = f"name one {option}: {options}.{option}=1" if option else "take a data set that has a training split"
+        raise UserError(f"{dataset.name} at {dataset.root} has no training pictures; {hint}")
+    return dataset.train
+
+
 def list_datasets() -> list[str]:
     """One line for each data set with its options: `sysu_mm01 mode=all|indoor shots=1|10 draw=random|official`."""
     return [
@@ -113,4 +123,5 @@ __all__ = [
     "find_unreadable",
     "generated_paths",
     "list_datasets",
+    "training_records",
 ]

@@ -63,8 +63,12 @@ def read_split(
     labels: str | Path | None = None,
     records: Sequence[Record] | None = None,
     labelled: bool = True,
+    cameras: bool = True,
 ) -> FeatureSet:
-    """One set from one file; arguments and errors as those of `read_features`. split: "query" or "gallery"."""
+    """One set from one file; arguments and errors as those of `read_features`. split: "query" or "gallery".
+
+    cameras: without it, the file needs no camids, and the set has none.
+    """
     path, labels = Path(path), Path(labels) if labels else None
     arrays = read_file(path)
     layout = _layout(arrays, split, path)
@@ -77,7 +81,7 @@ def read_split(
         pids, camids = torch.tensor([r.pid for r in records]), torch.tensor([r.camid for r in records])
         check_against(records, given, split, place, len(feats) if feats.ndim else 0)
     elif labelled or labels or held(given, "pids", split):
-        pids, camids = labels_of(given, split, place)
+        pids, camids = labels_of(given, split, place, cameras)
     else:
         pids = camids = None
     features = FeatureSet.of(feats, pids, camids, generated, layout, f"{split} ({path})")

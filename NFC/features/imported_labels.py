@@ -19,8 +19,13 @@ REMEDY = (
 )
 
 
-def labels_of(arrays: Arrays, split: str, path: Path) -> tuple[Tensor, Tensor]:
-    """pids and camids (N,) int64; a file of one unnamed array (a .npy file) may hold them as its two columns."""
+def labels_of(arrays: Arrays, split: str, path: Path, cameras: bool = True) -> tuple[Tensor, Tensor | None]:
+    """pids and camids (N,) int64; a file of one unnamed array (a .npy file) may hold them as its two columns.
+
+    cameras: without it, nobody looks for camids, and they are None.
+    """
+    if not cameras:
+        return _labels(find(arrays, "pids", split, path), f"pids in {path}"), None
     if not held(arrays, "pids", split) and list(arrays) == ["feats"]:
         table = as_tensor(arrays["feats"], f"labels in {path}")
         whole = not table.is_floating_point() or bool((table == table.trunc()).all())

@@ -1,6 +1,5 @@
 """The verdict of a network that judges pairs, such as IDLA, on each query and its shortlist."""
 
-import logging
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,12 +14,9 @@ from ..features.kinds import Features, MapFeatures
 from ..networks import build_extractor
 from ..networks.blocks.pair_network import Order, PairNetwork
 from .distances import Distances, EuclideanDistances
-from .recall import shortlist_recall
 from .shortlist import ShortlistMatcher
 
 BLOCK = AtOnce(cpu=2**18, gpu=2**26)  # numbers of maps
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +40,7 @@ class PairNetworkMatcher(ShortlistMatcher):
 
     @torch.inference_mode()
     def rescore(self, query: FeatureSet, gallery: FeatureSet, candidates: Tensor) -> Tensor:
-        """Minus the scores; how many true matches the shortlist holds is logged where there are labels."""
-        if (recall := shortlist_recall(query, gallery, candidates)) is not None:
-            told = f"{recall * 100:.1f} % of the true matches"
-            logger.warning("%s: the shortlist of %d holds %s", self.name, candidates.shape[1], told)
+        """Minus the scores."""
         return -pair_scores(self._network(query.feats), query.feats, gallery.feats, candidates, self.order)
 
     def _network(self, features: Features) -> PairNetwork:

@@ -44,7 +44,10 @@ class RescoredDistances:
 
 @dataclass(frozen=True)
 class ShortlistMatcher(Matcher):
-    """Compares each query with the `shortlist` gallery pictures that `cheap` puts first."""
+    """Compares each query with the `shortlist` gallery pictures that `cheap` puts first.
+
+    Which share of the true matches these are stands in `NFC.scoring.scores.Scores`, beside mAP, which depends on it.
+    """
 
     shortlist: int = 100
 

@@ -38,4 +38,4 @@ def write_score_page(
             [text_part(compared), *(rank_list_part(heading, hits) for heading, hits in lists.items())],
         ),
     ]
-    return write_page(path, title, "mAP, ranks and mINP in percent; ID2: smaller is denser.", sections)
+    return write_page(path, title, "Figures in percent, except ID2: smaller is denser.", sections)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ..scoring.scores import Scores
 
 METRICS = ("mAP", "Rank-1", "Rank-5", "Rank-10", "mINP", "ID2")
+RECALL = "Recall@"  # of a shortlist of so many, where a row has one
 PLAIN = frozenset({"ID2"})  # printed as they are; all others in percent
 
 Figures = Mapping[str, float]  # metric -> value
@@ -67,20 +68,29 @@ def format_figure(metric: str, value: float | None, spread: float | None = None)
 
 
 def score_row(scores: Scores, paper: Figures | None = None, note: str = "") -> Row:
-    """The row of one evaluation: means over its trials, and spreads where there is more than one."""
+    """The row of one evaluation: means over its trials, and spreads where there is more than one.
+
+    Besides `METRICS` it has "Recall@100" where the matcher compares a shortlist of 100 alone.
+    """
     ranks = {metric: int(metric.removeprefix("Rank-")) for metric in METRICS if metric.startswith("Rank-")}
     values = {"mAP": scores.mAP, "mINP": scores.mINP, "ID2": scores.id2}
     values |= {metric: float(scores.cmc[rank - 1]) for metric, rank in ranks.items()}
+    recalls = {f"{RECALL}{recall.k}": recall.share} if (recall := scores.recall) else {}
     spreads = {}
     if len(scores.rankings) > 1:
         spreads = {metric: scores.spread("id2" if metric == "ID2" else metric.lower()) for metric in ("ID2", *ranks)}
         spreads |= {metric: scores.spread(metric) for metric in ("mAP", "mINP")}
-    return Row(scores.name, values, spreads, paper or {}, note)
+        spreads |= {metric: scores.spread("recall") for metric in recalls}
+    return Row(scores.name, values | recalls, spreads, paper or {}, note)
 
 
 def score_table(
     rows: Sequence[Scores], title: str, paper: Mapping[str, Figures] | None = None, caption: str = ""
 ) -> ResultTable:
-    """A table of evaluations. paper: published figures by row name; None leaves their columns out."""
+    """A table of evaluations. paper: published figures by row name; None leaves their columns out.
+
+    Recall has a column for each length of a shortlist that a row has, and none otherwise.
+    """
     lines = [score_row(row, (paper or {}).get(row.name)) for row in rows]
-    return ResultTable(title, lines, paper=paper is not None, caption=caption)
+    metrics = tuple(dict.fromkeys([*METRICS, *(metric for line in lines for metric in line.values)]))
+    return ResultTable(title, lines, metrics, paper=paper is not None, caption=caption)

@@ -46,8 +46,11 @@ def write_table(path: Path, table: ResultTable) -> list[Path]:
 
 
 def score_record(row: Scores, paper: Mapping[str, Figures] | None = None) -> dict[str, object]:
-    """One row as plain values: its steps, the means over trials, their spreads and the published figures."""
-    line = score_row(row, (paper or {}).get(row.name))
+    """One row as plain values: its steps, the means over trials, their spreads and the published figures.
+
+    `recall` and the length of the shortlist, `recall_k`, are there where the matcher has one.
+    """
+    line, recall = score_row(row, (paper or {}).get(row.name)), row.recall
     return {
         "name": row.name,
         "steps": row.chain.described(),
@@ -55,6 +58,7 @@ def score_record(row: Scores, paper: Mapping[str, Figures] | None = None) -> dic
         "mINP": row.mINP,
         "cmc": row.cmc.tolist(),
         "ID2": row.id2,
+        **({"recall": recall.share, "recall_k": recall.k} if recall else {}),
         "trials": len(row.rankings),
         "spread": line.spreads,
         "paper": line.paper,

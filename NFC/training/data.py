@@ -15,7 +15,7 @@ from pose2id.pictures import modified, picture_tensor, read_picture, reading
 from pose2id.reading.files import require_file
 from pose2id.settings.ranges import POSES, SHARE, Range, check_ranges
 
-from ..datasets import DATASETS, Dataset, Record, build_dataset, generated_paths
+from ..datasets import Dataset, Record, build_dataset, generated_paths, training_records
 from ..datasets.synthetic.groups import NUM_CAMERAS, read_groups
 from ..networks.base import Preprocessing
 from ..networks.body.inputs import BodyInputs
@@ -120,11 +120,7 @@ def _read_groups(config: DataConfig, kept: Kept, preprocessing: Preprocessing, t
 def _read_dataset(
     dataset: Dataset, config: DataConfig, kept: Kept, preprocessing: Preprocessing, told: BodyInputs
 ) -> TrainingSet:
-    records = dataset.train
-    if not records:
-        option = next((name for name in ("split", "trial") if name in DATASETS[dataset.name].options), None)
-        hint = f"name one {option}: data.options.{option}=1" if option else "train on another data set"
-        raise UserError(f"{dataset.name} at {dataset.root} has no training pictures; {hint}")
+    records = training_records(dataset, "data.options")
     labels = np.unique([record.pid for record in records], return_inverse=True)[1]
     generated = _find_generated(records, config) if config.generated_ratio else []
     paths, camids = [record.path for record in records], np.array([record.camid for record in records])

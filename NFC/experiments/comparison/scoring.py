@@ -24,6 +24,7 @@ from ...matching.conflicts import conflicts_of, write_conflicts
 from ...methods import build_methods, with_network
 from ...networks import Extractor, build_extractor, trainable
 from ...networks.body.extractor import tell
+from ...report.table import score_row
 from ...scoring.protocol import Protocol
 from ...scoring.scores import score
 from ...training.bodies import BodyConfig
@@ -32,7 +33,7 @@ from .settings import ORDINARY, DataRecipe, RowRecipe, described
 from .training import Source, Workshop
 
 CONFLICTS = "<conflicts>"
-Figures = Mapping[str, Mapping[str, float]]  # kind of queries -> metric -> value in [0, 1]
+Figures = Mapping[str, Mapping[str, float]]  # kind of queries -> metric -> value, as in `score_row`
 
 
 class Bench:
@@ -64,8 +65,7 @@ class Bench:
         for kind, query in queries.items():
             some = numbered(query, row.numbers)[torch.arange(0, len(query), row.every)]
             some = CONTROLS[row.control](some) if row.control else some
-            scores = score(kind, some, gallery, chain, Protocol.of(self.dataset))
-            figures[kind] = {"mAP": scores.mAP, "Rank-1": float(scores.cmc[0])}
+            figures[kind] = score_row(score(kind, some, gallery, chain, Protocol.of(self.dataset))).values
         return figures
 
     def _known(self, row: RowRecipe) -> tuple[str, str]:

@@ -97,6 +97,18 @@ def test_means_spreads_and_paired_differences():
         assert row.spreads["ordinary"] == pytest.approx(0.05)
 
 
+def test_recall_of_a_shortlist_is_noted_where_every_seed_has_it():
+    recipe = TableRecipe("T", "street", {"a": RowRecipe("x"), "b": RowRecipe("y", published="90")})
+    shares = [{"ordinary": 0.9, "upper": 0.5}, {"ordinary": 1.0, "upper": 0.6}]
+    judged = [{kind: {"mAP": 0.5, "Recall@100": share} for kind, share in seed.items()} for seed in shares]
+    plain = [{kind: {"mAP": 0.5} for kind in seed} for seed in shares]
+    first, second = rows_table(recipe, {"a": plain, "b": judged}).rows
+    assert first.note == "" and second.note == "published: 90; Recall@100: ordinary 95.0, upper 55.0"
+    assert first.values.keys() == second.values.keys() == {"ordinary", "upper"}
+    first, _ = rows_table(recipe, {"a": [plain[0], judged[1]], "b": judged}).rows  # one kept from earlier
+    assert first.note == ""
+
+
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_shipped_comparisons_fit_together(name):
     comparison = read_comparison(name, None, [])

@@ -15,7 +15,6 @@ from NFC.matching.conflicts import MOST, Conflicts, conflicts_of, read_conflicts
 from NFC.matching.shortlist import nearest_by
 from pose2id.devices import AtOnce
 from pose2id.errors import UserError
-from tests.commands import here
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "asymmetric" / "mos.npz")
 G, PIDS = torch.from_numpy(GOLDEN["g"]), torch.from_numpy(GOLDEN["y"])
@@ -99,17 +98,3 @@ def test_mistakes_are_told_in_one_line(tmp_path):
         with pytest.raises(UserError, match=message) as caught:
             call()
         assert len(str(caught.value).splitlines()) == 1
-
-
-def test_the_command_writes_the_file(tmp_path, capsys):
-    train, out = tmp_path / "train.npz", tmp_path / "conflicts.safetensors"
-    np.savez(train, feats=G.float().numpy(), pids=PIDS.numpy(), camids=PIDS.numpy())
-    assert not here("conflicts", train, "--out", out, "--lambda_value", 0.01)
-    found, expected = read_conflicts(out, 24), conflicts_of(G.float(), PIDS, lambda_value=0.01)
-    torch.testing.assert_close(found.cooccurrence, expected.cooccurrence)
-    assert (found.scale, found.eps, found.lambda_value) == (expected.scale, 0.05, 0.01)
-    capsys.readouterr()
-    for words, told in (((train, "--out", "x.npz"), "must end in .safetensors"), (("--out", out), "got 0")):
-        assert here("conflicts", *words) == 2
-        error = capsys.readouterr().err
-        assert told in error and len(error.splitlines()) == 1

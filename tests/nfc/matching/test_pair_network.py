@@ -1,7 +1,6 @@
 """The verdict of a pair network behind a shortlist, against loops over pairs; and how `evaluate` names the network."""
 
 import json
-import logging
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +8,8 @@ import pytest
 import torch
 
 from NFC.evaluation.config import EvaluateConfig
-from NFC.features.feature_set import FeatureSet
 from NFC.features.kinds import MapFeatures
 from NFC.matching.pair_network import PairNetworkMatcher
-from NFC.matching.recall import shortlist_recall
 from NFC.matching.shortlist import nearest_by
 from NFC.networks.blocks.pair_network import Order
 from pose2id.errors import UserError
@@ -50,21 +47,6 @@ def test_against_pairs_one_by_one(weights, order, monkeypatch):
         assert ranked[q].tolist() == [*sorted(scores, key=scores.get, reverse=True), *cheap[q, 5:].tolist()]
 
 
-def test_recall_counts_true_matches_by_other_cameras(caplog, weights):
-    feats = MapFeatures(torch.rand(3, 2, 3, 3))
-    query = FeatureSet(feats[:1], torch.tensor([7]), torch.tensor([0]))
-    gallery = FeatureSet(
-        feats[torch.tensor([0, 1, 2, 0, 1])], torch.tensor([7, 7, 7, 3, 7]), torch.tensor([0, 1, 2, 1, 1])
-    )
-    assert shortlist_recall(query, gallery, torch.tensor([[0, 1, 3]])) == pytest.approx(1 / 3)  # 0 is the same camera
-    assert shortlist_recall(query, gallery, torch.tensor([[1, 2, 4]])) == 1
-    assert shortlist_recall(replace(query, pids=None), gallery, torch.tensor([[0]])) is None
-    assert shortlist_recall(replace(query, pids=torch.tensor([8])), gallery, torch.tensor([[0]])) is None
-    with caplog.at_level(logging.INFO):
-        PairNetworkMatcher(extractor="idla", weights=weights, shortlist=5).distances(query, gallery)
-    assert "the shortlist of 5 holds 100.0 % of the true matches" in caplog.text
-
-
 def test_networks_that_do_not_fit_are_one_line(weights, mini_weights):
     with pytest.raises(UserError, match="transreid judges no pairs"):
         file = str(mini_weights / "transformer_20.safetensors")
@@ -96,7 +78,13 @@ def test_evaluate_from_the_command_line(weights, tmp_path):
         "centralized": ["nfc", "pair_network"],
     }.items():
         out = tmp_path / name
-        assert here("evaluate", *common, "--out", out, *(["--steps", *steps] if steps else [])) == 0
+        files = ["--out", out, "--page", out / "page.html"]
+        assert here("evaluate", *common, *files, *(["--steps", *steps] if steps else [])) == 0
         (rows[name],) = json.loads((out / "results.json").read_text())["rows"]
     assert all(0 < row["mAP"] <= 1 and np.isfinite(row["ID2"]) for row in rows.values())
+    assert "recall" not in rows["plain"] and "recall_k" not in rows["plain"]
+    assert rows["judged"]["recall_k"] == 4 and 0 < rows["judged"]["recall"] < 1
+    for name, column in (("plain", False), ("judged", True)):
+        for file in ("results.csv", "results.md", "results.tex", "page.html"):
+            assert ("Recall@4" in (tmp_path / name / file).read_text()) is column
     assert len({row["mAP"] for row in rows.values()}) > 1 and "pair_network" in rows["centralized"]["name"]

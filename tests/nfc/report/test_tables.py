@@ -12,8 +12,9 @@ from rich.console import Console
 from NFC.chain import Chain
 from NFC.report import terminal_table, write_report
 from NFC.report.formats import to_csv, to_html, to_latex, to_markdown, to_terminal
-from NFC.report.table import ResultTable, Row, score_row, score_table
+from NFC.report.table import METRICS, ResultTable, Row, score_row, score_table
 from NFC.scoring.ranking import RankingResult
+from NFC.scoring.recall import Recall
 from NFC.scoring.scores import Scores
 from NFC.steps import GeneratedPictures
 
@@ -58,6 +59,19 @@ def test_the_papers_figures_stand_beside_ours_and_are_empty_where_unknown(trials
         ["+IPG", "50.00 ± 10.00", "", "0.2000 ± 0.1000", ""],
     ]
     assert "mAP paper" not in score_table(trials, "t").header
+
+
+def test_recall_has_a_column_only_where_a_row_has_a_shortlist(trials, tmp_path):
+    assert score_table(trials, "t").header == ["", *METRICS]
+    rows = [trials[0], replace(trials[1], recalls=(Recall(0.9, 60), Recall(1.0, 40)))]
+    table = score_table(rows, "t")
+    assert table.header == ["", *METRICS, "Recall@60"]
+    assert [cells[-1] for cells in table.cells] == ["", "95.00 ± 5.00"]
+    write_report(tmp_path, rows, "t", {})
+    base, ipg = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert not {"recall", "recall_k"} & base.keys()
+    assert (ipg["recall"], ipg["recall_k"], ipg["spread"]["Recall@60"]) == pytest.approx((0.95, 60, 0.05))
+    assert [line["Recall@60"] for line in csv.DictReader(StringIO(to_csv(table)))] == ["", "0.95"]
 
 
 def test_terminal_shows_every_figure_and_takes_names_as_they_are(trials):
