@@ -80,6 +80,7 @@ class EvaluateConfig:
     ablation: bool = False  # the four rows Base, +NFC, +IPG, +NFC+IPG instead of one row with ipg and nfc
     precision: Precision = Precision.float32  # of the network: float32, bfloat16 or float16
     flip: bool = False  # mean of the features of a picture and of its mirror image
+    own_size: bool = False  # pictures keep their proportions, for networks that take them so (dsr)
     batch_size: int = 64
     num_workers: int = 2
     device: str | None = None  # by default a GPU if there is one

@@ -68,8 +68,10 @@ def _extract(config: EvaluateConfig, dataset: Dataset, rows: Mapping[str, Chain]
 
 
 def _tell(extractor: Extractor, config: EvaluateConfig) -> None:
-    """Let the network know where to find what it is told of bodies; `UserError` for what it is not told."""
+    """Let the network know where to find what it is told, and how to look; `UserError` for what it cannot take."""
     tell(extractor, config)
+    if config.own_size:
+        extractor.use_own_size()
     if config.generated_keypoints:
         extractor.use_generated_keypoints(config.generated_keypoints)
     if "points" in extractor.inputs and not config.keypoints:
