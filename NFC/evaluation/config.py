@@ -54,6 +54,7 @@ class EvaluateConfig:
     extractor: str = "transreid"
     preset: str = "sd15"
     weights: str | None = None  # extractor weights; by default the preset's own
+    picture_size: list[int] | None = None  # height and width, if others than usual and the file does not say them
     keypoints: str | None = None  # of the originals, for networks that know the body: a folder, or keypoints.jsonl
     generated_keypoints: str | None = None  # of the poses of generated pictures: a folder like standard_poses
     parsing: str | None = None  # a folder of label maps, for networks that take some; keypoints: drawn from these

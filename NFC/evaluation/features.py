@@ -46,7 +46,7 @@ def _possible_rows(rows: Mapping[str, Chain], sets: Sets) -> Mapping[str, Chain]
 
 def _extract(config: EvaluateConfig, dataset: Dataset, rows: Mapping[str, Chain], device: torch.device) -> Sets:
     """Raw features of the data set's pictures, from the network or from `features_dir`."""
-    extractor = build_extractor(config.extractor, config.weights, config.preset, device)
+    extractor = build_extractor(config.extractor, config.weights, config.preset, device, config.picture_size)
     _tell(extractor, config)
     files = None
     if config.features_dir:
