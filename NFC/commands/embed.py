@@ -44,8 +44,10 @@ class EmbedConfig:
     extractor: str = "transreid"
     preset: str | None = None  # sd15 where its weights are at hand, else mini
     weights: str | None = None  # of the extractor; the preset's own
+    picture_size: list[int] | None = None  # height and width, if others than usual and the file does not say them
     precision: Precision = Precision.float32  # or bfloat16, float16
     flip: bool = False  # mean of the features of a picture and of its mirror image
+    own_size: bool = False  # pictures keep their proportions, for networks that take them so (dsr)
     batch_size: int = 64
     num_workers: int = 2
     device: str | None = None  # a GPU if there is one
@@ -69,7 +71,10 @@ def embed(config: EmbedConfig) -> Path:
     if not paths:
         raise UserError("no pictures to embed: name files, or folders that hold some")
     device = pick_device(config.device)
-    extractor = build_extractor(config.extractor, config.weights, config.preset or _preset_at_hand(config), device)
+    preset = config.preset or _preset_at_hand(config)
+    extractor = build_extractor(config.extractor, config.weights, preset, device, config.picture_size)
+    if config.own_size:
+        extractor.use_own_size()
     network = describe_network(config.extractor, extractor, config.precision, config.flip)
     origin = describe_pictures(network, "", Path(), paths, None)
     extract = partial(

@@ -55,6 +55,7 @@ class EvaluateConfig:
     extractor: str = "transreid"
     preset: str = "sd15"
     weights: str | None = None  # extractor weights; by default the preset's own
+    picture_size: list[int] | None = None  # height and width, if others than usual and the file does not say them
     keypoints: str | None = None  # of the originals, for networks that know the body: a folder, or keypoints.jsonl
     generated_keypoints: str | None = None  # of the poses of generated pictures: a folder like standard_poses
     parsing: str | None = None  # a folder of label maps, for networks that take some; keypoints: drawn from these
@@ -81,6 +82,7 @@ class EvaluateConfig:
     ablation: bool = False  # the four rows Base, +NFC, +IPG, +NFC+IPG instead of one row with ipg and nfc
     precision: Precision = Precision.float32  # of the network: float32, bfloat16 or float16
     flip: bool = False  # mean of the features of a picture and of its mirror image
+    own_size: bool = False  # pictures keep their proportions, for networks that take them so (dsr)
     batch_size: int = 64
     num_workers: int = 2
     device: str | None = None  # by default a GPU if there is one

@@ -46,7 +46,7 @@ def _possible_rows(rows: Mapping[str, Chain], sets: Sets) -> Mapping[str, Chain]
 
 def _extract(config: EvaluateConfig, dataset: Dataset, rows: Mapping[str, Chain], device: torch.device) -> Sets:
     """Raw features of the data set's pictures, from the network or from `features_dir`."""
-    extractor = build_extractor(config.extractor, config.weights, config.preset, device)
+    extractor = build_extractor(config.extractor, config.weights, config.preset, device, config.picture_size)
     _tell(extractor, config)
     files = None
     if config.features_dir:
@@ -68,8 +68,10 @@ def _extract(config: EvaluateConfig, dataset: Dataset, rows: Mapping[str, Chain]
 
 
 def _tell(extractor: Extractor, config: EvaluateConfig) -> None:
-    """Let the network know where to find what it is told of bodies; `UserError` for what it is not told."""
+    """Let the network know where to find what it is told, and how to look; `UserError` for what it cannot take."""
     tell(extractor, config)
+    if config.own_size:
+        extractor.use_own_size()
     if config.generated_keypoints:
         extractor.use_generated_keypoints(config.generated_keypoints)
     if "points" in extractor.inputs and not config.keypoints:

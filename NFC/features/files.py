@@ -48,6 +48,7 @@ class Origin:
     keypoints: str = ""  # of original pictures, where the network is told them
     generated_keypoints: str = ""  # of generated ones
     parsing: str = ""  # label maps of the pictures, where the network is shown them
+    own_size: str = ""  # "true" where pictures keep their proportions
     format: str = FORMAT
 
     def differences(self, other: "Origin") -> list[str]:
@@ -76,6 +77,7 @@ def describe_network(
         *(name, *digests, precision.value, str(flip).lower()),
         keypoints=_fingerprint(files) if folder else "",
         generated_keypoints=_fingerprint([of_poses]) if of_poses else "",
+        own_size="true" if extractor.own_size else "",
     )
 
 
@@ -195,7 +197,8 @@ def _fits(path: Path, origin: Origin) -> bool:
     if differences == ["pictures"]:
         logger.warning("%s: the pictures have changed since it was written; extracting them anew", path)
         return False
-    said = ", ".join(f"{name} {getattr(made, name)}, not {getattr(origin, name)}" for name in differences)
+    values = [(name, *(getattr(one, name) or "none" for one in (made, origin))) for name in differences]
+    said = ", ".join(f"{name} {held}, not {wanted}" for name, held, wanted in values)
     raise UserError(f"{path} holds other features ({said}); give another folder, or delete the file")
 
 

@@ -1,5 +1,6 @@
 """ReID networks by name: `build_extractor("transreid")`."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +10,7 @@ import torch
 from pose2id.errors import UserError
 
 from .base import Extractor, Preprocessing
-from .files import read_header
+from .files import build_from_file, read_header
 from .foreign import own
 from .reid_network import ReIDNetwork
 
@@ -60,25 +61,34 @@ def build_extractor(
     weights: str | Path | None = None,
     preset: str = "sd15",
     device: str | torch.device | None = None,
+    picture_size: Sequence[int] | None = None,
 ) -> Extractor:
     """The extractor `name` in evaluation mode, its variant recognised from the file of weights.
 
     name: one of `NETWORKS`; an image backbone without ReID training, `timm:NAME` or `transformers:NAME`, with random
     weights `timm-random:NAME`; or a network of your own, `package.module:function` or `file.py:function`. weights: a
-    file; None takes the preset's own from `pretrained/`. device: None takes a GPU where there is one. An unknown name
-    or a missing or unfitting file raises `UserError`.
+    file; None takes the preset's own from `pretrained/`. device: None takes a GPU where there is one. picture_size: the
+    height and width of what one of `NETWORKS` is shown, where its file does not say and they are not the usual ones. An
+    unknown name, a missing or unfitting file, or a size that does not fit raises `UserError`.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)  # random weights, where somebody wants them, are always the same
-        extractor = assemble(name, weights, preset)
+        extractor = assemble(name, weights, preset, picture_size)
     return extractor.eval().requires_grad_(False).to(device)
 
 
-def assemble(name: str, weights: str | Path | None = None, preset: str = "sd15") -> Extractor:
+def assemble(
+    name: str, weights: str | Path | None = None, preset: str = "sd15", picture_size: Sequence[int] | None = None
+) -> Extractor:
     """As `build_extractor`, but on the CPU, ready to train, and random weights are those of the global generator."""
     kind, _, argument = name.partition(":")
     library = kind.removesuffix(RANDOM)
+    if picture_size is not None:
+        network = _file(NETWORKS[name]).NETWORK if name in NETWORKS else None
+        if network is None:
+            raise UserError(f"picture_size is for networks of the zoo, not for '{name}'; leave it out")
+        return build_from_file(network, weights, preset, picture_size)
     if name in NETWORKS:
         return _file(NETWORKS[name]).build(weights, preset)
     if library in BACKBONES and argument:

@@ -24,15 +24,16 @@ class Extractor(nn.Module):
     """A ReID network with its preprocessing; features of `feature_dim` numbers, laid out as `layout` says.
 
     `inputs` names what it wants to know: always "pictures"; "camids", zero-based, of which generated pictures have
-    none; "keypoints", KPR's prompts; "points" of a body; "parsing", label maps. `program` is the file of a network that
-    is more than its tensors (ONNX, exported); `keypoints` the folder of keypoint files in use, `generated_keypoints`
-    the file of the poses of generated pictures.
+    none; "keypoints", KPR's prompts; "points" of a body; "parsing", label maps; "heights", where pictures keep their
+    proportions, `own_size`. `program` is the file of a network that is more than its tensors (ONNX, exported);
+    `keypoints` the folder of keypoint files in use, `generated_keypoints` the file of the poses of generated pictures.
     """
 
     layout: Layout = Layout()
     program: Path | None = None
     keypoints: Path | None = None
     generated_keypoints: Path | None = None
+    own_size: bool = False
 
     def __init__(
         self, network: nn.Module, feature_dim: int, preprocessing: Preprocessing, uses_camids: bool = False
@@ -93,6 +94,10 @@ class Extractor(nn.Module):
 
     def use_infrared(self, camids: Collection[int]) -> None:
         """Say which cameras of the data set are infrared; most networks do not care."""
+
+    def use_own_size(self) -> None:
+        """Show the network every picture in its own proportions; `UserError` where it takes one size alone."""
+        raise UserError("the network takes pictures of one size; leave out own_size, or use dsr")
 
     def use_keypoints(self, folder: str | Path) -> None:
         """Prompt the original pictures with the keypoint files in `folder`; `UserError` where the network cannot."""

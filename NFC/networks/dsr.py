@@ -4,7 +4,7 @@ A feature of the whole picture, and columns of windows of several sizes anywhere
 `reconstruction` rebuilds from those of another picture. No weights of either are linked by the authors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ..features.kinds.layout import Layout
 from .base import IMAGENET_MEAN, IMAGENET_STD, Extractor, Preprocessing
 from .blocks.columns import WHOLE, MeanHead, ScoredHead, spread, window_counts
 from .blocks.map_network import BACKBONE, MapNetwork, MapSizes, renamed
+from .blocks.own_size import DSRExtractor
 from .files import build_from_file, build_from_tensors
 from .looks import Look, MapLook
 from .reid_network import Branch, Inputs
@@ -73,11 +74,8 @@ class DSR(MapNetwork):
             raise UserError(f"dsr: unknown dialect '{sizes.dialect}'; choose one of: {', '.join(DIALECTS)}")
         self.dialect, channels = DIALECTS[sizes.dialect], self.backbone.channels
         self.head: nn.Module = self.dialect.head(channels, sizes.num_classes)
-        reduction = self.backbone.stride * sizes.last_stride
-        sides = (-(-side // reduction) for side in (sizes.height, sizes.width))
-        columns = sum(window_counts(*sides, sizes.windows, sizes.stride))
-        self.layout = Layout(ColumnFeatures.kind, (columns, channels))
-        self.feature_dim = channels + columns * channels + columns
+        self.reduction = self.backbone.stride * sizes.last_stride
+        self.layout, self.feature_dim = self.laid_out(sizes.height, sizes.width, sizes.windows)
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, Tensor], preset: str, path: str | Path) -> DSRSizes:
@@ -101,6 +99,15 @@ class DSR(MapNetwork):
     def unused_at_test(self) -> tuple[str, ...]:
         return tuple(f"head.{name}" for name in self.dialect.head.unused_at_test)
 
+    def extractor(self, preprocessing: Preprocessing | None = None) -> DSRExtractor:
+        return DSRExtractor(self, preprocessing or self.preprocessing())
+
+    def laid_out(self, height: int, width: int, windows: Sequence[int]) -> tuple[Layout, int]:
+        """How features of `windows` of pictures of that size are laid out, and of how many numbers they are."""
+        sides = (-(-side // self.reduction) for side in (height, width))
+        columns, channels = sum(window_counts(*sides, windows, self.sizes.stride)), self.backbone.channels
+        return Layout(ColumnFeatures.kind, (columns, channels)), channels + columns * channels + columns
+
     def branches(self, inputs: Inputs) -> list[Branch]:
         return self.head.branches(self.backbone(inputs.pictures), self.sizes.windows, self.sizes.stride)
 
@@ -120,7 +127,12 @@ class DSR(MapNetwork):
         is ours). `UserError` for pictures whose map is smaller than the smallest window. To put features of several
         sizes into one set, see `ColumnFeatures.padded`.
         """
-        return self.head.features(self.backbone(pictures), self.sizes.windows[:OWN_SIZE], self.sizes.stride)
+        return self.head.features(self.backbone(pictures), self.own_windows, self.sizes.stride)
+
+    @property
+    def own_windows(self) -> list[int]:
+        """Those of `in_own_size`."""
+        return self.sizes.windows[:OWN_SIZE]
 
 
 NETWORK = DSR

@@ -1,9 +1,10 @@
 """Files of networks: the official ones, whose variant the tensors tell, and ours, whose header says what they hold."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from pose2id.reading.files import fault_of, one_line
 from pose2id.reading.safetensors_files import read_metadata, write_safetensors_file
 from pose2id.reading.sizes import check_sizes
 from pose2id.reading.text import mapping, parse_json
+from pose2id.settings.ranges import PIXELS
 from pose2id.weights import load_tensors, read_tensors, strip_prefix, weights_file
 
 from .base import Extractor, Preprocessing
@@ -67,26 +69,68 @@ def write_network(
     write_safetensors_file(halves, path, {KEY: json.dumps(header)})
 
 
-def build_from_file(kind: type[ReIDNetwork], weights: str | Path | None, preset: str) -> Extractor:
-    """The network `kind` with the file `weights`, or the preset's own; its variant is told by header or tensors."""
+def build_from_file(
+    kind: type[ReIDNetwork], weights: str | Path | None, preset: str, picture_size: Sequence[int] | None = None
+) -> Extractor:
+    """The network `kind` with the file `weights`, or the preset's own; its variant is told by header or tensors.
+
+    picture_size: height and width of the pictures, where the tensors do not tell and they are not those of most files;
+    `UserError` where the header says otherwise, or the tensors do not fit.
+    """
     path = weights_file(weights, preset, kind.file_stem())
     tensors = strip_prefix(read_tensors(path))
     header = read_header(path)
     if header is None:
-        return build_from_tensors(kind, tensors, path, preset)
+        return build_from_tensors(kind, tensors, path, preset, picture_size)
     if header.network != kind.name:
         raise UserError(f"{path} is a file of {header.network}, not of {kind.name}; name that network")
+    said = header.preprocessing.height, header.preprocessing.width
+    if picture_size is not None and _height_and_width(picture_size) != said:
+        raise UserError(f"{path} says that its pictures are {said[0]} x {said[1]}; leave out picture_size")
     sizes = replace(read_values(kind.Sizes, header.sizes, f"header of {path}"), num_classes=0)
     check_sizes(header.sizes, len(tensors), f"header of {path}")
     return _filled(kind, lambda: sizes, tensors, path).extractor(header.preprocessing)
 
 
 def build_from_tensors(
-    kind: type[ReIDNetwork], tensors: Mapping[str, Tensor], path: str | Path, preset: str = "sd15"
+    kind: type[ReIDNetwork],
+    tensors: Mapping[str, Tensor],
+    path: str | Path,
+    preset: str = "sd15",
+    picture_size: Sequence[int] | None = None,
 ) -> Extractor:
-    """The network `kind` with official `tensors`, which came from `path`."""
-    network = _filled(kind, lambda: kind.recognise(tensors, preset, path), tensors, path)
-    return network.extractor(network.official_preprocessing(preset))
+    """The network `kind` with official `tensors`, which came from `path`; picture_size: as above."""
+
+    def sizes() -> Any:
+        recognised = kind.recognise(tensors, preset, path)
+        if picture_size is None:
+            return recognised
+        height, width = _height_and_width(picture_size)
+        return replace(recognised, height=height, width=width)
+
+    network = _filled(kind, sizes, tensors, path)
+    extractor = network.extractor(network.official_preprocessing(preset))
+    if picture_size is not None:
+        _try_out(extractor, kind.name)
+    return extractor
+
+
+@torch.no_grad()
+def _try_out(extractor: Extractor, name: str) -> None:
+    """Show it one black picture; `UserError` where the network cannot take that size."""
+    try:
+        extractor.eval()(torch.zeros(1, 3, extractor.height, extractor.width))
+    except RuntimeError as error:
+        size = f"{extractor.height} x {extractor.width}"
+        raise UserError(f"{name} cannot be shown pictures of {size} ({one_line(error)}); give another size") from error
+
+
+def _height_and_width(picture_size: Sequence[int]) -> tuple[int, int]:
+    """The two of them; `UserError` for anything else."""
+    match [*picture_size]:
+        case [height, width] if height in PIXELS and width in PIXELS:
+            return height, width
+    raise UserError(f"picture_size is {[*picture_size]}; it must be a height and a width, each {PIXELS}")
 
 
 def _filled(
