@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from pose2id.errors import UserError
@@ -12,7 +13,8 @@ from ..features.feature_set import FeatureSet
 from ..features.kinds import StripeFeatures
 from ..features.kinds.stripes import aligned_distances, require_same_stripes, whole_distances
 from .base import Matcher
-from .distances import BetweenSets
+from .distances import BetweenSets, Distances
+from .shortlist import RescoredDistances, nearest_by
 
 Term = Callable[[StripeFeatures, StripeFeatures], Tensor]
 
@@ -35,7 +37,8 @@ class DMLI(Matcher):
 
     distance: "global", "local" or "global_local". aligned: along the shortest path; else stripe by stripe. squared: the
     global distance, as AlignedReID++ has it; AlignedReID does not square it. normalized: whether the whole and each
-    stripe are of unit length first.
+    stripe are of unit length first. shortlist: how many gallery pictures, those whose wholes are nearest, a query is
+    compared with; 0 for all. With one the result is another, as the others follow in the order of the wholes.
     """
 
     name: ClassVar[str] = "dmli"
@@ -45,8 +48,11 @@ class DMLI(Matcher):
     aligned: bool = True
     squared: bool = True
     normalized: bool = True
+    shortlist: int = 0
 
     def __post_init__(self) -> None:
+        if self.shortlist < 0:
+            raise UserError(f"dmli: shortlist cannot be below 0, got {self.shortlist}")
         if self.distance not in self._terms:
             raise UserError(f"dmli: unknown distance '{self.distance}'; choose one of: {', '.join(self._terms)}")
 
@@ -59,9 +65,17 @@ class DMLI(Matcher):
     def raw(self) -> bool:
         return not self.normalized
 
-    def distances(self, query: FeatureSet, gallery: FeatureSet) -> StripeDistances:
-        require_same_stripes(query.feats, gallery.feats, self.aligned)
-        return StripeDistances(query.feats, gallery.feats, self._terms[self.distance])
+    def distances(self, query: FeatureSet, gallery: FeatureSet) -> Distances:
+        own, other = query.feats, gallery.feats
+        require_same_stripes(own, other, self.aligned)
+        if not self.shortlist:
+            return StripeDistances(own, other, self._terms[self.distance])
+        wholes = StripeDistances(own, other, self._terms["global"])
+        candidates = nearest_by(wholes, self.shortlist)
+        rows = torch.arange(len(own), device=own.device)
+        pairs = ((own[row[None]], other[candidates[row]]) for row in rows)
+        scores = [StripeDistances(*pair, self._terms[self.distance])[rows[:1]] for pair in pairs]
+        return RescoredDistances(wholes, candidates, torch.cat(scores))
 
     @property
     def _terms(self) -> dict[str, tuple[Term, ...]]:

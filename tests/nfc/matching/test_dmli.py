@@ -156,6 +156,24 @@ def test_terms_of_the_matcher(aligned, squared):
     assert torch.equal(block, DMLI().distances(query, gallery)[rows])
 
 
+@pytest.mark.parametrize("distance", ["local", "global_local"])
+def test_with_a_shortlist_the_nearest_wholes_are_compared_and_the_others_follow(distance):
+    query, gallery = feature_set(5, 0), feature_set(30, 1)
+    everything = torch.arange(5)
+    wholes = DMLI("global").distances(query, gallery)[everything]
+    full = DMLI(distance).distances(query, gallery)[everything]
+    short = DMLI(distance, shortlist=7).distances(query, gallery)
+    for row, found in enumerate(short[everything]):
+        first = wholes[row].argsort(stable=True)[:7]
+        torch.testing.assert_close(found[first], full[row, first].double())
+        rest = [item for item in wholes[row].argsort(stable=True).tolist() if item not in first.tolist()]
+        assert found.argsort(stable=True)[7:].tolist() == rest and found[rest].min() > found[first].max()
+    assert torch.equal(short.candidates, wholes.argsort(dim=1, stable=True)[:, :7])
+    assert torch.allclose(DMLI(distance, shortlist=99).distances(query, gallery)[everything], full.double())
+    with pytest.raises(UserError, match="shortlist cannot be below 0, got -1"):
+        DMLI(shortlist=-1)
+
+
 def test_mistakes_are_one_line():
     with pytest.raises(UserError, match="unknown distance 'both'; choose one of: global, local, global_local"):
         DMLI("both")
