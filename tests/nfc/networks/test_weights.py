@@ -174,6 +174,21 @@ def test_converter_says_what_is_missing(tmp_path):
         convert(tmp_path / "w.pth", "--i-trust-this-file")
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"These are no weights.\n", r"it starts with b'These are no weights', as no torch file does; give a file"),
+        (b"", "it is an empty file; give a file that torch.save wrote"),
+        (pickle.dumps({"a": 1}), "; give a file that torch.save wrote, or get it again"),
+        (b"\x1f\x8b", "gzip archive: unpack it, and give the file inside$"),
+    ],
+)
+def test_converter_says_what_to_do_about_other_files(tmp_path, content, told):
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(UserError, match=told):
+        convert(tmp_path / "w.pth", "--i-trust-this-file")
+
+
 def test_files_are_found_by_all_their_endings(tmp_path):
     with pytest.raises(UserError, match=r"no kpr\.safetensors, \.pth or \.pth\.tar in"):
         find_weights(tmp_path, "kpr")
