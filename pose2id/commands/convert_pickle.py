@@ -18,6 +18,7 @@ from ..reading.files import foreign_kind, one_line, require_file
 from ..reading.torch_files import foreign_start, remedy_for
 from ..settings.flags import parse_command
 from ..weights import unwrap, write_safetensors
+from .convert import stem_of
 
 REMEDY = "give a file that torch.save wrote, or get it again"
 
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     if len(config.file) != 1:
         raise UserError("name one weight file")
     source = Path(config.file[0])
-    target = Path(config.out) if config.out else source.with_suffix(".safetensors")
+    target = Path(config.out) if config.out else source.with_name(f"{stem_of(source)}.safetensors")
     if not config.i_trust_this_file:
         raise UserError(f"reading {source} executes code in it; if you trust who made it, add --i-trust-this-file")
     if target.exists():

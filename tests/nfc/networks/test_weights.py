@@ -164,6 +164,8 @@ def test_converter_executes_only_what_is_trusted(exploit):
     assert all(torch.equal(written[name], tensor) for name, tensor in tensors().items())
     with pytest.raises(UserError, match="exists already"):
         convert(exploit, "--i-trust-this-file")
+    convert(exploit.rename(exploit.with_name("v.pth.tar")), "--i-trust-this-file")
+    assert exploit.with_name("v.safetensors").is_file()
 
 
 def test_converter_says_what_is_missing(tmp_path):
