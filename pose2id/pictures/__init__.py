@@ -3,6 +3,7 @@
 `list_pictures` (see `pose2id.reading.listing`) says which files of a folder count; nothing else opens a user's picture.
 """
 
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = [
     "read_labels",
     "read_picture",
     "reading",
+    "status",
     "write_picture",
 ]
 
@@ -90,9 +92,14 @@ def reading() -> str:
 
 
 def modified(path: Path) -> int:
-    """When a file was last written, in ns; `UserError` naming a file that is not there, such as a dangling link."""
+    """When a file was last written, in ns; `UserError` as of `status`."""
+    return status(path).st_mtime_ns
+
+
+def status(path: Path) -> os.stat_result:
+    """What the system knows of a file; `UserError` naming one that is not there, such as a dangling link."""
     try:
-        return path.stat().st_mtime_ns
+        return path.stat()
     except OSError as error:
         raise UserError(f"cannot read picture {printable(path)}: {error.strerror}; replace or remove it") from error
 
