@@ -4,9 +4,9 @@ pose2id embed PICTURES --out features.npz
 pose2id embed query gallery/0001.jpg --extractor timm:resnet50 --out features.npz
 
 PICTURES are files or folders, which are searched with all their sub-folders, but for links to folders. The file holds
-`feats` (N, d) float32, as the network gives them, and `paths` (N,), in the order of their names. For features of another
-kind than plain vectors it has an entry of the kind's name with its sizes. Running the command again after a stop goes on
-where that was. Pictures that cannot be read are named, and no file is written.
+`feats` (N, d) float32, as the network gives them, and `paths` (N,), in the order of their names. For features of
+another kind than plain vectors it has an entry of the kind's name with its sizes. Running the command again after a
+stop goes on where that was. Pictures that cannot be read are named, and no file is written.
 """
 
 import logging
