@@ -20,6 +20,7 @@ SIDE_NAMES = frozenset(
     {"readme", "license", "licence", "__macosx", "@eadir", "$recycle.bin", "lost+found", "system volume information"}
 )
 LINKS, ELSEWHERE = "links to folders", "pictures in other folders"  # kinds of what is left out
+SINGLE = {LINKS: "link to a folder", ELSEWHERE: "picture in another folder"}
 
 
 def list_pictures(folder: str | Path) -> tuple[list[Path], list[Path]]:
@@ -85,7 +86,8 @@ class LeftOut:
         """One line with what to do; empty where nothing is left out."""
         if not self.counts:
             return ""
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.counts.items()))
+        counts = sorted(self.counts.items())
+        kinds = ", ".join(f"{count:,} {SINGLE.get(kind, kind) if count == 1 else kind}" for kind, count in counts)
         count = "1 file is" if self.counts.total() == 1 else f"{self.counts.total():,} files are"
         return (
             f"{count} not read ({kinds}), the first {printable(self.first)}; convert, move or remove what should count"

@@ -54,6 +54,7 @@ def test_links_to_folders_are_counted_and_not_followed(tmp_path, caplog):
     assert "pics: 3 files are not read (3 links to folders)" in caplog.text
     deeper = find_deeper(tmp_path / "pics", tmp_path / "pics/out")
     assert deeper.counts == {"links to folders": 2, "pictures in other folders": 1}
+    assert "(2 links to folders, 1 picture in another folder)" in str(deeper)
 
 
 def test_pictures_below_a_flat_folder(tmp_path):
