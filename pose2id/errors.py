@@ -27,8 +27,9 @@ def run_command(main: Callable[[], int | None]) -> None:
 
     A `UserError` becomes one line on stderr and exit code 2, and so does what the system refuses (a full disk, a
     read-only folder); Ctrl-C becomes exit code 130, a polite kill 143, and output that nobody reads any more
-    (`| head`) 141.
+    (`| head`) 141. What a closed stream (`>&-`) would have been told goes nowhere.
     """
+    _open_streams()
 
     def terminate(number: int, frame: object) -> None:
         raise Terminated
@@ -54,6 +55,13 @@ def run_command(main: Callable[[], int | None]) -> None:
         print(f"error: {place}{': ' if place else ''}{error.strerror}", file=sys.stderr)
         code = 2
     sys.exit(code or 0)
+
+
+def _open_streams() -> None:
+    """Give standard output and error, which are None where their descriptors are closed, a place to write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
 
 
 def leave_process_group(code: int) -> None:

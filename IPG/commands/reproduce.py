@@ -47,7 +47,7 @@ class ReproduceConfig:
 
 
 def main(arguments: Sequence[str]) -> int:
-    config = parse_command(ReproduceConfig, __doc__, arguments, positional="items")
+    config = parse_command(ReproduceConfig, __doc__, arguments, positional="items", foreign=True)
     if config is None:
         return 0
     overrides = [item for item in config.items if "=" in item]

@@ -17,9 +17,9 @@ from omegaconf import MISSING
 from torch.nn.functional import normalize
 
 from NFC import evaluate_ranking
-from NFC.datasets import build_dataset, generated_paths
+from NFC.datasets import build_dataset
 from NFC.features.extraction import extract_features
-from NFC.features.of_dataset import told_camids
+from NFC.features.of_dataset import require_generated, told_camids
 from NFC.networks import build_extractor
 from pose2id.devices import pick_device
 from pose2id.files import write_text
@@ -57,9 +57,9 @@ def main(arguments: Sequence[str]) -> None:
 def score(config: ScoreConfig) -> None:
     """Print the figures, and write them where they are wanted."""
     dataset = build_dataset(config.dataset, config.root)
+    pictures = require_generated(dataset.query, config.poses)
     device = pick_device()
     extractor = build_extractor(config.extractor, config.weights, config.preset, device)
-    pictures = [path for record in dataset.query for path in generated_paths(record, config.poses)]
     pids = torch.tensor([record.pid for record in dataset.query]).repeat_interleave(config.poses)
     camids = torch.tensor([record.camid for record in dataset.query]).repeat_interleave(config.poses)
     generated = normalize(extract_features(extractor, pictures, device=device, description="generated"), dim=1)

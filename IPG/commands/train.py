@@ -92,7 +92,7 @@ def train(config: TrainConfig) -> None:
 
     loop = Loop(objective, pairs, export, config.loop, validation, settings_that_stay(config, learnt))
     with locked(loop.path, here=main_process):
-        read_state(loop.path, loop.settings)  # refuses what cannot be gone on with, before anything is written
+        read_state(loop.path, loop.settings)  # refuses what does not fit, before anything is written
         if main_process:
             write_text(loop.path / "config.yaml", to_yaml(config))
             export_frozen(vae_file, reid_file, loop.path)
@@ -109,7 +109,7 @@ def build_objective(config: TrainConfig, preset: Preset, networks: Networks) -> 
 
 
 def settings_that_stay(config: TrainConfig, material: Material) -> Settings:
-    """Those beside the loop's that a run is not gone on with when they differ."""
+    """Those beside the loop's that have to be the same for a run to be continued."""
     networks = {name: getattr(config.networks, name) for name in ("trainable", "lora_rank")}
     data = {name: getattr(config.data, name) for name in ("targets", "references", "confidence")}
     student = config.distillation

@@ -8,7 +8,8 @@ from pathlib import Path
 from NFC.datasets import Dataset
 from pose2id.devices import is_first_process
 from pose2id.errors import UserError, printable
-from pose2id.reading.listing import is_utf8, list_nested, why_not
+from pose2id.pictures.below import pictures_below
+from pose2id.reading.listing import is_utf8, why_not
 
 from ..splits import split_records
 from .keypoint_files import KeypointFiles
@@ -32,10 +33,7 @@ def of_dataset(dataset: Dataset, splits: Sequence[str]) -> Found:
 
 def of_folder(root: Path) -> Found:
     """The pictures in a folder and in those below it; a warning counts what is not read there."""
-    paths, left_out = list_nested(root)
-    if left_out.counts and is_first_process():
-        logger.warning("%s: %s", printable(root), left_out)
-    return _found(root, paths)
+    return _found(root, pictures_below(root))
 
 
 def _found(root: Path, paths: Collection[Path]) -> Found:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.presets import preset_file
+from pose2id.processes.claims import keep_outside
 from pose2id.settings.ranges import BATCH, PIXELS, check_ranges
 
 from ..splits import check_splits
@@ -46,8 +47,8 @@ def resolve(config: PrepareConfig) -> PrepareConfig:
     _check(config)
     source = Path(config.dataset_dir or config.picture_dir)
     out = config.out_dir or str(poses_folder(source))
-    if config.picture_dir and Path(out).resolve().is_relative_to(source.resolve()):
-        raise UserError(f"out_dir {out} lies in picture_dir; name another")
+    if config.picture_dir:
+        keep_outside(Path(out), source, "out_dir")
     device = str(pick_device(config.device))
     weights = config.weights
     if not weights and config.estimator not in WEIGHTS:

@@ -58,7 +58,7 @@ class BenchConfig:
 
 
 def main(arguments: Sequence[str]) -> None:
-    args = parse_command(BenchConfig, __doc__, arguments, positional="overrides")
+    args = parse_command(BenchConfig, __doc__, arguments, positional="overrides", foreign=True)
     if args is None:
         return
     names = sorted(path.stem for path in RECIPES.glob("*.yaml"))

@@ -3,9 +3,10 @@
 pose2id embed PICTURES --out features.npz
 pose2id embed query gallery/0001.jpg --extractor timm:resnet50 --out features.npz
 
-PICTURES are files or folders, which are searched with all their sub-folders. The file holds `feats` (N, d) float32, as
-the network gives them, and `paths` (N,), in the order of their names. For features of another kind than plain vectors
-it has an entry of the kind's name with its sizes. Running the command again after a stop goes on where that was.
+PICTURES are files or folders, which are searched with all their sub-folders, but for links to folders. The file holds
+`feats` (N, d) float32, as the network gives them, and `paths` (N,), in the order of their names. For features of
+another kind than plain vectors it has an entry of the kind's name with its sizes. Running the command again after a
+stop goes on where that was. Pictures that cannot be read are named, and no file is written.
 """
 
 import logging
@@ -23,9 +24,9 @@ from omegaconf import MISSING
 from pose2id.devices import pick_device, this_process
 from pose2id.errors import UserError, printable
 from pose2id.files import replacing
+from pose2id.pictures.below import named_pictures
 from pose2id.presets import default_directory
 from pose2id.processes.locks import locked
-from pose2id.reading.listing import list_nested
 from pose2id.settings.flags import parse_command
 from pose2id.settings.ranges import BATCH, WORKERS, check_ranges
 from pose2id.weights import find_weights
@@ -67,7 +68,7 @@ def embed(config: EmbedConfig) -> Path:
     out = Path(config.out)
     if out.suffix != ".npz":
         raise UserError(f"out '{out}' must end in .npz")
-    paths = [path for place in config.pictures for path in pictures_below(Path(place))]
+    paths = named_pictures(config.pictures)
     if not paths:
         raise UserError("no pictures to embed: name files, or folders that hold some")
     device = pick_device(config.device)
@@ -100,16 +101,6 @@ def embed(config: EmbedConfig) -> Path:
             shutil.rmtree(parts, ignore_errors=True)
             print(f"wrote {len(paths)} features of {feats.shape[1]} numbers to {printable(out)}")
     return out
-
-
-def pictures_below(place: Path) -> list[Path]:
-    """A picture, or the pictures of a folder and of all below it; a warning counts what is not read there."""
-    if not place.is_dir():
-        return [place]
-    paths, left_out = list_nested(place)
-    if left_out.counts and this_process().is_main_process:
-        logger.warning("%s: %s", printable(place), left_out)
-    return sorted(paths)
 
 
 def _preset_at_hand(config: EmbedConfig) -> str:

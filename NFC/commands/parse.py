@@ -9,7 +9,6 @@ stop goes on where that was; pictures that cannot be read are named, and the exi
 more.
 """
 
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,15 +19,14 @@ from omegaconf import MISSING
 
 from pose2id.devices import pick_device
 from pose2id.errors import UserError, printable
-from pose2id.reading.listing import list_nested
+from pose2id.pictures.below import pictures_below
+from pose2id.processes.claims import keep_outside
 from pose2id.settings.flags import parse_command
 from pose2id.settings.ranges import BATCH, check_ranges
 
 from ..datasets import build_dataset
 from ..parsing.label_maps import pictures_of, write_label_maps
 from ..parsing.network import shipped_parser
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -69,9 +67,5 @@ def _pictures(config: ParseConfig) -> tuple[set[Path], Path]:
         dataset = build_dataset(config.dataset, config.root, **config.options)
         return pictures_of(dataset, config.generated), dataset.root
     folder = Path(config.pictures or "")
-    if Path(config.out).resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"out {printable(config.out)} lies in the folder of pictures; name another")
-    paths, left_out = list_nested(folder)
-    if left_out.counts:
-        logger.warning("%s: %s", printable(folder), left_out)
-    return set(paths), folder
+    keep_outside(Path(config.out), folder)
+    return set(pictures_below(folder)), folder

@@ -2,10 +2,11 @@
 
 import logging
 import multiprocessing
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
 from pose2id.devices import pick_device, this_process
-from pose2id.errors import UserError
+from pose2id.errors import UserError, printable
 from pose2id.pictures import read_picture
 
 from ..networks.base import Extractor
@@ -26,6 +27,7 @@ from ..networks.reading import PictureReader
 logger = logging.getLogger(__name__)
 
 SHARD_PICTURES = 1024  # about as many features as a stopped extraction may lose
+MOST_TOLD = 20  # pictures that cannot be used
 
 Batch = dict[str, Tensor]  # what an extractor is called with
 
@@ -62,9 +64,20 @@ class Pictures(TorchDataset):
         return sample if self.camids is None else sample | {"camids": torch.tensor(self.camids[index])}
 
 
-def collate(samples: Sequence[Batch | UserError]) -> Batch | UserError:
-    """The samples as one batch, or the first of their errors."""
-    return next((sample for sample in samples if isinstance(sample, UserError)), None) or default_collate(samples)
+def collate(samples: Sequence[Batch | UserError]) -> Batch | list[UserError]:
+    """The samples as one batch, or their errors."""
+    return [sample for sample in samples if isinstance(sample, UserError)] or default_collate(samples)
+
+
+def told_at_once(errors: Iterable[UserError]) -> UserError:
+    """The error of a picture, or one for several, at most `MOST_TOLD`, each of which is named on stderr."""
+    told = list(islice(errors, MOST_TOLD))
+    if len(told) == 1:
+        return told[0]
+    for error in told:
+        tqdm.write(printable(error), file=sys.stderr)
+    more = " or more" if len(told) == MOST_TOLD else ""
+    return UserError(f"{len(told)}{more} pictures cannot be used, each named above; the first: {told[0]}")
 
 
 def extract_features(
@@ -93,7 +106,8 @@ def extract_shards(
     extractor: is moved to `device` (a GPU if there is one); what it wants besides pictures it says in `inputs`.
     Generated pictures, camids=None, come without cameras, and with what is known of their poses.
     flip: the mean of the features of each picture and of its mirror image, before any normalisation.
-    Progress with the time left goes to stderr. Raises `UserError` for no paths or an unreadable picture.
+    Progress with the time left goes to stderr. Raises `UserError` for no paths or an unreadable picture; pictures after
+    that one are read first, so that all are named that cannot be.
     """
     if not paths:
         raise UserError("no pictures to extract features from")
@@ -117,6 +131,8 @@ def extract_shards(
             block = torch.zeros(turns, batch_size, extractor.feature_dim)
             with _failing_together(state):
                 for slot, batch in zip(block, islice(loaded, turns), strict=False):
+                    if isinstance(batch, list):
+                        raise told_at_once(chain(batch, _errors(loaded)))
                     feats = embed(extractor, batch, device, precision, flip)
                     slot[: len(feats)] = feats
                     progress.update(min(len(feats) * state.num_processes, len(paths) - progress.n))
@@ -132,7 +148,12 @@ def _possible_workers(pictures: Pictures, wanted: int) -> int:
     return 0
 
 
-def _loaded(loader: DataLoader) -> Iterator[Batch | UserError]:
+def _errors(loaded: Iterable[Batch | list[UserError]]) -> Iterator[UserError]:
+    """Those of the batches to come."""
+    return chain.from_iterable(batch for batch in loaded if isinstance(batch, list))
+
+
+def _loaded(loader: DataLoader) -> Iterator[Batch | list[UserError]]:
     """The batches of a loader; `UserError` for a worker that dies."""
     try:
         yield from loader
@@ -145,15 +166,8 @@ def _loaded(loader: DataLoader) -> Iterator[Batch | UserError]:
 
 
 @torch.inference_mode()
-def embed(
-    extractor: Extractor, batch: Batch | UserError, device: torch.device, precision: Precision, flip: bool
-) -> Tensor:
-    """A collated batch of B pictures -> (B, feature_dim) float32; an error in its place is raised.
-
-    So is a `UserError` where memory runs out.
-    """
-    if isinstance(batch, UserError):
-        raise batch
+def embed(extractor: Extractor, batch: Batch, device: torch.device, precision: Precision, flip: bool) -> Tensor:
+    """A collated batch of B pictures -> (B, feature_dim) float32; `UserError` where memory runs out."""
     batch = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
     reduced = precision is not Precision.float32
     try:

@@ -21,12 +21,12 @@ from torch import Tensor
 from pose2id.devices import this_process
 from pose2id.errors import UserError
 from pose2id.files import fingerprint, remove_leftovers
-from pose2id.pictures import reading
+from pose2id.pictures import reading, status
 from pose2id.processes.locks import locked
 from pose2id.reading.safetensors_files import read_metadata, read_safetensors, write_safetensors_file
 
 from ..networks.base import Extractor
-from .extraction import Precision
+from .extraction import Precision, told_at_once
 
 FORMAT = "pose2id-features-1"
 REMEDY = "make the file again"
@@ -95,19 +95,25 @@ def describe_pictures(
     """`network` with the data set's name and a fingerprint of a list of pictures: names, sizes, times, cameras.
 
     Keypoints do not matter to generated pictures, camids=None, and those of poses not to the others. Raises `UserError`
-    naming a picture that is not there.
+    naming the pictures that are not there.
     """
     digest = hashlib.sha256(reading().encode())
-    for index, path in enumerate(paths):
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise UserError(f"cannot read picture {path}: {error.strerror}; replace or remove it") from error
+    found = [_status(path) for path in paths]
+    if absent := [error for error in found if isinstance(error, UserError)]:
+        raise told_at_once(absent)
+    for index, (path, own) in enumerate(zip(paths, found, strict=True)):
         name = path.relative_to(root) if path.is_relative_to(root) else path
-        line = f"{name.as_posix()} {status.st_size} {status.st_mtime_ns} {camids[index] if camids else ''}\n"
+        line = f"{name.as_posix()} {own.st_size} {own.st_mtime_ns} {camids[index] if camids else ''}\n"
         digest.update(os.fsencode(line))
     others = {"generated_keypoints": ""} if camids else {"keypoints": ""}
     return replace(network, dataset=dataset, pictures=digest.hexdigest()[:16], **others)
+
+
+def _status(path: Path) -> os.stat_result | UserError:
+    try:
+        return status(path)
+    except UserError as error:
+        return error
 
 
 def through_file(

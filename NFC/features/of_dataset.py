@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pose2id.errors import UserError
+from pose2id.errors import UserError, printable
 
 from ..datasets import Dataset, Record, generated_paths
 from ..networks.base import NO_CAMERA, Extractor
@@ -137,9 +137,18 @@ def _find_generated(
                 paths[k] = record.path
                 if missing is MissingGenerated.error and record.pid not in distractors:
                     absent.append(path)
+    _refuse(absent, ", or use --missing_generated original")
+    return found
+
+
+def require_generated(records: Sequence[Record], poses: int) -> list[Path]:
+    """The generated pictures of all `records`, `poses` of each; `UserError` for what is not there."""
+    paths = [path for record in records for path in generated_paths(record, poses)]
+    _refuse([path for path in paths if not path.is_file()])
+    return paths
+
+
+def _refuse(absent: Sequence[Path], otherwise: str = "") -> None:
     if absent:
         others = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
-        raise UserError(
-            f"generated picture {absent[0]} is missing{others}; generate it first, or use --missing_generated original"
-        )
-    return found
+        raise UserError(f"generated picture {printable(absent[0])} is missing{others}; generate it first{otherwise}")

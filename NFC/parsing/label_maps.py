@@ -13,10 +13,11 @@ from tqdm import tqdm
 from pose2id.errors import UserError, printable
 from pose2id.files import NameRefused, fingerprint, remove_leftovers
 from pose2id.pictures import read_picture
+from pose2id.pictures.below import pictures_below
 from pose2id.pictures.label_maps import write_label_map
 from pose2id.processes.claims import claim
 from pose2id.processes.locks import locked
-from pose2id.reading.listing import is_utf8, list_nested, why_not
+from pose2id.reading.listing import is_utf8, why_not
 
 from ..datasets import Dataset
 from ..datasets.base import generated_folder
@@ -59,7 +60,7 @@ def pictures_of(dataset: Dataset, generated: bool = False) -> set[Path]:
     """The pictures of all splits of a data set, and with `generated` those that were generated from them."""
     records = [*dataset.train, *dataset.query, *dataset.gallery]
     folders = {generated_folder(record) for record in records} if generated else set()
-    drawn = {path for folder in folders if folder.is_dir() for path in list_nested(folder)[0]}
+    drawn = {path for folder in folders if folder.is_dir() for path in pictures_below(folder)}
     return {record.path for record in records} | drawn
 
 

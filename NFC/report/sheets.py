@@ -9,6 +9,8 @@ from matplotlib import colormaps
 from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image, ImageDraw, ImageFont
 
+from pose2id.errors import printable
+
 TILE = 256  # pixels, the height of a tile
 NARROWEST, WIDEST = 128, 512  # columns of a tile; pictures in other forms are fitted in
 MARGIN, LINE, BAR = 14, 19, (90, 12)
@@ -48,7 +50,10 @@ def fitted(picture: Image.Image) -> Image.Image:
 
 def sheet(picture: Image.Image, name: str, strips: Sequence[Strip]) -> Image.Image:
     """picture: shown first, with its `name`. Every tile is `TILE` pixels high or, if it is very wide, less."""
-    first, beside = _cell(NamedTile(fitted(picture), name)), _flowing([_strip(strip) for strip in strips], 2 * MARGIN)
+    first, beside = (
+        _cell(NamedTile(fitted(picture), printable(name))),
+        _flowing([_strip(strip) for strip in strips], 2 * MARGIN),
+    )
     left, top = first.width + 2 * MARGIN, MARGIN + LINE + MARGIN // 2
     height = max(top + first.height, MARGIN + beside.height)
     result = Image.new("RGB", (left + beside.width + MARGIN, height + MARGIN), "white")

@@ -42,7 +42,7 @@ class PKSampler:
         """K of a label's rows: first one of each camera, then a second one of each, and so on."""
         rows = rng.permutation(rows)
         _, camera = np.unique(self.camids[rows], return_inverse=True)
-        turn = np.empty(len(rows), np.int64)  # the how-manieth picture of its camera each one is
+        turn = np.empty(len(rows), np.int64)  # of each picture its number, from 0, among those of its camera
         for number in range(camera.max() + 1):
             of_camera = np.flatnonzero(camera == number)
             turn[of_camera] = np.arange(len(of_camera))

@@ -13,24 +13,30 @@ from pathlib import Path
 
 import torch
 
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..reading.files import foreign_kind, one_line, require_file
+from ..reading.torch_files import foreign_start, remedy_for
 from ..settings.flags import parse_command
 from ..weights import unwrap, write_safetensors
+from .convert import stem_of
+
+REMEDY = "give a file that torch.save wrote, or get it again"
 
 
 def execute_pickle(path: Path) -> object:
     """What the torch file holds, built by running its pickle."""
     require_file(path, "weight file")
     if kind := foreign_kind(path):
-        raise UserError(f"cannot read {path}: it is {kind}")
+        raise UserError(f"cannot read {printable(path)}: it is {kind}{remedy_for(kind, REMEDY)}")
     try:
         # Text and numbers that Python 2 pickled are bytes, which latin-1 gives back as they were.
         return torch.load(path, map_location="cpu", weights_only=False, encoding="latin1")
     except ModuleNotFoundError as error:
         raise UserError(f"{path} needs the Python module '{error.name}': install it for this step") from error
     except Exception as error:  # the pickle may do, and raise, anything
-        raise UserError(f"cannot read {path}: {one_line(error)}") from error
+        start = foreign_start(path)
+        reason = f"it starts with {start}" if start else one_line(error)
+        raise UserError(f"cannot read {printable(path)}: {reason}; {REMEDY}") from error
 
 
 @dataclass
@@ -48,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     if len(config.file) != 1:
         raise UserError("name one weight file")
     source = Path(config.file[0])
-    target = Path(config.out) if config.out else source.with_suffix(".safetensors")
+    target = Path(config.out) if config.out else source.with_name(f"{stem_of(source)}.safetensors")
     if not config.i_trust_this_file:
         raise UserError(f"reading {source} executes code in it; if you trust who made it, add --i-trust-this-file")
     if target.exists():

@@ -3,6 +3,7 @@
 `list_pictures` (see `pose2id.reading.listing`) says which files of a folder count; nothing else opens a user's picture.
 """
 
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -21,12 +22,14 @@ from ..reading.listing import list_pictures
 
 __all__ = [
     "RESIZE",
+    "Unreadable",
     "list_pictures",
     "modified",
     "picture_tensor",
     "read_labels",
     "read_picture",
     "reading",
+    "status",
     "write_picture",
 ]
 
@@ -48,6 +51,10 @@ READER = 2  # counts the changes of how files are read
 LARGEST_FILE = 2**30  # bytes; the picture library has its own limit of pixels
 
 
+class Unreadable(UserError):
+    """A picture file, or one beside it, is damaged or not there; others can still be read."""
+
+
 def write_picture(path: str | Path, picture: Image.Image) -> None:
     """Write a picture in the format of its file name, so that the file is either whole or not there."""
     with replacing(path) as partial:
@@ -57,7 +64,7 @@ def write_picture(path: str | Path, picture: Image.Image) -> None:
 def read_picture(path: str | Path) -> Image.Image:
     """A picture file, fully decoded, as RGB, as `pose2id.reading.decoding` says.
 
-    Only regular files are opened. Raises `UserError` naming a file that cannot be read or decoded.
+    Only regular files are opened. Raises `Unreadable` naming a file that cannot be read or decoded.
     """
     return _read(path, decode, "picture")
 
@@ -81,7 +88,7 @@ def _read(path: str | Path, decode: Callable[[BinaryIO], Decoded], what: str) ->
     except Exception as error:  # damaged files make the picture library raise errors of many kinds
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         reason = " ".join(str(reason).split()) or type(error).__name__
-        raise UserError(f"cannot read {what} {printable(path)}: {reason}; replace or remove it") from error
+        raise Unreadable(f"cannot read {what} {printable(path)}: {reason}; replace or remove it") from error
 
 
 def reading() -> str:
@@ -90,9 +97,14 @@ def reading() -> str:
 
 
 def modified(path: Path) -> int:
-    """When a file was last written, in ns; `UserError` naming a file that is not there, such as a dangling link."""
+    """When a file was last written, in ns; `UserError` as of `status`."""
+    return status(path).st_mtime_ns
+
+
+def status(path: Path) -> os.stat_result:
+    """What the system knows of a file; `UserError` naming one that is not there, such as a dangling link."""
     try:
-        return path.stat().st_mtime_ns
+        return path.stat()
     except OSError as error:
         raise UserError(f"cannot read picture {printable(path)}: {error.strerror}; replace or remove it") from error
 

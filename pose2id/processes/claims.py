@@ -1,6 +1,7 @@
-"""Whose a folder is: a note in it of the settings that its content is made with."""
+"""Whose a folder is: a note in it of the settings that its content is made with; and that it is not the user's own."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,3 +26,13 @@ def claim(folder: Path, note: str, settings: Mapping[str, object]) -> None:
         raise UserError(f"folder {printable(folder)} is not empty; name another, or empty it")
     else:
         write_text(path, json.dumps(settings))
+
+
+def keep_outside(out: Path, source: Path, name: str = "out") -> None:
+    """`UserError` where `out` is `source`, a folder whose pictures are read with all below it, or lies in it.
+
+    name: of the setting that names `out`.
+    """
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
+        told = f"{name} {printable(out)} lies in the folder of pictures {printable(source)}"
+        raise UserError(f"{told}; name another folder")

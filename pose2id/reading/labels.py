@@ -54,12 +54,14 @@ def number_labels(labels: Iterable[str], where: str, name: str = "pid") -> dict[
 def as_integers(values: Tensor | np.ndarray, name: str) -> Tensor:
     """Labels (N,) int64 from numbers of any shape; `UserError` for fractions, NaN, and what 64 bits do not tell apart.
 
-    Floating point numbers are taken where they are whole and small enough to be exact.
+    Floating point numbers are taken where they are whole and small enough to be exact; truth values are no numbers.
     """
     array = values.detach().cpu() if isinstance(values, Tensor) else values
     if isinstance(array, Tensor):
         array = array.float().numpy() if array.dtype == torch.bfloat16 else array.numpy()
     array = array.reshape(-1)
+    if array.dtype.kind == "b":
+        raise UserError(f"{name} are true and false, not numbers; save whole numbers, such as int64")
     if array.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
             whole = np.isfinite(array) & (array == np.trunc(array))

@@ -19,6 +19,8 @@ SIDE_SUFFIXES = frozenset(
 SIDE_NAMES = frozenset(
     {"readme", "license", "licence", "__macosx", "@eadir", "$recycle.bin", "lost+found", "system volume information"}
 )
+LINKS, ELSEWHERE = "links to folders", "pictures in other folders"  # kinds of what is left out
+SINGLE = {LINKS: "link to a folder", ELSEWHERE: "picture in another folder"}
 
 
 def list_pictures(folder: str | Path) -> tuple[list[Path], list[Path]]:
@@ -76,39 +78,58 @@ class LeftOut:
         self.counts[kind] += 1
         self.first = min(self.first or path, path)
 
-    def add_stranger(self, path: Path) -> None:
-        """Count a file that has no picture's suffix."""
-        self.add(path.suffix.lower() or "without suffix", path)
+    def add_stranger(self, found: "_Found") -> None:
+        """Count a file that has no picture's suffix, or a link to a folder."""
+        self.add(LINKS if found.linked else found.path.suffix.lower() or "without suffix", found.path)
 
     def __str__(self) -> str:
         """One line with what to do; empty where nothing is left out."""
         if not self.counts:
             return ""
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.counts.items()))
+        counts = sorted(self.counts.items())
+        kinds = ", ".join(f"{count:,} {SINGLE.get(kind, kind) if count == 1 else kind}" for kind, count in counts)
         count = "1 file is" if self.counts.total() == 1 else f"{self.counts.total():,} files are"
         return (
             f"{count} not read ({kinds}), the first {printable(self.first)}; convert, move or remove what should count"
         )
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What lies so many folders (`level`) below one: a file, or a link to a folder that is not followed."""
+
+    path: Path
+    level: int
+    linked: bool
+
+    @property
+    def pictured(self) -> bool:
+        """Whether it has a picture's suffix."""
+        return not self.linked and self.path.suffix.lower() in PICTURE_SUFFIXES
+
+
 def list_nested(folder: Path) -> tuple[list[Path], LeftOut]:
-    """The pictures in a folder and in the folders below it, also those whose name is no UTF-8, and what is not read."""
+    """The pictures in a folder and in the folders below it, also those whose name is no UTF-8, and what is not read.
+
+    Links to folders are not followed but counted.
+    """
     pictures, others = [], LeftOut()
-    for path, _ in _walk(folder, 0):
-        if path.suffix.lower() in PICTURE_SUFFIXES:
-            pictures.append(path)
+    for found in _walk(folder, 0):
+        if found.pictured:
+            pictures.append(found.path)
         else:
-            others.add_stranger(path)
+            others.add_stranger(found)
     return pictures, others
 
 
 def find_deeper(folder: Path, beside: Path | None = None) -> LeftOut:
-    """The pictures in the folders below one that holds pictures itself, but for what lies in `beside`."""
-    found = LeftOut()
-    for path, level in _walk(folder, 0):
-        if level and is_picture(path) and not (beside and path.resolve().is_relative_to(beside.resolve())):
-            found.add("pictures in other folders", path)
-    return found
+    """The pictures in the folders below one that holds pictures itself, but for what lies in `beside`; and links."""
+    left_out, own = LeftOut(), beside and os.path.realpath(beside)
+    for found in _walk(folder, 0):
+        deeper = found.linked or (found.level and is_picture(found.path))
+        if deeper and not (own and Path(os.path.realpath(found.path)).is_relative_to(own)):
+            left_out.add(LINKS if found.linked else ELSEWHERE, found.path)
+    return left_out
 
 
 def find_left_out(folders: Mapping[Path, int]) -> LeftOut:
@@ -116,28 +137,29 @@ def find_left_out(folders: Mapping[Path, int]) -> LeftOut:
 
     Pictures that lie directly above one of the folders are named too, unless that is another of them.
     """
-    found = LeftOut()
+    left_out = LeftOut()
     for folder, depth in folders.items():
-        for path, level in _walk(folder, depth):
-            pictured = path.suffix.lower() in PICTURE_SUFFIXES
-            if pictured and level != depth:
-                found.add("pictures in other folders", path)
-            elif not pictured:
-                found.add_stranger(path)
+        for found in _walk(folder, depth):
+            if not found.pictured:
+                left_out.add_stranger(found)
+            elif found.level != depth:
+                left_out.add(ELSEWHERE, found.path)
     for parent in {folder.parent for folder in folders} - set(folders):
         for path in list_pictures(parent)[0]:
-            found.add("pictures in other folders", path)
-    return found
+            left_out.add(ELSEWHERE, path)
+    return left_out
 
 
-def _walk(folder: Path, depth: int, level: int = 0) -> Iterator[tuple[Path, int]]:
-    """Files below `folder`, but hidden and side ones, with their level; links to folders count down to `depth`."""
+def _walk(folder: Path, depth: int, level: int = 0) -> Iterator[_Found]:
+    """What lies below `folder`, but hidden and side files; links to folders are followed down to `depth`."""
     for entry in _entries(folder):
-        if _is_folder(entry):
-            if not is_side_folder(entry.name) and (level < depth or not entry.is_symlink()):
-                yield from _walk(Path(entry.path), depth, level + 1)
-        elif not is_side_file(entry.name):
-            yield Path(entry.path), level
+        inside, is_folder = Path(entry.path), _is_folder(entry)
+        if is_folder and is_side_folder(entry.name):
+            continue
+        if is_folder and (level < depth or not entry.is_symlink()):
+            yield from _walk(inside, depth, level + 1)
+        elif is_folder or not is_side_file(entry.name):
+            yield _Found(inside, level, linked=is_folder)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -39,15 +39,12 @@ def read_torch(path: Path, what: str = "file", remedy: str = "get the file again
     """
     require_file(path, what)
     if kind := foreign_kind(path):
-        raise UserError(f"cannot read {what} from {printable(path)}: it is {kind}{_end(kind, remedy)}")
+        raise UserError(f"cannot read {what} from {printable(path)}: it is {kind}{remedy_for(kind, remedy)}")
     zipped = head_of(path).startswith(ZIP)
     if zipped:
         verify_archive(path, what, remedy)
-    elif not head_of(path).startswith(pickle.PROTO):
-        head = head_of(path)[:20]
-        raise UserError(
-            f"cannot read {what} from {printable(path)}: it starts with {head!r}, as no torch file does; {remedy}"
-        )
+    elif start := foreign_start(path):
+        raise UserError(f"cannot read {what} from {printable(path)}: it starts with {start}; {remedy}")
     try:
         with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -58,8 +55,14 @@ def read_torch(path: Path, what: str = "file", remedy: str = "get the file again
         raise UserError(f"cannot read {what} from {printable(path)}: {one_line(error)}; {remedy}") from error
 
 
-def _end(kind: str, remedy: str) -> str:
-    """`remedy`, unless what a file is says what to do."""
+def foreign_start(path: Path) -> str:
+    """What a file starts with that is no torch file, or one of a very old pickle protocol; "" for all others."""
+    head = head_of(path)
+    return "" if head.startswith((*ZIP, pickle.PROTO)) else f"{head[:20]!r}, as no torch file does"
+
+
+def remedy_for(kind: str, remedy: str) -> str:
+    """The end of a message: `remedy`, unless the kind of a file says what to do."""
     return "" if ":" in kind else f"; {remedy}"
 
 

@@ -4,6 +4,7 @@ import argparse
 import inspect
 import io
 import json
+import os
 import re
 import tokenize
 from collections.abc import Callable, Sequence
@@ -27,14 +28,16 @@ def parse_command(
     positional: str | None = None,
     resolve: Callable[[Schema], Schema] = lambda config: config,
     note: Callable[[Schema], str] = to_yaml,
+    foreign: bool = False,
 ) -> Schema | None:
     """The config that a command line asks for; None after `--dry_run`, which prints it.
 
     schema: a dataclass. description: what `--help` says first. default: the YAML file that is read where no `--config`
     is given; a schema with a setting of that name reads none. positional: the field, a list of texts, that takes what
     is neither a flag nor `key=value`. resolve: fills in what depends on other settings or on the machine. note: what
-    `--dry_run` prints. Values come from the file, then from flags and `key=value` (of sections, `section.key=value`).
-    Raises `UserError` for whatever cannot be read.
+    `--dry_run` prints. foreign: `positional` takes `key=value` of other settings too. Values come from the file, then
+    from flags and `key=value` (of sections, `section.key=value`).
+    Raises `UserError` for whatever cannot be read, and for texts that are empty where that is not the default.
     """
     notes, hints = _notes(schema), get_type_hints(schema)
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -51,8 +54,7 @@ def parse_command(
     words = [word for word in overrides if not _is_override(word, hints)]
     overrides = [word for word in overrides if _is_override(word, hints)]
     if words and positional is None:
-        if OVERRIDE.fullmatch(words[0]):
-            raise UserError(f"unknown setting '{words[0]}'; --help lists them")
+        _refuse_settings(words)
         raise UserError(f"'{words[0]}' is neither a flag nor key=value; --help lists the settings")
     if words and positional:
         given[positional] = words
@@ -61,7 +63,10 @@ def parse_command(
         if isinstance(value, list):  # a flag takes all words that follow it, and settings may be among them
             overrides += [word for word in value if _is_override(word, hints)]
             texts[name] = [word for word in value if not _is_override(word, hints)]
-    config = resolve(load_config(schema, path, [*_as_overrides(given), *overrides], given=texts))
+            _refuse_settings(() if foreign and name == positional else texts[name])
+    config = load_config(schema, path, [*_as_overrides(given), *overrides], given=texts)
+    _refuse_empty(config)
+    config = resolve(config)
     if dry_run:
         print(note(config).rstrip())
         return None
@@ -72,6 +77,21 @@ def _is_override(word: str, hints: dict[str, Any]) -> bool:
     """Whether a word is `key=value`, the key being a setting; any other is one only if nothing else takes it."""
     match = OVERRIDE.fullmatch(word)
     return bool(match) and word.split("=")[0].split(".")[0] in hints
+
+
+def _refuse_settings(words: Sequence[str]) -> None:
+    """`UserError` for a word that is `key=value`, unless a file is called that."""
+    for word in words:
+        if OVERRIDE.fullmatch(word) and not os.path.lexists(word):
+            raise UserError(f"unknown setting '{word}'; --help lists them")
+
+
+def _refuse_empty(config: object) -> None:
+    """`UserError` for an empty text, as a shell's variable that is not set leaves it: a path would be this folder."""
+    for field in fields(cast(Any, config)):
+        value = getattr(config, field.name)
+        if (value == "" and field.default != "") or (isinstance(value, list) and "" in value):
+            raise UserError(f"an empty text ('') is given for {field.name}; give what is meant, or leave it out")
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: Field, hint: Any, note: str) -> None:

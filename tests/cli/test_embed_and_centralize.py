@@ -77,6 +77,26 @@ def test_what_cannot_be_embedded_is_one_line(words, told, capsys):
     assert told in error and error.count("\n") == 1
 
 
+def test_all_pictures_that_are_not_there_are_named(tmp_path, mini_weights, capsys):
+    for name in ("a.png", "b.png"):
+        (tmp_path / "p" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "p" / name).symlink_to("nowhere")
+    words = ["--weights", mini_weights / "transformer_20.safetensors", "--preset", "mini", "--device", "cpu"]
+    assert here("embed", tmp_path / "p", *words, "--out", tmp_path / "f.npz") == 2
+    error = capsys.readouterr().err
+    assert "error: 2 pictures cannot be used, each named above" in error
+    assert all(f"cannot read picture {tmp_path / 'p' / name}" in error for name in ("a.png", "b.png"))
+
+
+def test_generated_pictures_that_are_missing_are_told_in_the_same_words(tmp_path, capsys):
+    market = write_market(tmp_path / "market")
+    told = f"generated picture {market / 'query_gen/pose1'}"
+    for words in (["evaluate", "--ipg", "query"], ["score-generated"]):
+        assert here(*words, "--root", market, "--preset", "mini") == 2
+        error = capsys.readouterr().err
+        assert f"error: {told}" in error and "is missing (and 23 more); generate it first" in error
+
+
 def test_a_gallery_is_centralized_without_labels(gallery, tmp_path):
     out = tmp_path / "centralized.npz"
     assert here("centralize", gallery, "--out", out, "--device", "cpu") == 0

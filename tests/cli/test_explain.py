@@ -1,13 +1,16 @@
 """`pose2id explain` through the real command line."""
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from NFC.training.network import export
-from tests.commands import finished, here
+from tests.commands import ROOT, finished, here
 from tests.nfc.networks.zoo import network_config, pictures, small_network
 
 
@@ -69,8 +72,8 @@ def test_points_are_read(people, weights, tmp_path):
     row = {"path": "a.png", "keypoints": [[30.0, 5.0 + 6 * joint, 0.9] for joint in range(18)]}
     (tmp_path / "keypoints.jsonl").write_text(json.dumps(row) + "\n")
     command = [people / "a.png", people / "b.png", "--extractor", "glad", "--weights", weights("glad")]
-    assert explain(*command, "--keypoints", tmp_path / "keypoints.jsonl", "--out", tmp_path) == 0
-    known, unknown = json.loads((tmp_path / "explain.json").read_text())["pictures"]
+    assert explain(*command, "--keypoints", tmp_path / "keypoints.jsonl", "--out", tmp_path / "o") == 0
+    known, unknown = json.loads((tmp_path / "o/explain.json").read_text())["pictures"]
     points, _, regions = known["looks"]
     assert points["points"][0] == {"name": "nose", "point": pytest.approx([30.5, 5.5, 0.9])}
     assert [box["name"] for box in regions["boxes"]] == ["head", "upper body", "lower body"]
@@ -84,6 +87,57 @@ def test_pictures_of_one_name(people, weights, tmp_path):
     places = people / "a.png", tmp_path / "more/a.png"
     assert explain(*places, "--extractor", "baseline", "--weights", weights("baseline"), "--out", tmp_path / "o") == 0
     assert {path.name for path in finished(tmp_path / "o")} == {"a.png", "a-2.png"}
+
+
+def test_pictures_of_ones_own_are_never_written_over(people, weights, tmp_path, capsys):
+    pictures, network = tmp_path / "pictures", ["--extractor", "baseline", "--weights", weights("baseline")]
+    shutil.copytree(people, pictures)
+    for places, out, told in (
+        ([pictures], pictures, "lies in the folder of pictures"),
+        ([pictures], pictures / "deep/out", "lies in the folder of pictures"),
+        ([pictures / "b.png"], pictures, "b.png lies in out"),
+        ([people], pictures, "is not empty; name another"),
+        ([pictures], tmp_path, "is not empty; name another"),
+    ):
+        assert explain(*places, *network, "--out", out) == 2
+        assert told in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in pictures.iterdir()} == {
+        path.name: path.read_bytes() for path in people.iterdir()
+    }
+    assert explain(pictures, *network, "--out", tmp_path / "out") == 0
+    shutil.copy(people / "a.png", tmp_path / "out/mine.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "out/mine.png")
+    for place in (tmp_path / "out/mine.png", tmp_path / "link.png"):
+        assert explain(place, *network, "--out", tmp_path / "out") == 2
+        assert "lies in out" in capsys.readouterr().err
+
+
+def test_two_runs_do_not_write_into_one_folder(people, weights, tmp_path, capsys):
+    holder = "import sys; from pose2id.processes.locks import locked\nwith locked(sys.argv[1]): print(); input()"
+    words = [sys.executable, "-c", holder, str(tmp_path / "out")]
+    with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        command = [people, "--extractor", "baseline", "--weights", weights("baseline"), "--out", tmp_path / "out"]
+        assert explain(*command) == 2 and "is in use by another run" in capsys.readouterr().err
+        process.communicate(b"\n")
+    assert explain(*command) == 0
+
+
+def test_one_picture_that_fails_does_not_keep_the_others(people, weights, tmp_path, capsys):
+    pictures = tmp_path / "pictures"
+    shutil.copytree(people, pictures)
+    (pictures / "a.png").rename(pictures / "new\nline.png")
+    (pictures / "broken.png").write_bytes(b"no picture")
+    (pictures / f"{'x' * 250}.jpe").write_bytes((people / "a.png").read_bytes())
+    words = ["--extractor", "alignedreid", "--weights", weights("alignedreid"), "--out", tmp_path / "out"]
+    assert explain(pictures, *words) == 1
+    first, *named = capsys.readouterr().err.split("pictures could not be explained:")[1].splitlines()
+    assert not first and ["broken.png" in line for line in named] == [True, False]
+    names = {path.name for path in finished(tmp_path / "out")}
+    assert {"b.png", "c.png", "new\nline.png", "b-c-path.png"} < names
+    assert len(json.loads((tmp_path / "out/explain.json").read_text())["pairs"]) == 2
+    assert explain(pictures / "broken.png", people / "a.png", *words) == 1  # nothing to compare with
+    assert not json.loads((tmp_path / "out/explain.json").read_text())["pairs"]
 
 
 @pytest.mark.parametrize(

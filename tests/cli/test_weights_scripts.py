@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from pose2id.commands.convert import convert
 from pose2id.errors import UserError
 from pose2id.weights import read_tensors
-from tests.commands import program
+from tests.commands import here, program
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -49,6 +49,20 @@ def test_nothing_is_overwritten_and_a_damaged_file_is_told(tmp_path, tensors):
     with pytest.raises(UserError, match="cannot read weights"):
         convert(tmp_path / "bad.pth", tmp_path / "bad.safetensors")
     assert not (tmp_path / "bad.safetensors").exists()
+
+
+def test_files_after_one_that_is_unfit_are_converted_too(tmp_path, tensors, capsys):
+    for name in ("a.pth.tar", "c.pth"):
+        torch.save(tensors, tmp_path / name)
+    for name in ("b.pth", "d.pth"):
+        (tmp_path / name).write_text("no weights")
+    assert here("convert", tmp_path, "--to", "safetensors") == 1
+    assert {path.name for path in tmp_path.glob("*.safetensors")} == {"a.safetensors", "c.safetensors"}
+    assert same(load_file(tmp_path / "a.safetensors"), tensors)
+    first, *named = capsys.readouterr().err.splitlines()
+    assert first == "2 files could not be converted:" and ["b.pth" in named[0], "d.pth" in named[1]] == [True, True]
+    assert here("convert", tmp_path / "a.pth.tar") == 2 and "a.safetensors exists already" in capsys.readouterr().err
+    assert here("convert", tmp_path / "a.safetensors", "--to", "pth") == 0 and (tmp_path / "a.pth").is_file()
 
 
 def test_without_a_network_the_list_is_printed(tmp_path):

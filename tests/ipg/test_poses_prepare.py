@@ -150,7 +150,7 @@ def test_changed_pictures_are_estimated_again(folder, monkeypatch):
         ({"picture_dir": "p", "estimator": "alphapose"}, "vitpose, openpose, json"),
         ({"picture_dir": "p", "estimator": "json"}, "needs weights"),
         ({"picture_dir": "p", "batch_size": 0}, "batch_size is 0"),
-        ({"picture_dir": "p", "out_dir": "p/poses"}, "lies in picture_dir"),
+        ({"picture_dir": "p", "out_dir": "p/poses"}, "out_dir p/poses lies in the folder of pictures p"),
     ],
 )
 def test_configs_that_cannot_work_are_refused(options, message):

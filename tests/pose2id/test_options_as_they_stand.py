@@ -12,6 +12,7 @@ from NFC.evaluation import EvaluateConfig
 from NFC.report.formats import to_terminal
 from NFC.report.table import ResultTable, Row
 from pose2id.config import load_config, read_values, to_yaml
+from pose2id.errors import UserError
 from pose2id.settings.flags import parse_command
 
 ODD = ["${x}", "${", "${a.b:c}", "a${oc.env:HOME}b", r"\${x}", r"\\${x}", "$", "[/b]", "o[/b]", "𠮷", ":red_heart:"]
@@ -48,8 +49,21 @@ def test_what_is_written_down_is_read_back(tmp_path, odd):
     assert load_config(Options, path) == Options(odd)
 
 
-def test_settings_may_follow_a_flag_that_takes_several_words():
-    assert parse_command(Options, "", ["--texts", "a", "b=c", "text=d"]) == Options("d", ["a", "b=c"])
+@pytest.mark.parametrize("words", [["--texts", "a", "b=c", "text=d"], ["a", "text=d", "b=c"]])
+def test_settings_may_follow_words(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^unknown setting 'b=c'; --help lists them$"):
+        parse_command(Options, "", words, positional="texts")
+    expected = Options("d", ["a", "b=c"])
+    assert parse_command(Options, "", ["a", "b=c", "text=d"], positional="texts", foreign=True) == expected
+    (tmp_path / "b=c").touch()
+    assert parse_command(Options, "", words, positional="texts") == expected
+
+
+@pytest.mark.parametrize("words", [["--text", ""], ["--texts", "a", ""], [""], ["several=['']"]])
+def test_empty_texts_are_what_a_shell_made_of_nothing(words):
+    with pytest.raises(UserError, match=r"^an empty text \(''\) is given for (text|texts|several); give what is meant"):
+        parse_command(Options, "", words, positional="texts")
 
 
 def test_the_last_of_two_values_holds():

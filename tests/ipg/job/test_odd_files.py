@@ -44,7 +44,7 @@ def test_what_is_worth_a_look_is_told_and_used(config, reference_folder, pose_fo
     plan = make_plan(config)
     assert plan.unused == [] and len(plan.poses) == 3 and plan.pictures == 9
     assert [note.split("poses/")[-1] for note in plan.notes if "pose3" in note] == ["pose3.png is empty"]
-    assert any("1 file is not read (1 pictures in other folders)" in note for note in plan.notes)
+    assert any("1 file is not read (1 picture in another folder)" in note for note in plan.notes)
     (reference_folder / "out").mkdir()
     (reference_folder / "out/x.jpg").touch()
     assert len(make_plan(replace(config, out_dir=str(reference_folder / "out"))).notes) == 3

@@ -47,6 +47,22 @@ def test_unreadable_picture_is_named_in_one_line(pictures, tmp_path, content, nu
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 0), (2, 1), (64, 0)])
+def test_all_unreadable_pictures_are_named(pictures, tmp_path, capsys, monkeypatch, batch_size, num_workers):
+    bad = [tmp_path / f"bad{number}.jpg" for number in range(5)]
+    for path in bad:
+        path.touch()
+    paths = [*pictures, *bad[:2], *pictures, *bad[2:]]
+    loading = {"batch_size": batch_size, "num_workers": num_workers, "device": "cpu"}
+    with pytest.raises(UserError, match=r"^5 pictures cannot be used, each named above; the first: .*bad0\.jpg"):
+        extract_features(MeanColour(), paths, **loading)
+    error = capsys.readouterr().err
+    assert all(f"cannot read picture {path}" in error for path in bad)
+    monkeypatch.setattr(features, "MOST_TOLD", 3)
+    with pytest.raises(UserError, match=r"^3 or more pictures cannot be used"):
+        extract_features(MeanColour(), paths, **loading)
+
+
 def test_refuses(pictures):
     with pytest.raises(UserError, match="no pictures"):
         extract_features(MeanColour(), [])

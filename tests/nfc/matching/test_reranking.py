@@ -61,6 +61,11 @@ def test_one_query_and_one_gallery_item():
 
 def test_refuses():
     feats = torch.eye(3)
-    for arguments in ({"k1": 0}, {"k2": 0}, {"lambda_value": 1.5}, {"gallery": torch.zeros(3, 2)}):
-        with pytest.raises(ValueError):
+    for arguments, told in (
+        ({"k1": 0}, "need k1, k2 >= 1 .*, got 0, 6"),
+        ({"k2": 0}, "need k1, k2 >= 1 .*, got 20, 0"),
+        ({"lambda_value": 1.5}, "0 <= lambda_value <= 1, got 20, 6, 1.5"),
+        ({"gallery": torch.zeros(3, 2)}, "differ in size: 3 and 2"),
+    ):
+        with pytest.raises(ValueError, match=told):
             k_reciprocal_rerank(**({"query": feats, "gallery": feats} | arguments))

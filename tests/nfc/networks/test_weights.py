@@ -164,6 +164,8 @@ def test_converter_executes_only_what_is_trusted(exploit):
     assert all(torch.equal(written[name], tensor) for name, tensor in tensors().items())
     with pytest.raises(UserError, match="exists already"):
         convert(exploit, "--i-trust-this-file")
+    convert(exploit.rename(exploit.with_name("v.pth.tar")), "--i-trust-this-file")
+    assert exploit.with_name("v.safetensors").is_file()
 
 
 def test_converter_says_what_is_missing(tmp_path):
@@ -171,6 +173,21 @@ def test_converter_says_what_is_missing(tmp_path):
         convert(tmp_path / "w.pth", "--i-trust-this-file")
     (tmp_path / "w.pth").write_bytes(b"cno_such_module\nThing\n.")
     with pytest.raises(UserError, match="needs the Python module 'no_such_module'"):
+        convert(tmp_path / "w.pth", "--i-trust-this-file")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"These are no weights.\n", r"it starts with b'These are no weights', as no torch file does; give a file"),
+        (b"", "it is an empty file; give a file that torch.save wrote"),
+        (pickle.dumps({"a": 1}), "; give a file that torch.save wrote, or get it again"),
+        (b"\x1f\x8b", "gzip archive: unpack it, and give the file inside$"),
+    ],
+)
+def test_converter_says_what_to_do_about_other_files(tmp_path, content, told):
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(UserError, match=told):
         convert(tmp_path / "w.pth", "--i-trust-this-file")
 
 

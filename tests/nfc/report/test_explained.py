@@ -72,6 +72,10 @@ def test_nothing_on_a_sheet_overlaps():
     assert wrapped("wwwwwwwwwwwwwwwwwwww", 60) != ["wwwwwwwwwwwwwwwwwwww"]
 
 
+def test_names_that_cannot_be_printed_are_drawn_escaped():
+    assert np.array_equal(sheet(GREY, "a\nb.png", []), sheet(GREY, "a\\nb.png", []))
+
+
 @pytest.mark.parametrize("size", [(8, 400), (900, 10), (1, 1)])
 def test_pictures_of_any_form(size):
     look = MapLook("Heat", torch.rand(1, 4, 2), ["heat"])

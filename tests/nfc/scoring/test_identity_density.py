@@ -39,16 +39,16 @@ def test_import_of_the_papers_code():
 
 
 @pytest.mark.parametrize(
-    ("feats", "pids"),
+    ("feats", "pids", "told"),
     [
-        (torch.zeros(3, 2), [0, 1]),
-        (torch.zeros(3, 2), [0.5, 1.0, 2.0]),
-        (torch.zeros(3, 2), [[0], [1], [2]]),
-        (torch.zeros(0, 2), []),
-        (torch.full((2, 2), torch.nan), [0, 1]),
-        (torch.zeros(2), [0, 1]),
+        (torch.zeros(3, 2), [0, 1], r"pids must have shape \(3,\), got \(2,\)"),
+        (torch.zeros(3, 2), [0.5, 1.0, 2.0], "pids must be integers"),
+        (torch.zeros(3, 2), [[0], [1], [2]], r"pids must have shape \(3,\), got \(3, 1\)"),
+        (torch.zeros(0, 2), [], "feats is empty"),
+        (torch.full((2, 2), torch.nan), [0, 1], "feats holds NaN"),
+        (torch.zeros(2), [0, 1], "feats must have 2 axes"),
     ],
 )
-def test_refuses(feats, pids):
-    with pytest.raises(ValueError):
+def test_refuses(feats, pids, told):
+    with pytest.raises(ValueError, match=told):
         ID2(feats, pids)

@@ -218,26 +218,26 @@ def test_nothing_to_score_is_an_error(g_pids, g_camids):
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("changed", "told"),
     [
-        {"query": torch.zeros(0, 2)},
-        {"query": torch.zeros(2, 3)},
-        {"query": torch.full((2, 2), torch.nan)},
-        {"gallery": None},
-        {"gallery": torch.zeros(2)},
-        {"q_pids": [1]},
-        {"g_pids": [1, 2, 3]},
-        {"q_camids": [0.5, 0.5]},
-        {"g_camids": []},
-        {"max_rank": 0},
-        {"cmc": "people"},
-        {"distances": np.zeros((2, 3))},
-        {"distances": np.full((2, 2), np.nan)},
-        {"distances": np.zeros(4)},
+        ({"query": torch.zeros(0, 2)}, "query is empty"),
+        ({"query": torch.zeros(2, 3)}, "differ in size: 3 and 2"),
+        ({"query": torch.full((2, 2), torch.nan)}, "query holds NaN"),
+        ({"gallery": None}, "give query and gallery features, or distances="),
+        ({"gallery": torch.zeros(2)}, "gallery must have 2 axes"),
+        ({"q_pids": [1]}, "q_pids must have shape"),
+        ({"g_pids": [1, 2, 3]}, "g_pids must have shape"),
+        ({"q_camids": [0.5, 0.5]}, "q_camids must be integers"),
+        ({"g_camids": []}, "g_camids must be integers"),
+        ({"max_rank": 0}, "max_rank must be at least 1"),
+        ({"cmc": "people"}, "cmc must be 'pictures' or 'identities'"),
+        ({"distances": np.zeros((2, 3))}, r"g_pids must have shape \(3,\)"),
+        ({"distances": np.full((2, 2), np.nan)}, "distances hold NaN"),
+        ({"distances": np.zeros(4)}, "distances must be a .Q, G. matrix"),
     ],
     ids=str,
 )
-def test_refuses(changed):
+def test_refuses(changed, told):
     arguments = {
         "query": torch.zeros(2, 2),
         "gallery": torch.zeros(2, 2),
@@ -247,13 +247,21 @@ def test_refuses(changed):
         "g_camids": [1, 1],
     }
     assert evaluate_ranking(**arguments).valid_queries.all()
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=told):
         evaluate_ranking(**(arguments | changed))
 
 
-@pytest.mark.parametrize("changed", [{"k": 0}, {"query": torch.zeros(2, 3)}, {"g_pids": [1]}], ids=str)
-def test_rank_lists_refuse(changed):
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"k": 0}, "k must be at least 1"),
+        ({"query": torch.zeros(2, 3)}, "differ in size: 3 and 2"),
+        ({"g_pids": [1]}, "g_pids must have shape"),
+    ],
+    ids=str,
+)
+def test_rank_lists_refuse(changed, told):
     arguments = {"query": torch.zeros(2, 2), "gallery": torch.zeros(2, 2)}
     arguments |= {name: [0, 1] for name in ("q_pids", "g_pids", "q_camids", "g_camids")}
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=told):
         rank_gallery(**(arguments | changed))

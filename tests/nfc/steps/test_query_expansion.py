@@ -39,11 +39,17 @@ def test_known_values():
 
 
 @pytest.mark.parametrize(
-    "changed",
-    [{"k": 0}, {"alpha": -1.0}, {"alpha": float("nan")}, {"gallery": torch.zeros(2, 3)}, {"query": torch.zeros(0, 2)}],
+    ("changed", "told"),
+    [
+        ({"k": 0}, "k must be at least 1"),
+        ({"alpha": -1.0}, "alpha must be at least 0"),
+        ({"alpha": float("nan")}, "alpha must be .* finite, got nan"),
+        ({"gallery": torch.zeros(2, 3)}, "differ in size: 2 and 3"),
+        ({"query": torch.zeros(0, 2)}, "query is empty"),
+    ],
     ids=str,
 )
-def test_refuses(changed):
+def test_refuses(changed, told):
     arguments = {"query": torch.ones(1, 2), "gallery": torch.ones(2, 2), "k": 1}
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=told):
         expand_queries(**(arguments | changed))

@@ -1,6 +1,7 @@
 """Which files of a folder are pictures, and what is told of the others."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from PIL import Image
 from pose2id.errors import UserError
 from pose2id.files import NameRefused, remove_leftovers, replacing
 from pose2id.pictures import read_picture, write_picture
-from pose2id.reading.listing import PICTURE_SUFFIXES, find_deeper, find_left_out, list_pictures
+from pose2id.pictures.below import named_pictures
+from pose2id.reading.listing import PICTURE_SUFFIXES, find_deeper, find_left_out, list_nested, list_pictures
 
 
 def plant(root, *names):
@@ -38,7 +40,21 @@ def test_links_lead_to_people_and_loops_nowhere(tmp_path):
     (tmp_path / "people/1/round").symlink_to(tmp_path / "people")
     (tmp_path / "people/1/loop").symlink_to(tmp_path / "people/1/loop")
     found = find_left_out({tmp_path / "people": 1})
-    assert found.counts == {".xyz": 1, "without suffix": 1}
+    assert found.counts == {".xyz": 1, "without suffix": 1, "links to folders": 1}
+
+
+def test_links_to_folders_are_counted_and_not_followed(tmp_path, caplog):
+    plant(tmp_path, "other/a.jpg", "pics/b.jpg", "pics/deep/c.jpg", "pics/out/d.jpg")
+    for name, place in (("link.jpg", "other"), ("deep/round", "pics"), (".hidden", "other"), ("to_out", "pics/out")):
+        (tmp_path / "pics" / name).symlink_to(tmp_path / place)
+    pictures, left_out = list_nested(tmp_path / "pics")
+    assert sorted(path.name for path in pictures) == ["b.jpg", "c.jpg", "d.jpg"]
+    assert "3 files are not read (3 links to folders), the first" in str(left_out)
+    assert named_pictures([str(tmp_path / "pics"), "nowhere.png"]) == [*sorted(pictures), Path("nowhere.png")]
+    assert "pics: 3 files are not read (3 links to folders)" in caplog.text
+    deeper = find_deeper(tmp_path / "pics", tmp_path / "pics/out")
+    assert deeper.counts == {"links to folders": 2, "pictures in other folders": 1}
+    assert "(2 links to folders, 1 picture in another folder)" in str(deeper)
 
 
 def test_pictures_below_a_flat_folder(tmp_path):
