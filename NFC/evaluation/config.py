@@ -61,7 +61,7 @@ class EvaluateConfig:
     parsing_classes: str = "pascal"  # of these label maps: pascal, lip or atr
     missing_parsing: Missing = Missing.error  # or skip: nothing is known of the parts in a picture without a label map
     steps: list[Any] = field(default_factory=list)  # methods in their order: nfc, nfc:on=gallery,k1=4, k_reciprocal
-    numbers: dict[str, list[Any]] = field(default_factory=dict)  # of methods, by method; see `NFC.evaluation.benchmark`
+    numbers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by method; see `NFC.evaluation.benchmark`
     # Short forms, which stand behind `steps` in this order.
     ipg: Side = Side.none  # generated pictures on none, gallery, query or both
     nfc: Side = Side.none
