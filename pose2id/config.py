@@ -65,6 +65,8 @@ def read_values(schema: type[Schema], values: Mapping[str, Any], what: str) -> S
         return cast(Schema, OmegaConf.to_object(OmegaConf.merge(config, literal(dict(values)))))
     except (OmegaConfBaseException, TypeError) as error:  # TypeError: a list where settings were
         raise UserError(f"{what}: {misfit(schema, values) or one_line(error, None)}") from error
+    except UserError as error:  # of the dataclass itself
+        raise UserError(f"{what}: {error}") from error
 
 
 def read_dotlist(overrides: Sequence[str]) -> DictConfig:

@@ -18,6 +18,7 @@ from pose2id.weights import load_tensors, read_tensors, strip_prefix, weights_fi
 
 from .base import Extractor, Preprocessing
 from .reid_network import ReIDNetwork
+from .sizes import check_numbers, making, show_black
 
 KEY = "pose2id-network-1"  # of the header: one entry
 
@@ -76,9 +77,16 @@ def build_from_file(kind: type[ReIDNetwork], weights: str | Path | None, preset:
         return build_from_tensors(kind, tensors, path, preset)
     if header.network != kind.name:
         raise UserError(f"{path} is a file of {header.network}, not of {kind.name}; name that network")
-    sizes = replace(read_values(kind.Sizes, header.sizes, f"header of {path}"), num_classes=0)
-    check_sizes(header.sizes, len(tensors), f"header of {path}")
-    return _filled(kind, lambda: sizes, tensors, path).extractor(header.preprocessing)
+    where = f"header of {path}"
+    given = read_values(kind.Sizes, header.sizes, where)
+    check_numbers(kind, given, f"{where}: sizes")
+    check_sizes(header.sizes, len(tensors), where)
+    sizes = replace(given, num_classes=0)
+    with making(kind.name, where):
+        extractor = _filled(kind, lambda: sizes, tensors, path).extractor(header.preprocessing)
+        if sizes != replace(kind.Sizes(), num_classes=0):  # official ones are known to make one
+            show_black(extractor)
+    return extractor
 
 
 def build_from_tensors(

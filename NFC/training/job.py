@@ -15,7 +15,7 @@ from .augmentation import AugmentationConfig
 from .batches import Batches
 from .data import DataConfig, read_training_set
 from .losses import Loss, read_losses
-from .network import NetworkConfig, build_network, described, export, fixed_settings
+from .network import NetworkConfig, build_network, check_sizes, described, export, fixed_settings
 from .objective import ReIDObjective
 from .schemes import SCHEMES, Scheme
 from .validation import Validation, ValidationConfig
@@ -65,6 +65,7 @@ def train(config: ReIDTrainConfig) -> None:
     losses = config.read_losses()
     scheme_name, scheme = config.read_scheme()
     check_pairs(config.network.name, scheme)
+    check_sizes(config.network)
     asked = described(config.network)
     preprocessing = asked.preprocessing()
     pictures = read_training_set(config.data, preprocessing, asked.training_inputs())

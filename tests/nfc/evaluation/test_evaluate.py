@@ -59,7 +59,7 @@ def test_dry_run_prints_the_resolved_config(capsys):
         ([], "give --root DIR"),
         (["--root", "nowhere"], "nowhere does not exist"),
         (["--root", "nowhere", "--dataset", "x"], "unknown data set 'x'"),
-        (["--root", "nowhere", "--ipg", "x"], "expected one of"),
+        (["--root", "nowhere", "--ipg", "x"], "ipg is 'x'; it must be one of: none, gallery"),
         (["--root", "nowhere", "--k1", "0"], "k1 is 0; it must be from 1"),
         (["--root", "nowhere", "--ablation", "--save_features", "x"], "one row"),
         (["--root", "nowhere", "--precision", "int8"], "float16"),
