@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from .errors import UserError
 from .reading.files import one_line
 from .reading.yaml_files import literal, marked, read_yaml, unmarked
+from .settings.misfits import misfit
 
 Schema = TypeVar("Schema")
 
@@ -31,12 +32,11 @@ def load_config(
     """
     texts, others = _sorted_overrides(schema, overrides)
     texts += [([name], value) for name, value in (given or {}).items()]
-    config = OmegaConf.structured(schema)
+    below = _plain(read_yaml(path)) if path is not None else {}
+    below, above = below[section] if section else below, {}
     try:
-        if path is not None:
-            loaded = read_yaml(path)
-            config = OmegaConf.merge(config, loaded[section] if section else loaded)
-        config = OmegaConf.merge(config, read_dotlist(others))
+        above = _plain(read_dotlist(others))
+        config = OmegaConf.merge(OmegaConf.structured(schema), _merged(below, above))
         lacking = OmegaConf.missing_keys(config)
         for name in lacking & {".".join(keys) for keys, _ in texts}:
             OmegaConf.update(config, name, "")  # what is given stands there soon
@@ -44,7 +44,11 @@ def load_config(
             raise UserError(f"{' and '.join(still)} must be given: --{still[0]} or {still[0]}=...")
         built = cast(Schema, OmegaConf.to_object(config))
     except (OmegaConfBaseException, yaml.YAMLError, TypeError) as error:  # TypeError: a list where settings were
-        raise UserError(f"config {path or ''} {' '.join(overrides)}: {one_line(error, None)}") from error
+        file = f"config {path}: " if path is not None else ""
+        if told := misfit(schema, below, section or ""):
+            raise UserError(file + told) from error
+        words = " ".join(overrides)
+        raise UserError(misfit(schema, above) or f"{file}{words}: {one_line(error, None)}") from error
     for keys, text in texts:
         built = _with(built, keys, text)
     return built
@@ -59,8 +63,10 @@ def read_values(schema: type[Schema], values: Mapping[str, Any], what: str) -> S
     OmegaConf.set_readonly(config, False)
     try:
         return cast(Schema, OmegaConf.to_object(OmegaConf.merge(config, literal(dict(values)))))
-    except OmegaConfBaseException as error:
-        raise UserError(f"{what}: {one_line(error, None)}") from error
+    except (OmegaConfBaseException, TypeError) as error:  # TypeError: a list where settings were
+        raise UserError(f"{what}: {misfit(schema, values) or one_line(error, None)}") from error
+    except UserError as error:  # of the dataclass itself
+        raise UserError(f"{what}: {error}") from error
 
 
 def read_dotlist(overrides: Sequence[str]) -> DictConfig:
@@ -84,6 +90,20 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     return str(value) if isinstance(value, Path) else value
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(config))
+
+
+def _merged(below: Any, above: Any, key: str = "") -> Any:
+    """`above` over `below`: names and values are joined, anything else takes the place of what was there."""
+    if not isinstance(below, Mapping | list) or not isinstance(above, Mapping):
+        return above
+    if isinstance(below, list):
+        raise UserError(f"{key} is a list in the config file, and {above!r:.80} is none; give it whole: {key}=[...]")
+    changed = {name: _merged(below.get(name), value, f"{key}.{name}".lstrip(".")) for name, value in above.items()}
+    return {**below, **changed}
 
 
 def _sorted_overrides(schema: type, overrides: Sequence[str]) -> tuple[list[tuple[list[str], Any]], list[str]]:

@@ -11,6 +11,7 @@ from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.presets import default_directory, load_preset
 from pose2id.resources import here_or_shipped
+from pose2id.settings.given import check_not_given
 from pose2id.settings.ranges import BATCH, Range, check_ranges
 
 from ..models.reference_attention import KERNELS
@@ -90,6 +91,8 @@ def resolve(config: GenerationConfig) -> GenerationConfig:
         raise UserError("dataset_dir says where pictures come from and go to; leave out ref_dir and out_dir")
     if config.dataset and not config.dataset_dir:
         raise UserError(f"dataset {config.dataset} needs dataset_dir, the folder it lies in")
+    if not config.dataset_dir:
+        check_not_given(config, ("dataset_options", "splits"), "dataset_dir, a data set to fill")
     if config.dataset_dir:
         count = config.references_per_person or 1
         places = {"dataset": config.dataset or "market1501", "references_per_person": count}

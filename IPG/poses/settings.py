@@ -7,6 +7,7 @@ from pose2id.devices import pick_device
 from pose2id.errors import UserError
 from pose2id.presets import preset_file
 from pose2id.processes.claims import keep_outside
+from pose2id.settings.given import check_not_given
 from pose2id.settings.ranges import BATCH, PIXELS, check_ranges
 
 from ..splits import check_splits
@@ -43,6 +44,8 @@ def resolve(config: PrepareConfig) -> PrepareConfig:
         raise UserError("name either dataset_dir, a data set, or picture_dir, a folder of pictures")
     if config.dataset and not config.dataset_dir:
         raise UserError(f"dataset {config.dataset} needs dataset_dir, the folder it lies in")
+    if not config.dataset_dir:
+        check_not_given(config, ("dataset_options", "splits"), "dataset_dir, a data set")
     preset_file(config.preset)
     _check(config)
     source = Path(config.dataset_dir or config.picture_dir)

@@ -35,17 +35,21 @@ class CentralizeConfig:
 
 
 def main(arguments: Sequence[str]) -> None:
-    config = parse_command(CentralizeConfig, __doc__, arguments, positional="features")
+    config = parse_command(CentralizeConfig, __doc__, arguments, positional="features", resolve=_checked)
     if config is not None:
         for path in centralize(config):
             print(f"wrote {printable(path)}")
 
 
+def _checked(config: CentralizeConfig) -> CentralizeConfig:
+    """As it is, once its steps are known to be possible, also for `--dry_run`."""
+    _chain(config)
+    return config
+
+
 def centralize(config: CentralizeConfig) -> list[Path]:
     """Write the files and return their paths; `UserError`, before anything is written, for what cannot be."""
-    chain, out = Chain.of(*build_methods(config.steps)), Path(config.out)
-    if wrong := [method.name for method in chain.methods if not isinstance(method, OneSetStep)]:
-        raise UserError(f"{wrong[0]} compares two sets; steps here refine each by itself, such as nfc and generated")
+    chain, out = _chain(config), Path(config.out)
     match config.features:
         case [single]:
             if out.suffix != ".npz":
@@ -59,3 +63,18 @@ def centralize(config: CentralizeConfig) -> list[Path]:
     device = pick_device(config.device)
     refined = [chain.centralize(features.to(device), split) for features, split in zip(sets, places, strict=True)]
     return [write_centralized(path, features) for path, features in zip(places.values(), refined, strict=True)]
+
+
+def _chain(config: CentralizeConfig) -> Chain:
+    """The steps; `UserError` for one that looks at two sets, or at none of those there are."""
+    chain = Chain.of(*build_methods(config.steps))
+    splits = ("gallery",) if len(config.features) == 1 else SPLITS
+    for step in chain.methods:
+        if not isinstance(step, OneSetStep):
+            raise UserError(
+                f"{step.name} compares two sets; steps here refine each by itself, such as nfc and generated"
+            )
+        if not any(step.on.covers(split) for split in splits):
+            sets = "one file, which counts as a gallery" if len(splits) == 1 else "query and gallery"
+            raise UserError(f"{step.name}:on={step.on.value} does nothing to {sets}; leave out on, or the step")
+    return chain

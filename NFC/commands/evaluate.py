@@ -22,8 +22,14 @@ from ..report import terminal_table, write_report
 TABLE_WIDTH = 160  # columns; a narrower terminal folds the lines, which loses less than cutting cells
 
 
+def _checked(config: EvaluateConfig) -> EvaluateConfig:
+    """As it is, once its rows are known to be possible, also for `--dry_run`."""
+    config.rows()
+    return config
+
+
 def main(arguments: Sequence[str]) -> None:
-    config = parse_command(EvaluateConfig, __doc__, arguments)
+    config = parse_command(EvaluateConfig, __doc__, arguments, resolve=_checked)
     if config is None:
         return
     config = config.resolved()

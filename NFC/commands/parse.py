@@ -22,6 +22,7 @@ from pose2id.errors import UserError, printable
 from pose2id.pictures.below import pictures_below
 from pose2id.processes.claims import keep_outside
 from pose2id.settings.flags import parse_command
+from pose2id.settings.given import check_not_given
 from pose2id.settings.ranges import BATCH, check_ranges
 
 from ..datasets import build_dataset
@@ -46,7 +47,7 @@ class ParseConfig:
 
 
 def main(arguments: Sequence[str]) -> int | None:
-    config = parse_command(ParseConfig, __doc__, arguments)
+    config = parse_command(ParseConfig, __doc__, arguments, resolve=_checked)
     if config is None:
         return None
     pictures, root = _pictures(config)
@@ -59,10 +60,17 @@ def main(arguments: Sequence[str]) -> int | None:
     return 1 if failures else None
 
 
-def _pictures(config: ParseConfig) -> tuple[set[Path], Path]:
-    """The pictures that are wanted, and the folder that their maps are named below."""
+def _checked(config: ParseConfig) -> ParseConfig:
+    """As it is; `UserError` for settings that do not go together."""
     if (config.root is None) == (config.pictures is None):
         raise UserError("name either root, a data set, or pictures, a folder of pictures")
+    if config.pictures:
+        check_not_given(config, ("generated", "dataset", "options"), "root, a data set")
+    return config
+
+
+def _pictures(config: ParseConfig) -> tuple[set[Path], Path]:
+    """The pictures that are wanted, and the folder that their maps are named below."""
     if config.root:
         dataset = build_dataset(config.dataset, config.root, **config.options)
         return pictures_of(dataset, config.generated), dataset.root

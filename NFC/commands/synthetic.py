@@ -17,6 +17,7 @@ from omegaconf import MISSING
 
 from pose2id.errors import UserError
 from pose2id.settings.flags import parse_command
+from pose2id.settings.given import check_not_given
 from pose2id.settings.ranges import SEED, SHARE, Range, check_ranges
 
 from ..datasets.synthetic.groups import OCCLUDED, write_groups
@@ -46,11 +47,9 @@ class SyntheticConfig:
 
 
 def main(arguments: Sequence[str]) -> None:
-    config = parse_command(SyntheticConfig, __doc__, arguments)
+    config = parse_command(SyntheticConfig, __doc__, arguments, resolve=_checked)
     if config is None:
         return
-    if config.layout not in (*LAYOUTS, GROUPS):
-        raise UserError(f"unknown layout '{config.layout}'; choose one of: {', '.join((*LAYOUTS, GROUPS))}")
     out = Path(config.out)
     if config.layout == GROUPS:
         write_groups(out, config.seed, config.groups, config.workers, config.occluded)
@@ -62,3 +61,14 @@ def main(arguments: Sequence[str]) -> None:
             config.layout, out, config.seed, *pids, config.workers, config.masks, config.keypoints, **options
         )
         print(f"wrote {count} pictures to {out}")
+
+
+def _checked(config: SyntheticConfig) -> SyntheticConfig:
+    """As it is; `UserError` for an unknown layout, and for settings of others."""
+    if config.layout not in (*LAYOUTS, GROUPS):
+        raise UserError(f"unknown layout '{config.layout}'; choose one of: {', '.join((*LAYOUTS, GROUPS))}")
+    if config.layout == GROUPS:
+        check_not_given(config, ("train_pids", "test_pids", "shots"), "the layout of a data set")
+    else:
+        check_not_given(config, ("groups", "occluded"), f"layout={GROUPS}")
+    return config

@@ -10,11 +10,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pose2id.errors import UserError
 from pose2id.reading.yaml_files import read_yaml
 from pose2id.resources import CONFIGS
 
 from ..datasets import DATASETS
-from ..methods import Numbers
+from ..methods import METHODS, Numbers
 
 
 def benchmark_numbers(
@@ -22,8 +23,10 @@ def benchmark_numbers(
 ) -> Numbers:
     """The numbers of each method for data set `dataset` with `options`; `given` ones stand in for those of its file.
 
-    dataset: None where the features are of no data set in particular; then there are the given ones alone.
+    dataset: None where the features are of no data set in particular; then there are the given ones alone. `UserError`
+    for given ones of no method, or with a `when` that names no options.
     """
+    _check(given)
     path = CONFIGS / "evaluate" / f"{dataset}.yaml"
     known: Any = given or (read_yaml(path).get("numbers", {}) if path.is_file() else {})
     reader = DATASETS.get(dataset) if dataset else None
@@ -35,3 +38,14 @@ def benchmark_numbers(
         for entry in entries
         if all(chosen.get(name) == str(value) for name, value in entry.get("when", {}).items())
     }
+
+
+def _check(given: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    for method, entries in given.items():
+        if method not in METHODS:
+            raise UserError(f"numbers: '{method}' is unknown; choose one of: {', '.join(METHODS)}")
+        for when in (entry.get("when", {}) for entry in entries):
+            if not isinstance(when, Mapping):
+                raise UserError(
+                    f"numbers.{method}: when is {when}; it must hold options of the data set, such as {{mode: all}}"
+                )

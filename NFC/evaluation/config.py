@@ -16,6 +16,7 @@ from ..methods import Numbers, build_methods, with_network
 from ..networks.body.label_maps import Missing
 from ..steps import GeneratedPictures, NeighbourCentralization, QueryExpansion, Side
 from .benchmark import benchmark_numbers
+from .short_forms import check_numbers_are_used
 
 # Rows of the paper's Table 2: name -> sides of (generated pictures, NFC).
 ABLATION: Mapping[str, tuple[Side, Side]] = {
@@ -62,7 +63,7 @@ class EvaluateConfig:
     parsing_classes: str = "pascal"  # of these label maps: pascal, lip or atr
     missing_parsing: Missing = Missing.error  # or skip: nothing is known of the parts in a picture without a label map
     steps: list[Any] = field(default_factory=list)  # methods in their order: nfc, nfc:on=gallery,k1=4, k_reciprocal
-    numbers: dict[str, list[Any]] = field(default_factory=dict)  # of methods, by method; see `NFC.evaluation.benchmark`
+    numbers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by method; see `NFC.evaluation.benchmark`
     # Short forms, which stand behind `steps` in this order.
     ipg: Side = Side.none  # generated pictures on none, gallery, query or both
     nfc: Side = Side.none
@@ -101,9 +102,10 @@ class EvaluateConfig:
     def rows(self) -> dict[str, Chain]:
         """The rows of the table by name.
 
-        `UserError` for methods and numbers that are unknown or do not go together, and for files that cannot be written
-        from what is given.
+        `UserError` for methods and numbers that are unknown or do not go together, for numbers that no row has, and for
+        files that cannot be written from what is given.
         """
+        check_numbers_are_used(self)
         numbers = benchmark_numbers(self.dataset if self.root else None, self.options, self.numbers)
         if not self.features:  # nobody said which network gave those
             numbers = with_network(numbers, extractor=self.extractor, weights=self.weights, preset=self.preset)
@@ -114,6 +116,8 @@ class EvaluateConfig:
         return dict(zip(ABLATION if self.ablation else [chains[0].label], chains, strict=True))
 
     def _check_outputs(self) -> None:
+        if self.distractor is not None and self.root:
+            raise UserError("distractor is for feature files alone: a data set knows its own; leave out distractor")
         if self.page and not self.page.lower().endswith((".html", ".htm")):
             raise UserError(f"page '{self.page}' is no HTML file; give a name that ends in .html")
         if self.page and not self.root:

@@ -49,6 +49,7 @@ def _evaluate(config: EvaluateConfig) -> tuple[list[Scores], list[Path]]:
     if not this_process().is_main_process:
         return [], []
     query, gallery = (features.to(device) for features in sets)
+    _warn_of_distractor(config.distractor, query, gallery)
     scores, written = _score(config, query, gallery, rows, protocol), []
     if config.page and scores and dataset:
         written.append(write_score_page(Path(config.page), config.title, scores, dataset, query, gallery))
@@ -56,6 +57,17 @@ def _evaluate(config: EvaluateConfig) -> tuple[list[Scores], list[Path]]:
         (chain,) = rows.values()
         written.append(save_centralized(Path(config.save_features), query, gallery, chain, protocol))
     return scores, written
+
+
+def _warn_of_distractor(pid: int | None, query: FeatureSet, gallery: FeatureSet) -> None:
+    """Say where the pid that shall show nobody is somebody's, or nobody has it."""
+    if pid is None or query.pids is None or gallery.pids is None:
+        return
+    if not (gallery.pids == pid).any():
+        logger.warning("distractor %d: no row of the gallery has this pid", pid)
+    if looking := int((query.pids == pid).sum()):
+        whole = f"{looking:,} of {len(query.pids):,}"
+        logger.warning("distractor %d: %s queries have this pid, and are ranked like any other", pid, whole)
 
 
 def _score(

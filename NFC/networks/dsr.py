@@ -66,6 +66,7 @@ class DSR(MapNetwork):
 
     name = "dsr"
     Sizes = DSRSizes
+    optional = (*MapNetwork.optional, "windows")
     mini = MapNetwork.mini | {"windows": [1, 2], "stride": 1}
 
     def __init__(self, sizes: DSRSizes) -> None:

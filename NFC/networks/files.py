@@ -20,6 +20,7 @@ from pose2id.weights import load_tensors, read_tensors, strip_prefix, weights_fi
 
 from .base import Extractor, Preprocessing
 from .reid_network import ReIDNetwork
+from .sizes import check_numbers, making, show_black
 
 KEY = "pose2id-network-1"  # of the header: one entry
 
@@ -87,9 +88,16 @@ def build_from_file(
     said = header.preprocessing.height, header.preprocessing.width
     if picture_size is not None and _height_and_width(picture_size) != said:
         raise UserError(f"{path} says that its pictures are {said[0]} x {said[1]}; leave out picture_size")
-    sizes = replace(read_values(kind.Sizes, header.sizes, f"header of {path}"), num_classes=0)
-    check_sizes(header.sizes, len(tensors), f"header of {path}")
-    return _filled(kind, lambda: sizes, tensors, path).extractor(header.preprocessing)
+    where = f"header of {path}"
+    given = read_values(kind.Sizes, header.sizes, where)
+    check_numbers(kind, given, f"{where}: sizes")
+    check_sizes(header.sizes, len(tensors), where)
+    sizes = replace(given, num_classes=0)
+    with making(kind.name, where):
+        extractor = _filled(kind, lambda: sizes, tensors, path).extractor(header.preprocessing)
+        if sizes != replace(kind.Sizes(), num_classes=0):  # official ones are known to make one
+            show_black(extractor)
+    return extractor
 
 
 def build_from_tensors(
@@ -111,18 +119,9 @@ def build_from_tensors(
     network = _filled(kind, sizes, tensors, path)
     extractor = network.extractor(network.official_preprocessing(preset))
     if picture_size is not None:
-        _try_out(extractor, kind.name)
+        with making(kind.name, f"picture_size {extractor.height} {extractor.width}"):
+            show_black(extractor)
     return extractor
-
-
-@torch.no_grad()
-def _try_out(extractor: Extractor, name: str) -> None:
-    """Show it one black picture; `UserError` where the network cannot take that size."""
-    try:
-        extractor.eval()(torch.zeros(1, 3, extractor.height, extractor.width))
-    except RuntimeError as error:
-        size = f"{extractor.height} x {extractor.width}"
-        raise UserError(f"{name} cannot be shown pictures of {size} ({one_line(error)}); give another size") from error
 
 
 def _height_and_width(picture_size: Sequence[int]) -> tuple[int, int]:

@@ -68,6 +68,7 @@ class KPR(PartNetwork):
 
     name = "kpr"
     Sizes = KPRSizes
+    optional = (*PartNetwork.optional, "pretrained_windows")
     learns_cameras = True
 
     def __init__(self, sizes: KPRSizes) -> None:

@@ -84,6 +84,7 @@ class ReIDNetwork(nn.Module):
     name: ClassVar[str]  # in `NETWORKS`
     Sizes: ClassVar[type]
     mini: ClassVar[Mapping[str, Any]] = {}  # sizes of the preset mini that differ from the defaults
+    optional: ClassVar[tuple[str, ...]] = ("num_classes", "num_cameras")  # numbers of `Sizes` that may be 0, for none
     learns_cameras: ClassVar[bool] = False  # `Sizes` has `num_cameras`, of a camera embedding
     stages: ClassVar[tuple[Stage, ...]] = ()  # in which it can be trained, one after the other
     trained_on_pairs: ClassVar[bool] = False  # `branches` needs `Inputs.pairs`

@@ -34,6 +34,7 @@ class TransReID(ReIDNetwork):
 
     name = "transreid"
     Sizes = TransReIDSizes
+    optional = (*ReIDNetwork.optional, "num_views", "fc_classes")
     learns_cameras = True
 
     def __init__(self, sizes: TransReIDSizes) -> None:

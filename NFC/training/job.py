@@ -14,8 +14,8 @@ from ..networks import NETWORKS, trainable
 from .augmentation import AugmentationConfig
 from .batches import Batches
 from .data import DataConfig, read_training_set
-from .losses import read_losses
-from .network import NetworkConfig, build_network, described, export, fixed_settings
+from .losses import Loss, read_losses
+from .network import NetworkConfig, build_network, check_sizes, described, export, fixed_settings
 from .objective import ReIDObjective
 from .schemes import SCHEMES, Scheme
 from .validation import Validation, ValidationConfig
@@ -25,8 +25,8 @@ from .validation import Validation, ValidationConfig
 class ReIDTrainConfig:
     """Every setting; each is a key of the YAML file and a key=value override.
 
-    losses: a list of {name, weight, the loss's own numbers}, or the short form of `NFC.training.losses`. scheme: {name,
-    the scheme's own settings}.
+    losses: a list of names or {name, weight, the loss's own numbers}, or the short form of `NFC.training.losses`.
+    scheme: a name or {name, the scheme's own settings}. `UserError` for losses and schemes that cannot be.
     """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -36,6 +36,18 @@ class ReIDTrainConfig:
     scheme: Any = "supervised"
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
+
+    def __post_init__(self) -> None:
+        self.read_losses()
+        self.read_scheme()
+
+    def read_losses(self) -> dict[str, Loss]:
+        """The losses by name."""
+        return read_losses(self.losses or {})
+
+    def read_scheme(self) -> tuple[str, Scheme]:
+        """The scheme and its name."""
+        return read_named(SCHEMES, self.scheme, "scheme")
 
 
 def check_pairs(network: str, scheme: Scheme) -> None:
@@ -50,9 +62,10 @@ def train(config: ReIDTrainConfig) -> None:
 
     Raises `UserError` for whatever the user can repair.
     """
-    losses = read_losses(config.losses or {})
-    scheme_name, scheme = read_named(SCHEMES, config.scheme, "scheme")
+    losses = config.read_losses()
+    scheme_name, scheme = config.read_scheme()
     check_pairs(config.network.name, scheme)
+    check_sizes(config.network)
     asked = described(config.network)
     preprocessing = asked.preprocessing()
     pictures = read_training_set(config.data, preprocessing, asked.training_inputs())

@@ -1,5 +1,6 @@
 """The network to train: its sizes, what it starts from, and the file that it becomes."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from pose2id.weights import read_tensors, strip_prefix
 from ..networks import NETWORKS, assemble, trainable
 from ..networks.files import write_network
 from ..networks.foreign import timm_backbone
-from ..networks.foreign.finetuned import Finetuned, FinetunedSizes
+from ..networks.foreign.finetuned import Finetuned
 from ..networks.reid_network import ReIDNetwork
+from ..networks.sizes import check_numbers, making, try_out
 from .data import TrainingSet
 from .mutual import Mutual
 
@@ -44,21 +46,47 @@ class NetworkConfig:
 
 def read_sizes(config: NetworkConfig) -> Any:
     """The sizes that `config` describes, with the class count of its preset; `UserError` for what cannot be."""
-    if config.name not in NETWORKS:
-        return read_values(FinetunedSizes, config.sizes, "network.sizes")
-    kind = trainable(config.name)
-    own = asdict(kind.preset_sizes(config.preset))
-    if unknown := config.sizes.keys() - own.keys():
-        raise UserError(f"network.sizes: {kind.name} has no '{min(unknown)}'; choose among: {', '.join(own)}")
-    return read_values(kind.Sizes, own | config.sizes, "network.sizes")
+    kind, own = _kind(config), {}
+    if kind is not Finetuned:
+        own = asdict(kind.preset_sizes(config.preset))
+        if unknown := config.sizes.keys() - own.keys():
+            raise UserError(f"network.sizes: {kind.name} has no '{min(unknown)}'; choose among: {', '.join(own)}")
+    sizes = read_values(kind.Sizes, own | config.sizes, "network.sizes")
+    check_numbers(kind, sizes, "network.sizes")
+    return sizes
+
+
+def _kind(config: NetworkConfig) -> type[ReIDNetwork]:
+    return trainable(config.name) if config.name in NETWORKS else Finetuned
+
+
+def _made(config: NetworkConfig, sizes: Any) -> ReIDNetwork:
+    """The network that `config` describes, with other `sizes`; `UserError` for given ones that make none."""
+    wrapped = [] if config.name in NETWORKS else [assemble(config.name, config.start), config.name]
+    with _making(config):
+        return _kind(config)(sizes, *wrapped)
+
+
+def _making(config: NetworkConfig) -> AbstractContextManager[None]:
+    """Where nobody gave sizes, what goes wrong is no fault of theirs."""
+    given = ", ".join(f"{name}={value}" for name, value in config.sizes.items())
+    return making(config.name, f"network.sizes {given}") if given else nullcontext()
+
+
+def check_sizes(config: NetworkConfig) -> None:
+    """`UserError` for given sizes of which no network can be built, or one that cannot look at pictures of its size."""
+    if not config.sizes:
+        return
+    with torch.random.fork_rng(devices=[]):
+        network = _made(config, replace(read_sizes(config), num_classes=2))
+        with _making(config):
+            try_out(network)
 
 
 def described(config: NetworkConfig) -> ReIDNetwork:
     """The network that `config` describes, to be asked what it wants: without classifiers and, mostly, weights."""
-    if config.name not in NETWORKS:
-        return Finetuned(read_sizes(config), assemble(config.name, config.start), config.name)
-    with torch.device("meta"):
-        return trainable(config.name)(replace(read_sizes(config), num_classes=0))
+    with torch.device("meta") if config.name in NETWORKS else nullcontext():
+        return _made(config, replace(read_sizes(config), num_classes=0))
 
 
 def fixed_settings(config: NetworkConfig) -> Settings:
@@ -87,9 +115,8 @@ def build_network(config: NetworkConfig, num_labels: int, pictures: TrainingSet,
 
 def _create(config: NetworkConfig, num_labels: int, pictures: TrainingSet, seed: int) -> ReIDNetwork:
     sizes = replace(read_sizes(config), num_classes=num_labels)
-    zoo = config.name in NETWORKS
     if config.camera_embedding:
-        if not (zoo and trainable(config.name).learns_cameras):
+        if not _kind(config).learns_cameras:
             raise UserError(f"network '{config.name}' has no camera embedding; leave out network.camera_embedding")
         if not pictures.cameras:
             raise UserError("nobody noted the cameras of the training pictures; leave out network.camera_embedding")
@@ -99,9 +126,7 @@ def _create(config: NetworkConfig, num_labels: int, pictures: TrainingSet, seed:
         sizes = replace(sizes, num_cameras=cameras)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if zoo:
-            return trainable(config.name)(sizes)
-        return Finetuned(sizes, assemble(config.name, config.start), config.name)
+        return _made(config, sizes)
 
 
 def start_from(network: ReIDNetwork, start: str) -> None:

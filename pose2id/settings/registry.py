@@ -1,6 +1,6 @@
 """Entries of a config that name something of a registry, with numbers of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, cast
 
@@ -24,7 +24,7 @@ def read_named(
     or number, one of another type, and for numbers that are lacking.
     """
     name, own = _read(entry, what)
-    if name not in registry:
+    if not isinstance(name, str) or name not in registry:
         raise UserError(f"{what}: '{name}' is unknown; choose one of: {', '.join(registry)}")
     values = {**numbers.get(name, {}), **own}
     needed = [
@@ -34,6 +34,11 @@ def read_named(
         given = ",".join(f"{number}=..." for number in lacking)
         raise UserError(f"{what}: {name} needs {', '.join(lacking)}; give {name}:{given}, or leave out {name}")
     return name, read_values(registry[name], values, f"{what}: {name}")
+
+
+def listed(entries: object) -> list[Any]:
+    """The entries of a setting that lists some: one by itself, `nfc` or `{name: nfc, k1: 4}`, is a list of one."""
+    return list(entries) if isinstance(entries, Sequence) and not isinstance(entries, str) else [entries]
 
 
 def _read(entry: object, what: str) -> tuple[str, dict[str, Any]]:

@@ -136,6 +136,12 @@ def test_evaluate_saves_what_it_cannot_score(gallery, tmp_path, capsys):
         (["gallery", "--steps", "k_reciprocal"], "compares two sets"),
         (["gallery", "--steps", "query_expansion"], "compares two sets"),
         (["gallery", "--steps", "nfc:k1=0"], "at least 1"),
+        (
+            ["gallery", "--steps", "nfc", "nfc:on=query"],
+            "nfc:on=query does nothing to one file, which counts as a gall",
+        ),
+        (["gallery", "gallery", "--steps", "nfc:on=none"], "nfc:on=none does nothing to query and gallery; leave out"),
+        (["gallery", "--steps", "ncf", "--dry_run"], "steps: 'ncf' is unknown"),
         (["missing.npz"], "does not exist"),
     ],
 )

@@ -147,6 +147,10 @@ def test_changed_pictures_are_estimated_again(folder, monkeypatch):
         ({}, "either dataset_dir"),
         ({"picture_dir": "p", "dataset_dir": "d"}, "either dataset_dir"),
         ({"picture_dir": "p", "dataset": "market1501"}, "needs dataset_dir"),
+        (
+            {"picture_dir": "p", "splits": ["query"]},
+            "splits goes with dataset_dir, a data set; give that, or leave out",
+        ),
         ({"picture_dir": "p", "estimator": "alphapose"}, "vitpose, openpose, json"),
         ({"picture_dir": "p", "estimator": "json"}, "needs weights"),
         ({"picture_dir": "p", "batch_size": 0}, "batch_size is 0"),

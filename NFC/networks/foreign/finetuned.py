@@ -26,6 +26,7 @@ class Finetuned(ReIDNetwork):
     """A network behind an extractor, with a head of its own; which head is our choice."""
 
     Sizes = FinetunedSizes
+    optional = ("height", "width", "num_classes")
 
     def __init__(self, sizes: FinetunedSizes, extractor: Extractor, name: str) -> None:
         """name: the extractor's. Programs and part features raise `UserError`."""

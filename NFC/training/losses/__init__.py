@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pose2id.config import read_values
 from pose2id.errors import UserError
-from pose2id.settings.registry import read_named
+from pose2id.settings.registry import listed, read_named
 
 from .all_triplets import AllTriplets
 from .base import Loss
@@ -57,14 +57,15 @@ class ShortForm:
         return [entry for entry in listed if entry["weight"]]
 
 
-def read_losses(values: Sequence[Mapping[str, object]] | Mapping[str, object]) -> dict[str, Loss]:
-    """The losses of a config by name: a list of {name, weight, the loss's own numbers}, or a `ShortForm`.
+def read_losses(values: str | Sequence[str | Mapping[str, object]] | Mapping[str, object]) -> dict[str, Loss]:
+    """The losses of a config by name: a list of names or {name, weight, the loss's own numbers}, or a `ShortForm`.
 
+    One loss alone, by its name or with numbers, is a list of one.
     Raises `UserError` for none at all, the same one twice, or what cannot be.
     """
-    if isinstance(values, Mapping):
+    if isinstance(values, Mapping) and "name" not in values:
         values = read_values(ShortForm, values, "losses").entries()
-    losses = [read_named(LOSSES, value, "losses") for value in values]
+    losses = [read_named(LOSSES, value, "losses") for value in listed(values)]
     names = [name for name, _ in losses]
     if not names or len(set(names)) < len(names):
         raise UserError(

@@ -43,6 +43,11 @@ def test_what_decides_a_picture_is_one_value():
         ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
         ({"guidance_interval": [0.0, float("inf")]}, "guidance_interval is inf"),
         ({"seed": -1}, "seed is -1; it must be from 0"),
+        (
+            {"ref_dir": "r", "splits": ["query"]},
+            "^splits goes with dataset_dir, a data set to fill; give that, or leave",
+        ),
+        ({"dataset_options": {"mode": "indoor"}}, "^dataset_options goes with dataset_dir"),
     ],
 )
 def test_what_cannot_work_is_told_at_once(change, told):

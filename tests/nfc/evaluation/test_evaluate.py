@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -53,13 +54,83 @@ def test_dry_run_prints_the_resolved_config(capsys):
     assert expected.items() <= shown.items()
 
 
+NEVER_USED = [
+    (["--steps", "nfc", "k1=3"], "k1=3 goes with --nfc, which is not among the rows; write --nfc both, or nfc:k1=3 in"),
+    (["k2=3", "nfc=none"], "k2=3 goes with --nfc"),
+    (["--eta", "5"], "eta=5.0 goes with --ipg, which is not among the rows; write --ipg both, or generated:eta=5.0 in"),
+    (["--nfc", "both", "--reduction", "mean"], "reduction=mean goes with --ipg"),
+    (
+        ["--rerank_k1", "3"],
+        "rerank_k1=3 goes with --rerank, which is not among the rows; write --rerank, or k_reciproc",
+    ),
+    (["--ablation", "rerank_lambda=0.1"], "rerank_lambda=0.1 goes with --rerank, which is not among the rows"),
+    (
+        ["--alpha", "9"],
+        "alpha=9.0 goes with --expansion, which is not among the rows; write --expansion 5, or query_ex",
+    ),
+    (["numbers.ncf=[{k1: 3}]"], "numbers: 'ncf' is unknown; choose one of: generated, nfc"),
+    (
+        ["numbers.nfc=[{when: 3, k1: 3}]"],
+        "numbers.nfc: when is 3; it must hold options of the data set, such as {mode: a",
+    ),
+    (["--distractor", "3"], "distractor is for feature files alone: a data set knows its own; leave out distractor"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), NEVER_USED)
+def test_numbers_that_no_row_has_are_refused(arguments, message, capsys):
+    for dry in ([], ["--dry_run"]):
+        assert here("evaluate", "--root", "nowhere", *arguments, *dry) == 2
+        shown = capsys.readouterr()
+        assert shown.err.startswith(f"error: {message}") and shown.err.count("\n") == 1 and shown.out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--nfc", "query", "k1=3"],
+        ["--ablation", "--eta", "5", "k2=3"],
+        ["--steps", "nfc", "k1=2"],  # the default cannot be told from what was not given
+        ["--expansion", "3", "--alpha", "9"],
+        ["--rerank", "rerank_k1=3", "rerank_lambda=0.1"],
+        *(["--config", str(path)] for path in sorted((ROOT / "configs/evaluate").glob("*.yaml"))),
+    ],
+    ids=" ".join,
+)
+def test_numbers_that_a_row_has_are_taken(arguments, capsys):
+    assert here("evaluate", "--root", "nowhere", *arguments, "--dry_run") == 0
+
+
+@pytest.mark.parametrize("word", ["--steps ncf", "--steps nfc:k3=2", "steps=[k_reciprocal,affinity]", "steps=nfc"])
+def test_a_dry_run_refuses_what_a_run_refuses(word, capsys):
+    told = []
+    for dry in ([], ["--dry_run"]):
+        assert here("evaluate", "--root", "nowhere", *word.split(), *dry) == 2
+        told.append(capsys.readouterr().err)
+    assert told[0] == told[1] and "steps" in told[0] and told[0].count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("distractor", "told"),
+    [(0, []), (99, ["no row of the gallery has this pid"]), (2, ["1 of 2 queries have this pid"])],
+)
+def test_a_distractor_that_is_none_is_told(tmp_path, caplog, distractor, told):
+    for camid, (name, pids) in enumerate({"q": [1, 2], "g": [1, 2, 0, 1]}.items()):
+        feats = np.random.default_rng(0).normal(size=(len(pids), 6)).astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", feats=feats, pids=pids, camids=[camid] * len(pids))
+    files = [tmp_path / "q.npz", tmp_path / "g.npz"]
+    assert here("evaluate", "--features", *files, "--distractor", distractor, "--device", "cpu") == 0
+    lines = [line for line in caplog.messages if line.startswith("distractor")]
+    assert len(lines) == len(told) and all(part in line for part, line in zip(told, lines, strict=True))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "give --root DIR"),
         (["--root", "nowhere"], "nowhere does not exist"),
         (["--root", "nowhere", "--dataset", "x"], "unknown data set 'x'"),
-        (["--root", "nowhere", "--ipg", "x"], "expected one of"),
+        (["--root", "nowhere", "--ipg", "x"], "ipg is 'x'; it must be one of: none, gallery"),
         (["--root", "nowhere", "--k1", "0"], "k1 is 0; it must be from 1"),
         (["--root", "nowhere", "--ablation", "--save_features", "x"], "one row"),
         (["--root", "nowhere", "--precision", "int8"], "float16"),

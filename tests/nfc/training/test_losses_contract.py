@@ -127,6 +127,7 @@ def test_a_list_and_the_short_form_are_read_alike():
     assert list(read_losses({})) == ["identity", "triplet"]
     only = read_losses({"identity_weight": 0.0, "triplet_weight": 0.0, "contrastive_weight": 1.0, "temperature": 0.2})
     assert only == read_losses([{"name": "contrastive", "temperature": 0.2}])
+    assert read_losses("verification") == read_losses({"name": "verification"}) == read_losses(["verification"])
 
 
 @pytest.mark.parametrize(
