@@ -91,8 +91,6 @@ def resolve(config: GenerationConfig) -> GenerationConfig:
         raise UserError("dataset_dir says where pictures come from and go to; leave out ref_dir and out_dir")
     if config.dataset and not config.dataset_dir:
         raise UserError(f"dataset {config.dataset} needs dataset_dir, the folder it lies in")
-    if not config.dataset_dir:
-        check_not_given(config, ("dataset_options", "splits"), "dataset_dir, a data set to fill")
     if config.dataset_dir:
         count = config.references_per_person or 1
         places = {"dataset": config.dataset or "market1501", "references_per_person": count}
@@ -134,6 +132,8 @@ def _check(config: GenerationConfig) -> None:
         if value not in choices:
             raise UserError(f"{name} '{value}' is unknown; choose one of: {', '.join(choices)}")
     check_splits(config.splits)
+    if not config.dataset_dir:
+        check_not_given(config, ("dataset_options", "splits"), "dataset_dir, a data set to fill")
     check_ranges(config, {"batch_size": BATCH, "references_per_person": Range(1, MOST_PICTURES)})
     if config.attention == "xformers" and not config.device.startswith("cuda"):
         raise UserError(f"attention=xformers computes on NVIDIA GPUs alone, not on {config.device}; use attention=sdpa")

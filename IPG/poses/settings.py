@@ -44,8 +44,6 @@ def resolve(config: PrepareConfig) -> PrepareConfig:
         raise UserError("name either dataset_dir, a data set, or picture_dir, a folder of pictures")
     if config.dataset and not config.dataset_dir:
         raise UserError(f"dataset {config.dataset} needs dataset_dir, the folder it lies in")
-    if not config.dataset_dir:
-        check_not_given(config, ("dataset_options", "splits"), "dataset_dir, a data set")
     preset_file(config.preset)
     _check(config)
     source = Path(config.dataset_dir or config.picture_dir)
@@ -71,4 +69,6 @@ def _check(config: PrepareConfig) -> None:
     if config.estimator not in ESTIMATORS:
         raise UserError(f"estimator '{config.estimator}' is unknown; choose one of: {', '.join(ESTIMATORS)}")
     check_splits(config.splits)
+    if not config.dataset_dir:
+        check_not_given(config, ("dataset_options", "splits"), "dataset_dir, a data set")
     check_ranges(config, {"batch_size": BATCH, "height": PIXELS, "width": PIXELS})
