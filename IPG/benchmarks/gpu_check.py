@@ -139,7 +139,8 @@ class Check:
         self.encoding(bench.pipe)
         bench.pipe.optimise()
         self.row(f"{done} pictures, a student's 4 steps", lambda: bench.ours(count, 32, student))
-        self.replaying(bench, student)
+        if self.device.type == "cuda":
+            self.replaying(bench, student)
         if preset == "sd15":
             bench.pipe.vae = AutoencoderTiny().to(self.device, dtype).eval()
             self.row(f"{done} pictures, 4 steps, small decoder", lambda: bench.ours(count, 32, student))
