@@ -50,6 +50,7 @@ def joined(results: Sequence[Sequence[Scores]]) -> list[Scores]:
             rows[0],
             rankings=tuple(ranking for row in rows for ranking in row.rankings),
             densities=tuple(density for row in rows for density in row.densities),
+            recalls=tuple(recall for row in rows for recall in row.recalls),
         )
         for rows in zip(*results, strict=True)
     ]

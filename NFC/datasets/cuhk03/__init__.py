@@ -10,11 +10,10 @@ It lies on disks in three forms:
 The files of the release may lie in the root or in `cuhk03_release` below it.
 """
 
-from .classic import read_cuhk03_classic, split_options
+from .classic import CLASSIC_OPTIONS, read_cuhk03_classic
 from .new_protocol import read_cuhk03
 from .release import FORMS
 
 OPTIONS = {"form": FORMS}
-CLASSIC_OPTIONS = OPTIONS | split_options()
 
 __all__ = ["CLASSIC_OPTIONS", "OPTIONS", "read_cuhk03", "read_cuhk03_classic"]

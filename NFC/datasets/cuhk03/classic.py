@@ -15,15 +15,12 @@ from pose2id.errors import UserError
 from ..base import Dataset, Record, Trial
 from ..disk import list_pictures
 from ..halves import ALL
-from .release import FILE, PICTURE_NAME, find_in_release, find_pictures, read_test_sets
+from .release import FILE, FORMS, PICTURE_NAME, find_in_release, find_pictures, read_test_sets
 
 TEST_SETS = range(1, 21)
 DRAWS = range(10)  # galleries of each test set
+CLASSIC_OPTIONS = {"form": FORMS, "split": (ALL, *TEST_SETS)}
 PAIR = 1000
-
-
-def split_options() -> dict[str, tuple[str | int, ...]]:
-    return {"split": (ALL, *TEST_SETS)}
 
 
 def read_cuhk03_classic(root: Path, form: str, split: str | int) -> Dataset:

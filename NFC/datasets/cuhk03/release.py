@@ -59,8 +59,7 @@ def find_pictures(root: Path, form: str) -> Path:
 
 def read_test_sets(file: Path) -> list[list[tuple[int, int]]]:
     """The (pair, person) of each test set. `UserError` for a file that is missing, damaged or another."""
-    require_file(file, "cuhk03: file", "the classic protocol needs it for its test sets")
-    with _opened(file) as release:
+    with _opened(file, "the classic protocol needs it for its test sets") as release:
         sets = [_referred(release, cell) for cell in release["testsets"][()].flat]
     if not all(people.ndim == 2 and people.shape[1] == 2 and len(people) for people in sets):
         raise UserError(f"cuhk03: testsets in {file} are not lists of (pair, person); get the file again")
@@ -68,13 +67,13 @@ def read_test_sets(file: Path) -> list[list[tuple[int, int]]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator["h5py.File"]:
-    """The file; whatever cannot be read in it raises `UserError` naming it."""
+def _opened(path: Path, remedy: str = "") -> Iterator["h5py.File"]:
+    """The file; whatever cannot be read in it raises `UserError` naming it. remedy: said of one that is not there."""
+    require_file(path, "cuhk03: file", remedy)
     try:
         import h5py
     except ImportError as error:
         raise UserError(f"cuhk03: {path} needs h5py, which is not installed: pip install h5py") from error
-    require_file(path, "cuhk03: file")
     try:
         with h5py.File(path, "r") as file:
             yield file

@@ -54,11 +54,10 @@ class HardPairBatches(PairBatches):
     def _judged(self, rng: np.random.Generator) -> np.ndarray:
         """(kept, 2) rows: of the candidates those that the network finds most alike, the likeliest first."""
         per_anchor = -(-self.scheme.candidates // len(self.anchors))
-        others = self.batches.drawn
         drawn = [
             (anchor, other)
             for anchor in rng.permutation(self.anchors)
-            for other in rng.choice(others[self.batches.labels[others] != self.batches.labels[anchor]], per_anchor)
+            for other in rng.choice(self.others(anchor), per_anchor)
         ]
         pairs = np.unique(drawn[: self.scheme.candidates], axis=0)
         blocks = tqdm(

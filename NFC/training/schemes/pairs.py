@@ -56,8 +56,12 @@ class PairBatches(Source):
 
     def draw_others(self, anchor: int, rng: np.random.Generator) -> np.ndarray:
         """(negatives,) rows of pictures of others than the anchor's person."""
-        batches = self.batches
-        return rng.choice(batches.drawn[batches.labels[batches.drawn] != batches.labels[anchor]], self.scheme.negatives)
+        return rng.choice(self.others(anchor), self.scheme.negatives)
+
+    def others(self, anchor: int) -> np.ndarray:
+        """(n,) rows of all pictures of other people than the anchor's."""
+        drawn, labels = self.batches.drawn, self.batches.labels
+        return drawn[labels[drawn] != labels[anchor]]
 
     def _group(self, anchor: int, rng: np.random.Generator) -> np.ndarray:
         """(2 + negatives,) rows of the training set."""

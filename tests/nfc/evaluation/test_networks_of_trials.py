@@ -6,9 +6,12 @@ from shutil import copy
 import numpy as np
 import pytest
 
+from NFC.chain import Chain
 from NFC.datasets.synthetic.layouts import write_layout
 from NFC.evaluation import EvaluateConfig, evaluate
-from NFC.evaluation.networks_of_trials import networks_of_trials
+from NFC.evaluation.networks_of_trials import joined, networks_of_trials
+from NFC.scoring.recall import Recall
+from NFC.scoring.scores import Scores
 from NFC.steps import Side
 from pose2id.errors import UserError
 from tests.commands import here
@@ -32,6 +35,13 @@ def test_each_trial_has_its_own_network(tmp_path, mini_weights):
         ((row,), _) = evaluate(config)
         alone += [ranking.mAP for ranking in row.rankings]
     assert results["rows"][0]["mAP"] == pytest.approx(np.mean(alone), abs=1e-12) and len(alone) == 20
+
+
+def test_rows_of_trials_are_joined_with_all_they_have():
+    first, second = (Scores("row", Chain(), (n,), (n,), (Recall(n, 7),)) for n in (1.0, 2.0))
+    (row,) = joined([[first], [second]])
+    assert row == Scores("row", Chain(), (1.0, 2.0), (1.0, 2.0), (Recall(1.0, 7), Recall(2.0, 7)))
+    assert row.recall == Recall(1.5, 7)
 
 
 def test_which_trials_there_are():
