@@ -38,6 +38,12 @@ def interpreted(script: Path) -> str:
 
 
 def finished(folder: Path, pattern: str = "*.png") -> list[Path]:
-    """Files of a folder; a hidden one, or one in a hidden folder, was being written when its process was killed."""
-    files = folder.rglob(pattern)
-    return [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    """Files of a folder; a hidden one, or one in a hidden folder, was being written when its process was killed.
+
+    Hidden folders, which come and go while a process still writes, are not looked into.
+    """
+    files = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(place, name) for name in names if not name.startswith(".")]
+    return [path for path in files if path.relative_to(folder).match(pattern)]
