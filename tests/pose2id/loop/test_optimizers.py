@@ -9,6 +9,7 @@ from pose2id.errors import UserError
 from pose2id.loop.optimizers import OPTIMIZERS, build_optimizer, parameter_groups
 from pose2id.loop.randomness import row_generators
 from pose2id.loop.settings import LoopConfig
+from tests.pose2id.loop.toys import toy_loop
 
 NAMED = {name: torch.nn.Parameter(torch.ones(1)) for name in ("net.backbone.a", "net.head.b", "net.backbone.c", "d")}
 
@@ -43,6 +44,16 @@ def test_decays_by_the_beginning_of_names():
     }
     with pytest.raises(UserError, match=r"^weight_decay_factors: no parameter is called 'bone\.\.\.\.'"):
         parameter_groups(NAMED, {"backbone.": 0.1}, {"bone.": 0.1})
+
+
+def test_what_has_no_decay_is_not_drawn_to_zero(tmp_path):
+    """Two parameters that the loss does not depend on, with gradients of zero: one of them decays."""
+    loop, _ = toy_loop(tmp_path, weight_decay=0.5, weight_decay_factors={"layer.bias": 0}, ema_decay=0.0)
+    before = {name: parameter.detach().clone() for name, parameter in loop.model.named_parameters()}
+    loop.model.forward = lambda batch, generators: (0.0 * sum(p.sum() for p in loop.model.layer.parameters()), {})
+    loop.run()
+    assert torch.equal(loop.model.layer.bias, before["layer.bias"])
+    assert (loop.model.layer.weight.abs() < before["layer.weight"].abs()).all()
 
 
 def test_sgd_is_torchs_with_nesterov():
